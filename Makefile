@@ -1,0 +1,57 @@
+# The front door. Each target is a line or two; the work is done by cargo, xtask and the test crates.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint e2e bench images fmt gen tools clean cluster-up cluster-down cluster-status
+
+CARGO ?= cargo
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Watch a simulated 8-GPU node at work (no GPU, no root, no cluster)
+	$(CARGO) build --quiet --workspace --bins --lib
+	$(CARGO) run --quiet -p demo -- $(ARGS)
+
+test: ## Run every test that needs neither root nor network
+	$(CARGO) build --workspace --bins --lib
+	$(CARGO) test --workspace
+
+lint: ## Check format, clippy, docs, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask tidy
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline --log-level error check bans licenses sources; \
+	elif [ -n "$$CI" ]; then echo "cargo-deny is missing: run 'make tools' first" >&2; exit 1; \
+	else echo "cargo-deny is missing, dependencies were NOT checked: 'make tools' installs it" >&2; fi
+
+e2e: cluster-up images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
+	$(CARGO) build --workspace --bins --lib
+	$(CARGO) test -p integration-tests --features cluster --test cluster -- --test-threads=1
+
+bench: ## Print the performance table (PEERS=DIR measures other device plugins too)
+	$(CARGO) build --quiet --release --workspace --bins --lib
+	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+
+images: ## Build the container images into target/images
+	$(CARGO) xtask image
+
+cluster-up: ## Start the one-node Kubernetes (root)
+	$(CARGO) run --quiet -p test-cluster -- up
+
+cluster-down: ## Stop it and remove what it left
+	$(CARGO) run --quiet -p test-cluster -- down
+
+cluster-status: ## Say what runs
+	$(CARGO) run --quiet -p test-cluster -- status
+
+fmt: ## Format all code
+	$(CARGO) fmt --all
+
+gen: ## Write generated code anew
+	$(CARGO) xtask gen
+
+tools: ## Install the developer tools that make lint uses
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny@0.20.2
+
+clean: ## Remove build outputs (the cluster's programs stay cached in .cache)
+	$(CARGO) clean

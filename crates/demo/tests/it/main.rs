@@ -1,0 +1,6 @@
+//! The demo, run whole as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
+
+mod run;
+mod show;

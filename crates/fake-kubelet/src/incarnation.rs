@@ -1,0 +1,110 @@
+//! One life of the kubelet, from a start to the stop that ends it: its books, its clients, its settings.
+//!
+//! Each has a runtime of its own, and ends with it: every socket, stream and task at once, as when a process is killed.
+//! A message that an old life still receives never reaches the books of the next one.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kubelet_api::deviceplugin::{MAX_MESSAGE_TO_KUBELET, v1beta1::device_plugin_client::DevicePluginClient};
+use tonic::transport::Channel;
+
+use crate::{books::Books, checkpoint, checkpoint::Checkpoint, events::EventLog};
+
+/// What can be set about a kubelet.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) dir: PathBuf,
+    pub(crate) pod_resources_socket: PathBuf,
+    pub(crate) grace: Duration,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) listen_gap: Duration,
+    pub(crate) checkpoint: bool,
+}
+
+/// One life of the kubelet.
+pub(crate) struct Incarnation {
+    pub(crate) settings: Settings,
+    pub(crate) events: Arc<EventLog>,
+    books: Mutex<Books>,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
+    count: u64,
+    /// Connections by the number in [`crate::books::Endpoint::client`].
+    open: HashMap<u64, DevicePluginClient<Channel>>,
+    /// Resource and socket of every registration whose end is waited for.
+    registered: Vec<(String, String)>,
+}
+
+impl Incarnation {
+    pub(crate) fn new(settings: Settings, events: Arc<EventLog>) -> Self {
+        let known = if settings.checkpoint { checkpoint::read(&settings.dir) } else { Checkpoint::default() };
+        let books = Books::restored(settings.grace, known.registered, known.pods, Instant::now());
+        Incarnation { settings, events, books: Mutex::new(books), clients: Mutex::default() }
+    }
+
+    /// The books, those whose grace period is over struck out.
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        if books.expire(Instant::now()) {
+            self.write(&books);
+        }
+        books
+    }
+
+    /// Writes the checkpoint, as the real kubelet does after each list and each admission.
+    pub(crate) fn save(&self) {
+        // Written under the lock: a newer file is never replaced by an older one.
+        self.write(&self.books());
+    }
+
+    /// Notes a registration that is about to be tried.
+    pub(crate) fn expect_end_of(&self, resource: &str, socket: &str) {
+        self.clients().registered.push((resource.to_owned(), socket.to_owned()));
+    }
+
+    /// Drops every registration of that resource and socket; returns whether there was one. As in the real kubelet, a
+    /// second registration on a live socket fails *and* drops the first: its end is then never noticed.
+    pub(crate) fn forget(&self, resource: &str, socket: &str) -> bool {
+        let mut clients = self.clients();
+        let before = clients.registered.len();
+        clients.registered.retain(|(of, at)| of != resource || at != socket);
+        clients.registered.len() < before
+    }
+
+    /// Keeps a connection; its number names it.
+    pub(crate) fn open(&self, channel: Channel) -> (u64, DevicePluginClient<Channel>) {
+        let client = DevicePluginClient::new(channel).max_decoding_message_size(MAX_MESSAGE_TO_KUBELET);
+        let mut clients = self.clients();
+        clients.count += 1;
+        let number = clients.count;
+        clients.open.insert(number, client.clone());
+        (number, client)
+    }
+
+    pub(crate) fn close(&self, number: u64) {
+        self.clients().open.remove(&number);
+    }
+
+    pub(crate) fn client(&self, number: u64) -> Option<DevicePluginClient<Channel>> {
+        self.clients().open.get(&number).cloned()
+    }
+
+    fn write(&self, books: &Books) {
+        if self.settings.checkpoint {
+            let (registered, pods) = (books.registered(), books.pods().clone());
+            checkpoint::write(&self.settings.dir, &Checkpoint { registered, pods });
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

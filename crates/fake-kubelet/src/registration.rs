@@ -1,0 +1,135 @@
+//! The registry on `kubelet.sock`, and the life of a plugin's connection.
+//!
+//! `Register`: version and name are checked, the plugin's socket is dialled, its options are asked, and only then is the
+//! call answered. After that a task reads the plugin's lists until the stream ends.
+
+use std::{sync::Arc, time::Instant};
+
+use kubelet_api::deviceplugin::{
+    VERSION,
+    v1beta1::{
+        Empty, RegisterRequest, device_plugin_client::DevicePluginClient, registration_server::Registration,
+    },
+};
+use tonic::{Request, Response, Status, transport::Channel};
+
+use crate::{
+    books::{AlreadyConnected, Endpoint},
+    dial::dial_patiently,
+    events::Event,
+    incarnation::Incarnation,
+    resource_name::is_extended_resource_name,
+};
+
+/// Serves [`Registration`].
+pub(crate) struct Registry(pub(crate) Arc<Incarnation>);
+
+/// A plugin that was dialled back.
+struct Connection {
+    number: u64,
+    client: DevicePluginClient<Channel>,
+}
+
+#[tonic::async_trait]
+impl Registration for Registry {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Empty>, Status> {
+        let RegisterRequest { version, endpoint, resource_name: resource, options: _ } = request.into_inner();
+        let kubelet = Arc::clone(&self.0);
+        let (to, at) = (resource.clone(), endpoint.clone());
+        // A task of its own: a caller that hangs up must not leave a registration half done.
+        let done = tokio::spawn(async move { register(&kubelet, version, to, at).await }).await;
+        let refusal = match done {
+            Ok(Ok(())) => return Ok(Response::new(Empty {})),
+            Ok(Err(refusal)) => refusal,
+            Err(failure) => failure.to_string(),
+        };
+        self.0.events.push(Event::RegistrationRefused { resource, endpoint, reason: refusal.clone() });
+        // The real kubelet returns plain Go errors, which gRPC turns into this code.
+        Err(Status::unknown(refusal))
+    }
+}
+
+async fn register(
+    kubelet: &Arc<Incarnation>,
+    version: String,
+    resource: String,
+    endpoint: String,
+) -> Result<(), String> {
+    if version != VERSION {
+        return Err(format!("API version {version:?} is not supported; supported is {VERSION:?}"));
+    }
+    if !is_extended_resource_name(&resource) {
+        return Err(format!("{resource:?} is not the name of an extended resource"));
+    }
+    kubelet.expect_end_of(&resource, &endpoint);
+    match connect(kubelet, &resource, &endpoint).await {
+        Ok(connection) => {
+            kubelet.events.push(Event::Registered { resource: resource.clone(), endpoint: endpoint.clone() });
+            tokio::spawn(read_lists(Arc::clone(kubelet), connection, resource, endpoint));
+            Ok(())
+        }
+        Err(refusal) => {
+            kubelet.forget(&resource, &endpoint);
+            Err(refusal)
+        }
+    }
+}
+
+async fn connect(kubelet: &Incarnation, resource: &str, endpoint: &str) -> Result<Connection, String> {
+    let socket = kubelet.settings.dir.join(endpoint);
+    let limit = kubelet.settings.dial_timeout;
+    // The real kubelet's limit covers the dial until the plugin's gRPC server has spoken; here there is no such moment
+    // to see, so it covers the options too.
+    let dialled = tokio::time::timeout(limit, async {
+        let (number, mut client) = kubelet.open(dial_patiently(socket.clone()).await);
+        (number, client.get_device_plugin_options(Empty {}).await, client)
+    });
+    let Ok((number, options, client)) = dialled.await else {
+        return Err(format!("cannot reach the plugin at {} within {limit:?}", socket.display()));
+    };
+    let connected = options
+        .map_err(|status| format!("GetDevicePluginOptions failed: {}", status.message()))
+        .and_then(|options| {
+            let options = options.into_inner();
+            let endpoint =
+                Endpoint { client: Some(number), socket: endpoint.to_owned(), options, stopped: None };
+            kubelet
+                .books()
+                .connected(resource, endpoint)
+                .map_err(|AlreadyConnected| format!("a plugin is already connected at {}", socket.display()))
+        });
+    match connected {
+        Ok(()) => Ok(Connection { number, client }),
+        Err(refusal) => {
+            kubelet.close(number);
+            Err(refusal)
+        }
+    }
+}
+
+async fn read_lists(kubelet: Arc<Incarnation>, connection: Connection, resource: String, endpoint: String) {
+    let Connection { number, mut client } = connection;
+    let reason = match client.list_and_watch(Empty {}).await {
+        Err(status) => status.message().to_owned(),
+        Ok(lists) => {
+            let mut lists = lists.into_inner();
+            loop {
+                match lists.message().await {
+                    Ok(Some(list)) => {
+                        let devices = list.devices.len();
+                        let healthy = kubelet.books().listed(&resource, list.devices);
+                        kubelet.save();
+                        kubelet.events.push(Event::Listed { resource: resource.clone(), devices, healthy });
+                    }
+                    Ok(None) => break "the plugin ended the stream".to_owned(),
+                    Err(status) => break status.message().to_owned(),
+                }
+            }
+        }
+    };
+    kubelet.close(number);
+    if kubelet.forget(&resource, &endpoint) {
+        kubelet.books().disconnected(&resource, &endpoint, Instant::now());
+        kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
+    }
+}

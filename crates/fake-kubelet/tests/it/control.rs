@@ -1,0 +1,107 @@
+//! The program: served, asked and ended as a process.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use fake_kubelet::{
+    PodRequest, State,
+    control::{self, client::Client},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fake-kubelet");
+
+struct Process {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Process {
+    fn start(dir: &Path) -> Process {
+        let child = Command::new(PROGRAM).arg("--dir").arg(dir).stderr(Stdio::null()).spawn().unwrap();
+        let process = Process { child, dir: dir.to_owned() };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Client::connect(&control::socket(dir)).is_err() {
+            assert!(Instant::now() < deadline, "no control socket in {}", dir.display());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        process
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&control::socket(&self.dir)).unwrap()
+    }
+
+    fn ctl(&self, args: &[&str]) -> Output {
+        Command::new(PROGRAM).arg("ctl").arg("--dir").arg(&self.dir).args(args).output().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn process_asked_for_its_state_tells_it_in_both_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("device-plugins"));
+    let text = process.ctl(&["state"]);
+    assert_eq!(String::from_utf8(text.stdout).unwrap(), "RESOURCE  CAPACITY  ALLOCATABLE  HELD  PLUGIN\n");
+    let json = process.ctl(&["state", "--output", "json"]);
+    let state: State = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(state.running && state.starts == 1, "{state:?}");
+}
+
+#[test]
+fn process_asked_for_devices_that_nobody_offers_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("device-plugins"));
+    let refused = process.ctl(&["allocate", "--pod", "p", "--resource", "example.com/gpu", "--count", "1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(String::from_utf8(refused.stderr).unwrap(), "error: no plugin offers example.com/gpu\n");
+    let error = process.client().allocate(PodRequest::new("p", "main", "example.com/gpu", 1)).unwrap_err();
+    assert_eq!(error.to_string(), "no plugin offers example.com/gpu");
+}
+
+#[test]
+fn process_restarted_and_stopped_by_control_says_so_to_watchers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(&dir.path().join("device-plugins"));
+    let mut events = process.client().watch().unwrap();
+    // The watch is open once the next event arrives; until then the kubelet is restarted again.
+    process.client().restart().unwrap();
+    process.client().stop().unwrap();
+    assert!(!process.client().state().unwrap().running);
+    process.client().restart().unwrap();
+    let seen = events.next().unwrap().unwrap();
+    assert!(seen.unix_nanos > 0, "{seen:?}");
+    let names: Vec<String> =
+        process.client().log().unwrap().iter().map(|happening| happening.event.to_string()).collect();
+    assert_eq!(names, ["started (start 1)", "stopped", "started (start 2)", "stopped", "started (start 3)"]);
+    process.client().quit().unwrap();
+    assert!(process.child.wait().unwrap().success());
+    assert!(!control::socket(&process.dir).exists());
+}
+
+#[test]
+fn program_without_a_folder_is_refused() {
+    let refused = Command::new(PROGRAM).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}
+
+#[test]
+fn program_with_a_wrong_log_filter_ends_with_2_and_serves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = dir.path().join("device-plugins");
+    let wrong =
+        Command::new(PROGRAM).arg("--dir").arg(&plugins).args(["--log-level", "a=b=c"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("--log-level") && said.contains("fake_kubelet=debug"), "{said}");
+    assert!(!plugins.exists());
+}

@@ -1,0 +1,104 @@
+//! How well two GPUs work together, as one number per pair. Pure: topology in, matrix out.
+//!
+//! The figures are those that users of NVIDIA's plugin have tuned to: 100 per NVLink, and 10 to 60 for
+//! how near two GPUs are on PCIe. GPUs on an NVSwitch reach each other over all their switch links, which
+//! that plugin counts as none.
+
+use gpu_model::{CommonAncestor, GpuUuid, Topology};
+
+/// Worth of one NVLink between two GPUs.
+const NVLINK: u32 = 100;
+
+/// Pairwise worth of a node's GPUs, by position in the list that it was built from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Affinity {
+    size: usize,
+    worth: Vec<u32>,
+}
+
+impl Affinity {
+    /// The matrix of `gpus` on `topology`. Pairs that the topology does not know are worth nothing.
+    pub fn of(gpus: &[GpuUuid], topology: &Topology) -> Self {
+        Self::from_fn(gpus.len(), |a, b| worth(&gpus[a], &gpus[b], topology))
+    }
+
+    /// The matrix of `size` GPUs with `worth(a, b)` for each `a < b`.
+    pub fn from_fn(size: usize, worth: impl Fn(usize, usize) -> u32) -> Self {
+        let cell = |at: usize| match (at / size, at % size) {
+            (a, b) if a == b => 0,
+            (a, b) => worth(a.min(b), a.max(b)),
+        };
+        Self { size, worth: (0..size * size).map(cell).collect() }
+    }
+
+    /// Number of GPUs in the matrix.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.size
+    }
+
+    /// Whether the matrix has no GPU, as before the topology is known.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Worth of the pair; 0 outside the matrix and of a GPU with itself.
+    pub fn worth(&self, a: usize, b: usize) -> u32 {
+        if a < self.size && b < self.size { self.worth[a * self.size + b] } else { 0 }
+    }
+}
+
+fn worth(a: &GpuUuid, b: &GpuUuid, topology: &Topology) -> u32 {
+    let switched = |gpu: &GpuUuid| topology.gpus.get(gpu).map_or(0, |place| place.nvswitch_links);
+    let through_switch = switched(a).min(switched(b));
+    let (near, direct) = topology.link(a, b).map_or((0, 0), |link| (nearness(link.ancestor), link.nvlinks));
+    // A bound on what a driver may claim keeps the sums far from overflow.
+    near + NVLINK * (direct.min(64) + through_switch.min(64))
+}
+
+fn nearness(ancestor: CommonAncestor) -> u32 {
+    match ancestor {
+        CommonAncestor::SameBoard => 60,
+        CommonAncestor::SinglePcieSwitch => 50,
+        CommonAncestor::MultiplePcieSwitches => 40,
+        CommonAncestor::HostBridge => 30,
+        CommonAncestor::NumaNode => 20,
+        CommonAncestor::System => 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use gpu_model::{GpuLink, GpuPlace};
+
+    use super::*;
+
+    fn gpu(n: u8) -> GpuUuid {
+        format!("GPU-00000000-0000-0000-0000-0000000000{n:02x}").parse().unwrap()
+    }
+
+    #[test]
+    fn worth_adds_nvlinks_to_nearness_and_is_symmetric() {
+        let link = GpuLink { ancestor: CommonAncestor::SinglePcieSwitch, nvlinks: 2 };
+        let topology = Topology { gpus: BTreeMap::new(), pairs: vec![(gpu(0), gpu(1), link)] };
+        let affinity = Affinity::of(&[gpu(1), gpu(0), gpu(2)], &topology);
+        assert_eq!((affinity.worth(0, 1), affinity.worth(1, 0)), (250, 250));
+        assert_eq!((affinity.worth(0, 0), affinity.worth(0, 2), affinity.worth(0, 9)), (0, 0, 0));
+    }
+
+    #[test]
+    fn gpus_on_an_nvswitch_are_joined_by_the_links_that_both_have() {
+        let place = |links| GpuPlace { numa_node: None, nvswitch_links: links };
+        let gpus = BTreeMap::from([(gpu(0), place(12)), (gpu(1), place(10)), (gpu(2), place(0))]);
+        let topology = Topology { gpus, pairs: Vec::new() };
+        let affinity = Affinity::of(&[gpu(0), gpu(1), gpu(2)], &topology);
+        assert_eq!((affinity.worth(0, 1), affinity.worth(0, 2)), (1000, 0));
+    }
+
+    #[test]
+    fn no_gpus_make_an_empty_matrix() {
+        assert!(Affinity::of(&[], &Topology::default()).is_empty());
+    }
+}

@@ -1,0 +1,148 @@
+//! What a container gets for the devices that the kubelet chose. Pure: from the state alone.
+//!
+//! A device that is not schedulable is refused: the kubelet only chooses healthy ones, so such a request is
+//! a race with the news, and a pod that is refused now is placed again, while one that starts on a dead GPU
+//! fails later and says less. A container that is started again does not come here; the kubelet replays its
+//! first answer.
+
+use gpu_model::names::CDI_KIND_GPU;
+use thiserror::Error;
+
+use crate::state::{SpecState, State};
+
+/// What one container gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Qualified CDI names, in the order that the kubelet asked for.
+    pub cdi_devices: Vec<String>,
+}
+
+/// Why a container gets nothing. Nothing changes by a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// The id was never offered.
+    #[error("unknown device {id:?}: {resource} has {known} devices, and this is none of them")]
+    UnknownDevice {
+        /// The id as the kubelet gave it, cut to a bounded length.
+        id: String,
+        /// The resource.
+        resource: String,
+        /// Number of its devices.
+        known: usize,
+    },
+    /// The GPU cannot take work.
+    #[error("no work can be placed on this device: {complaint}")]
+    NotSchedulable {
+        /// Which, and why.
+        complaint: String,
+    },
+    /// The runtime could not resolve the names, and the container would fail or start without its GPU.
+    #[error("the CDI spec cannot be used: {reason}")]
+    SpecStale {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Longest id that an error repeats, in characters. Real ids have 40.
+const SHOWN_ID: usize = 80;
+
+/// What a container gets for `ids`. A device named twice is injected once.
+///
+/// # Errors
+/// When one of the ids cannot be handed out, or the CDI spec cannot be used.
+pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
+    let mut cdi_devices = Vec::with_capacity(ids.len());
+    for id in ids {
+        let device =
+            state.position(id).map(|at| &state.devices[at]).ok_or_else(|| Refusal::UnknownDevice {
+                id: id.chars().take(SHOWN_ID).collect(),
+                resource: state.resource.to_string(),
+                known: state.devices.len(),
+            })?;
+        if !device.is_schedulable() {
+            return Err(Refusal::NotSchedulable { complaint: device.complaint().unwrap_or_default() });
+        }
+        let name = format!("{CDI_KIND_GPU}={}", device.gpu);
+        if !cdi_devices.contains(&name) {
+            cdi_devices.push(name);
+        }
+    }
+    match &state.spec {
+        SpecState::Written => Ok(Grant { cdi_devices }),
+        SpecState::Pending => Err(Refusal::SpecStale { reason: "it was not written yet".to_owned() }),
+        SpecState::Stale { reason } => Err(Refusal::SpecStale { reason: reason.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gpu_model::{Health, HealthReason};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::state::tests::{gpu, node};
+
+    fn ids(positions: &[usize]) -> Vec<String> {
+        positions.iter().map(|n| gpu(*n).to_string()).collect()
+    }
+
+    #[test]
+    fn grant_names_each_device_once_in_the_order_asked() {
+        let grant = allocate(&node(8), &ids(&[3, 1, 3])).unwrap();
+        assert_eq!(
+            grant.cdi_devices,
+            [format!("gantry.dev/gpu={}", gpu(3)), format!("gantry.dev/gpu={}", gpu(1))]
+        );
+    }
+
+    #[test]
+    fn unknown_id_is_named_in_the_refusal_but_never_at_full_length() {
+        let refusal = allocate(&node(8), &["GPU-nope".to_owned()]).unwrap_err();
+        assert!(refusal.to_string().starts_with("unknown device \"GPU-nope\""), "{refusal}");
+        let long = allocate(&node(8), &["é".repeat(100_000)]).unwrap_err();
+        assert!(long.to_string().len() < 400);
+    }
+
+    #[test]
+    fn unhealthy_device_is_refused_with_its_reason_and_unknown_health_is_not() {
+        let mut state = node(2);
+        state.devices[0].health = Health::Unhealthy { reason: HealthReason::Xid { xid: 79 } };
+        state.devices[1].health = Health::Unknown { reason: HealthReason::NvmlStuck };
+        let refusal = allocate(&state, &ids(&[0])).unwrap_err();
+        assert!(refusal.to_string().contains("Unhealthy(xid-79)"), "{refusal}");
+        assert!(allocate(&state, &ids(&[1])).is_ok());
+    }
+
+    #[test]
+    fn stale_spec_refuses_rather_than_let_a_container_start_without_its_gpu() {
+        let mut state = node(1);
+        state.spec = SpecState::Stale { reason: "No space left on device".into() };
+        assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
+        state.spec = SpecState::Pending;
+        assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_granted_whole_or_refused(
+            positions in proptest::collection::vec(0usize..10, 0..12),
+            sick in proptest::collection::vec(0usize..8, 0..3),
+        ) {
+            let mut state = node(8);
+            for at in &sick {
+                state.devices[*at].health = Health::Unhealthy { reason: HealthReason::Lost };
+            }
+            let fine = positions.iter().all(|at| *at < 8 && !sick.contains(at));
+            match allocate(&state, &ids(&positions)) {
+                Ok(grant) => {
+                    prop_assert!(fine);
+                    let names: std::collections::BTreeSet<_> = positions.iter().map(|at| format!("gantry.dev/gpu={}", gpu(*at))).collect();
+                    prop_assert_eq!(grant.cdi_devices.len(), names.len());
+                    prop_assert!(grant.cdi_devices.iter().all(|name| names.contains(name)));
+                }
+                Err(_) => prop_assert!(!fine),
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line. Text to values; what they mean together is decided in `config`.
+//!
+//! Flags that stay unset are `Option`s, because `config` alone knows the defaults. Where NVIDIA's device plugin has
+//! a flag or a variable for the same thing, that name works too, so that an existing DaemonSet does after a change
+//! of image; ours wins where both are given.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use daemon::parse_duration;
+
+/// Offers a node's NVIDIA GPUs to the kubelet as nvidia.com/gpu, and injects them by CDI.
+///
+/// Without a subcommand it serves until it is told to stop. It needs the kubelet's plugin folder, the folder of CDI
+/// specs, the driver's files and the container runtime's socket; whatever is missing is waited for, and /ready says
+/// what that is.
+#[derive(Debug, Parser)]
+#[command(name = "gpu-device-plugin", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where things are
+    #[command(flatten)]
+    pub paths: PathArgs,
+    /// How to behave
+    #[command(flatten)]
+    pub behaviour: BehaviourArgs,
+    /// What all daemons have
+    #[command(flatten)]
+    pub runtime: daemon::RuntimeArgs,
+}
+
+impl Args {
+    /// The command line's definition. Flags may stand before a subcommand or behind it.
+    pub fn definition() -> clap::Command {
+        Args::command().mut_args(|arg| arg.global(true))
+    }
+
+    /// Reads the process's command line; ends the process with code 2 on bad usage.
+    pub fn read() -> Args {
+        let matches = Args::definition().get_matches();
+        Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gpu-device-plugin                                    serve on this node
+  gpu-device-plugin --driver-root /run/nvidia/driver   the driver is in a driver container
+  gpu-device-plugin devices --output json              what the driver lists here
+  nvml-sim run --dir NODE -- gpu-device-plugin devices the same on a simulated node
+
+Readiness and metrics: http://ADDRESS:9401/ready, /metrics
+Exit codes: 0 ended as asked, 1 failed, 2 bad usage or configuration";
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the GPUs that the driver shows, as the plugin would offer them
+    Devices {
+        /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Form of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Where things are.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Paths")]
+pub struct PathArgs {
+    /// The kubelet's folder; its plugins are in device-plugins below it [default: /var/lib/kubelet on the host]
+    #[arg(long, env = "GANTRY_KUBELET_DIR", value_name = "DIR")]
+    pub kubelet_dir: Option<PathBuf>,
+
+    /// The kubelet's registration socket, if it is not device-plugins/kubelet.sock in its folder
+    #[arg(long, env = "GANTRY_KUBELET_SOCKET", value_name = "PATH", conflicts_with = "kubelet_dir")]
+    pub kubelet_socket: Option<PathBuf>,
+
+    /// NVIDIA's variable for the same
+    #[arg(long, env = "KUBELET_SOCKET", value_name = "PATH", hide = true)]
+    pub nvidia_kubelet_socket: Option<PathBuf>,
+
+    /// Root of the driver's files, as this process sees it [default: the host's, then /run/nvidia/driver on it]
+    #[arg(long, env = "GANTRY_DRIVER_ROOT", value_name = "DIR")]
+    pub driver_root: Option<PathBuf>,
+
+    /// NVIDIA's name for the same, as the host names it
+    #[arg(long, env = "NVIDIA_DRIVER_ROOT", value_name = "DIR", hide = true)]
+    pub nvidia_driver_root: Option<PathBuf>,
+
+    /// Where this process sees the driver root; --driver-root is then the host's name of it
+    #[arg(
+        long,
+        env = "GANTRY_DRIVER_ROOT_CTR_PATH",
+        value_name = "DIR",
+        visible_alias = "container-driver-root"
+    )]
+    pub driver_root_ctr_path: Option<PathBuf>,
+
+    /// NVIDIA's variable for the same
+    #[arg(long, env = "DRIVER_ROOT_CTR_PATH", value_name = "DIR", hide = true)]
+    pub nvidia_driver_root_ctr_path: Option<PathBuf>,
+
+    /// NVIDIA's other variable for the same
+    #[arg(long, env = "CONTAINER_DRIVER_ROOT", value_name = "DIR", hide = true)]
+    pub nvidia_container_driver_root: Option<PathBuf>,
+
+    /// Root whose /dev has the device nodes [default: the driver root if it has them, else the host's]
+    #[arg(long, env = "GANTRY_DEV_ROOT", value_name = "DIR")]
+    pub dev_root: Option<PathBuf>,
+
+    /// NVIDIA's name for the same, as the host names it
+    #[arg(long, env = "NVIDIA_DEV_ROOT", value_name = "DIR", hide = true)]
+    pub nvidia_dev_root: Option<PathBuf>,
+
+    /// The NVML library, instead of the one in the driver root
+    #[arg(long, env = "GANTRY_NVML_LIBRARY", value_name = "FILE")]
+    pub nvml_library: Option<PathBuf>,
+
+    /// Folder for our CDI spec [default: /var/run/cdi on the host]
+    #[arg(long, env = "GANTRY_CDI_DIR", value_name = "DIR")]
+    pub cdi_dir: Option<PathBuf>,
+
+    /// The container runtime's socket [default: those of containerd, CRI-O and k3s]
+    #[arg(long, env = "GANTRY_CRI_SOCKET", value_name = "PATH")]
+    pub cri_socket: Option<PathBuf>,
+}
+
+/// How to behave.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Behaviour")]
+pub struct BehaviourArgs {
+    /// How it is known that the container runtime resolves CDI names. One that does not starts pods without their GPUs
+    #[arg(long, env = "GANTRY_CDI_PROOF", value_name = "HOW", value_enum, default_value_t)]
+    pub cdi_proof: CdiProofMode,
+
+    /// Time between two probes of all GPUs, 1s to 1h
+    #[arg(long, env = "GANTRY_PROBE_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
+    pub probe_interval: Duration,
+
+    /// How long one NVML call may make no progress before its worker is given up
+    #[arg(long, env = "GANTRY_NVML_CALL_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    pub nvml_call_timeout: Duration,
+
+    /// The same for the call that initialises NVML, which loads the driver where it does not persist
+    #[arg(long, env = "GANTRY_NVML_INIT_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    pub nvml_init_timeout: Duration,
+
+    /// NVIDIA's choice of what MIG devices become; only "none" so far
+    #[arg(long, env = "MIG_STRATEGY", value_name = "STRATEGY", hide_default_value = true)]
+    pub mig_strategy: Option<String>,
+
+    /// NVIDIA's choice of how devices are injected; only "cdi-cri" so far
+    #[arg(long, env = "DEVICE_LIST_STRATEGY", value_name = "STRATEGY")]
+    pub device_list_strategy: Option<String>,
+
+    /// NVIDIA's choice of what a device is called; only "uuid" so far
+    #[arg(long, env = "DEVICE_ID_STRATEGY", value_name = "STRATEGY")]
+    pub device_id_strategy: Option<String>,
+}
+
+/// How CDI is proven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CdiProofMode {
+    /// The container runtime is asked over its CRI socket.
+    #[default]
+    Auto,
+    /// You know that the runtime resolves CDI names in this folder. For runtimes that cannot be asked.
+    Assume,
+}

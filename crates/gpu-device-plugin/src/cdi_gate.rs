@@ -1,0 +1,119 @@
+//! Keeps the proof that the runtime resolves CDI names: asks until there is one, and again when the runtime
+//! was restarted. Nothing is registered before the gate is open.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::cdi_proof::{self, Proof, Unproven};
+use crate::file_identity::FileIdentity;
+
+/// How often the runtime is asked while there is no proof.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How often the runtime's sockets are looked at once there is a proof.
+const RECHECK: Duration = Duration::from_secs(10);
+
+/// Whether devices may be offered by CDI name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CdiGate {
+    /// There is no proof yet.
+    Closed,
+    /// It is proven, or a person vouches for it.
+    Open,
+    /// It was proven, and the runtime says otherwise now: what is registered stays, and nothing is handed out.
+    Revoked {
+        /// What the runtime says.
+        reason: String,
+    },
+}
+
+impl CdiGate {
+    /// Whether something may be registered: CDI was proven once. Running pods live by the registration.
+    pub fn lets_register(&self) -> bool {
+        *self != CdiGate::Closed
+    }
+}
+
+/// How the gate opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// Somebody vouches for the runtime.
+    Assume,
+    /// The runtime is asked.
+    Ask {
+        /// Its sockets, the first that answers counts.
+        sockets: Vec<PathBuf>,
+        /// The folder of our spec, as the host names it.
+        spec_dir: PathBuf,
+    },
+}
+
+/// Keeps the gate for ever.
+pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: daemon::Component) {
+    let (sockets, spec_dir) = match settings {
+        Settings::Assume => {
+            tracing::warn!(
+                "CDI is assumed, not proven: if the runtime does not resolve it, pods start without their GPUs"
+            );
+            component.ready();
+            gate.send_replace(CdiGate::Open);
+            return std::future::pending().await;
+        }
+        Settings::Ask { sockets, spec_dir } => (sockets, spec_dir),
+    };
+    let mut last = None;
+    loop {
+        let seen = identities(&sockets);
+        let answer = cdi_proof::ask(&sockets, &spec_dir).await;
+        let is_news = last.as_ref() != Some(&answer);
+        apply(&answer, &gate, &component, is_news, &spec_dir);
+        let pause = if answer.is_ok() { RECHECK } else { RETRY };
+        let is_proven = answer.is_ok();
+        last = Some(answer);
+        loop {
+            sleep(pause).await;
+            if !is_proven || identities(&sockets) != seen {
+                break;
+            }
+        }
+    }
+}
+
+fn apply(
+    answer: &Result<Proof, Unproven>,
+    gate: &watch::Sender<CdiGate>,
+    component: &daemon::Component,
+    is_news: bool,
+    spec_dir: &Path,
+) {
+    match answer {
+        Ok(proof) => {
+            component.ready();
+            gate.send_replace(CdiGate::Open);
+            if is_news {
+                tracing::info!(runtime = proof.by, spec_dir = %spec_dir.display(), "CDI is proven");
+            }
+        }
+        // A runtime that is only away says nothing about CDI.
+        Err(Unproven::NoAnswer { .. }) if *gate.borrow() != CdiGate::Closed => {}
+        Err(unproven) => {
+            let reason = unproven.to_string();
+            component.not_ready("cdi-unproven", &reason);
+            if is_news {
+                tracing::warn!(reason, "CDI is not proven; no device is offered");
+            }
+            gate.send_modify(|gate| {
+                if *gate != CdiGate::Closed {
+                    *gate = CdiGate::Revoked { reason };
+                }
+            });
+        }
+    }
+}
+
+fn identities(sockets: &[PathBuf]) -> Vec<Option<FileIdentity>> {
+    sockets.iter().map(|socket| FileIdentity::of(socket).ok()).collect()
+}

@@ -1,0 +1,216 @@
+//! The proof that the container runtime resolves CDI names, asked of the runtime itself.
+//!
+//! A runtime without CDI drops the names silently, and the container starts without its GPU. So nothing is
+//! registered before the runtime has said that it reads the folder of our spec. It is asked again when its
+//! socket changes, which is when it was restarted, perhaps with another configuration.
+//!
+//! The rules are in [`judge`], which is pure; the wire is in `cri`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+pub mod cri;
+mod version;
+
+use cri::Answer;
+use version::Version;
+
+/// Folders that a runtime reads when it is not told otherwise, by CDI's own convention.
+const DEFAULT_SPEC_DIRS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
+/// From this containerd on, CDI cannot be switched off (source: containerd's table of deprecations).
+const CONTAINERD_ALWAYS: Version = Version(2, 4);
+
+/// First containerd that takes CDI names from the CRI message rather than from annotations.
+const CONTAINERD_FIRST: Version = Version(1, 7);
+
+/// First CRI-O of the Kubernetes release whose kubelet passes on a device plugin's CDI names. CRI-O has CDI
+/// on by default since 1.23, and its status does not tell.
+const CRIO_FIRST: Version = Version(1, 28);
+
+/// How long one question to the runtime may take.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why CDI is not proven. Each text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unproven {
+    /// The runtime was asked and has CDI switched off.
+    #[error("{runtime} has CDI switched off: set enable_cdi = true in the CRI section of its configuration")]
+    SwitchedOff {
+        /// Name and version.
+        runtime: String,
+    },
+    /// The runtime does not read the folder of our spec.
+    #[error(
+        "{runtime} reads CDI specs from {dirs:?}, and not from {ours}: add it to cdi_spec_dirs, or give one of these as --cdi-dir"
+    )]
+    OtherFolder {
+        /// Name and version.
+        runtime: String,
+        /// What it reads.
+        dirs: Vec<String>,
+        /// Where we write.
+        ours: String,
+    },
+    /// The runtime is older than CDI by CRI.
+    #[error("{runtime} does not take CDI names from the kubelet: {name} {first} or later is needed")]
+    TooOld {
+        /// Name and version.
+        runtime: String,
+        /// Name alone.
+        name: String,
+        /// First sufficient version.
+        first: String,
+    },
+    /// Nobody knows how this runtime tells.
+    #[error(
+        "whether {runtime} resolves CDI names cannot be asked; --cdi-proof=assume takes your word for it"
+    )]
+    UnknownRuntime {
+        /// Name and version.
+        runtime: String,
+    },
+    /// The runtime did not answer.
+    #[error("no container runtime could be asked at {tried}: {reason}; name its socket with --cri-socket")]
+    NoAnswer {
+        /// Sockets that were tried.
+        tried: String,
+        /// What came of the last one.
+        reason: String,
+    },
+}
+
+/// CDI is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// By what, for the log.
+    pub by: String,
+}
+
+/// The part of containerd's configuration that matters here, as its `Status` shows it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerdConfig {
+    #[serde(rename = "enableCDI")]
+    enable_cdi: Option<bool>,
+    cdi_spec_dirs: Option<Vec<String>>,
+}
+
+/// Whether a runtime that gave this answer resolves names in a spec that we write to `our_dir` on the host.
+///
+/// # Errors
+/// When it does not, or that cannot be told from the answer.
+pub fn judge(answer: &Answer, our_dir: &Path) -> Result<Proof, Unproven> {
+    let runtime = format!("{} {}", answer.runtime, answer.version);
+    let too_old = |first: Version| Unproven::TooOld {
+        runtime: runtime.clone(),
+        name: answer.runtime.clone(),
+        first: first.to_string(),
+    };
+    let version = Version::parse(&answer.version);
+    let dirs = match (answer.runtime.as_str(), version) {
+        ("containerd", Some(version)) if version >= CONTAINERD_FIRST => {
+            let config: ContainerdConfig =
+                answer.config.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            if !config.enable_cdi.unwrap_or(version >= CONTAINERD_ALWAYS) && version < CONTAINERD_ALWAYS {
+                return Err(Unproven::SwitchedOff { runtime });
+            }
+            config.cdi_spec_dirs
+        }
+        ("containerd", Some(_)) => return Err(too_old(CONTAINERD_FIRST)),
+        ("cri-o", Some(version)) if version >= CRIO_FIRST => None,
+        ("cri-o", Some(_)) => return Err(too_old(CRIO_FIRST)),
+        _ => return Err(Unproven::UnknownRuntime { runtime }),
+    };
+    let dirs =
+        dirs.filter(|dirs| !dirs.is_empty()).unwrap_or_else(|| DEFAULT_SPEC_DIRS.map(str::to_owned).to_vec());
+    if dirs.iter().any(|dir| same_folder(Path::new(dir), our_dir)) {
+        return Ok(Proof { by: runtime });
+    }
+    Err(Unproven::OtherFolder { runtime, dirs, ours: our_dir.display().to_string() })
+}
+
+/// `/var/run` is a link to `/run` on every distribution that runs a kubelet.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    let plain = |path: &Path| match path.strip_prefix("/var/run") {
+        Ok(rest) => Path::new("/run").join(rest),
+        Err(_) => path.components().collect::<PathBuf>(),
+    };
+    plain(a) == plain(b)
+}
+
+/// Asks the runtime behind the first of `sockets` that answers.
+///
+/// # Errors
+/// When none answers, or the answer is no proof.
+pub async fn ask(sockets: &[PathBuf], our_dir: &Path) -> Result<Proof, Unproven> {
+    let mut reason = "no socket is there".to_owned();
+    for socket in sockets {
+        if !socket.exists() {
+            continue;
+        }
+        match tokio::time::timeout(QUESTION_TIMEOUT, cri::ask(socket)).await {
+            Ok(Ok(answer)) => return judge(&answer, our_dir),
+            Ok(Err(error)) => reason = daemon::error_chain(&error).to_string(),
+            Err(_) => reason = format!("{} did not answer within {QUESTION_TIMEOUT:?}", socket.display()),
+        }
+    }
+    let tried: Vec<String> = sockets.iter().map(|socket| socket.display().to_string()).collect();
+    Err(Unproven::NoAnswer { tried: tried.join(", "), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(runtime: &str, version: &str, config: Option<&str>) -> Answer {
+        Answer { runtime: runtime.into(), version: version.into(), config: config.map(str::to_owned) }
+    }
+
+    fn judged(runtime: &str, version: &str, config: Option<&str>) -> Result<Proof, Unproven> {
+        judge(&answer(runtime, version, config), Path::new("/var/run/cdi"))
+    }
+
+    const ON: &str = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi","/var/run/cdi"],"other":{"deep":[1]}}"#;
+    const OFF: &str = r#"{"enableCDI":false,"cdiSpecDirs":["/etc/cdi","/var/run/cdi"]}"#;
+
+    #[test]
+    fn containerd_is_believed_what_its_configuration_says() {
+        assert!(judged("containerd", "2.1.4", Some(ON)).is_ok());
+        assert!(judged("containerd", "v1.7.28", Some(ON)).is_ok());
+        assert!(matches!(judged("containerd", "1.7.28", Some(OFF)), Err(Unproven::SwitchedOff { .. })));
+        assert!(matches!(judged("containerd", "2.0.0", Some(OFF)), Err(Unproven::SwitchedOff { .. })));
+    }
+
+    #[test]
+    fn containerd_that_does_not_say_is_believed_only_where_cdi_cannot_be_off() {
+        assert!(matches!(judged("containerd", "2.0.0", None), Err(Unproven::SwitchedOff { .. })));
+        assert!(matches!(
+            judged("containerd", "2.0.0", Some("{not json")),
+            Err(Unproven::SwitchedOff { .. })
+        ));
+        assert!(judged("containerd", "2.4.2", None).is_ok());
+        assert!(judged("containerd", "3.0.0-rc.1", Some("{}")).is_ok());
+    }
+
+    #[test]
+    fn folder_that_the_runtime_does_not_read_is_no_proof() {
+        let config = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi"]}"#;
+        let error = judged("containerd", "2.1.4", Some(config)).unwrap_err().to_string();
+        assert!(error.contains("/etc/cdi") && error.contains("/var/run/cdi"), "{error}");
+        let run = judge(&answer("containerd", "2.1.4", Some(ON)), Path::new("/run/cdi"));
+        assert!(run.is_ok(), "/var/run is a link to /run");
+    }
+
+    #[test]
+    fn old_and_unknown_runtimes_are_no_proof() {
+        assert!(matches!(judged("containerd", "1.6.36", Some(ON)), Err(Unproven::TooOld { .. })));
+        assert!(judged("cri-o", "1.31.2", Some(r#"{"sandboxImage":"pause"}"#)).is_ok());
+        assert!(matches!(judged("cri-o", "1.27.0", None), Err(Unproven::TooOld { .. })));
+        assert!(matches!(judged("docker", "28.0.0", None), Err(Unproven::UnknownRuntime { .. })));
+        assert!(matches!(judged("containerd", "dev", None), Err(Unproven::UnknownRuntime { .. })));
+    }
+}

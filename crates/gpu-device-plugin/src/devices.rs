@@ -1,0 +1,77 @@
+//! The subcommand `devices`: what the driver shows, through the same client as the daemon.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use gpu_model::{Inventory, Reading};
+use nvml::Nvml;
+
+use crate::args::Output;
+use crate::config::Config;
+
+/// Lists the GPUs on standard output.
+pub async fn list(config: &Config, output: Output) -> ExitCode {
+    match try_list(config, output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => daemon::fail(error.as_ref()),
+    }
+}
+
+async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
+    let nvml = Nvml::start(config.nvml.clone(), config.driver.library_source())?;
+    let inventory = nvml.inventory().await;
+    nvml.shutdown().await;
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(&inventory?)? + "\n",
+        Output::Table => table(&inventory?),
+    };
+    // A reader that closes early, as `head` does, is no failure.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn table(inventory: &Inventory) -> String {
+    let mut rows = vec![["INDEX", "DEVICE", "PRODUCT", "MEMORY", "PCI", "NODE"].map(str::to_owned)];
+    rows.extend(inventory.gpus.iter().map(|gpu| {
+        [
+            gpu.index.to_string(),
+            gpu.uuid.to_string(),
+            shown(&gpu.product, String::clone),
+            shown(&gpu.memory_bytes, |bytes| format!("{} MiB", bytes >> 20)),
+            shown(&gpu.pci, ToString::to_string),
+            shown(&gpu.minor, |minor| format!("/dev/nvidia{minor}")),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    for failure in &inventory.failures {
+        text.push_str(&format!(
+            "{}  cannot be identified: {} = {}\n",
+            failure.index, failure.call, failure.code
+        ));
+    }
+    text.push_str(&format!(
+        "\ndriver {}, NVML {}, CUDA {}\n",
+        inventory.driver.driver,
+        inventory.driver.nvml,
+        shown(&inventory.driver.cuda, |(major, minor)| format!("{major}.{minor}"))
+    ));
+    text
+}
+
+fn shown<T>(reading: &Reading<T>, show: impl FnOnce(&T) -> String) -> String {
+    match reading {
+        Reading::Value(value) => show(value),
+        Reading::NotSupported => "-".to_owned(),
+        Reading::Failed { call, code } => format!("{call}={code}"),
+    }
+}

@@ -1,0 +1,79 @@
+//! Where the driver is on this host, and what of it a container needs. Looks at files; never loads anything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use node_host::device::{self, DeviceNode};
+use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
+use nvml::LibrarySource;
+
+/// The node without which CUDA does not start, while NVML works and all looks well.
+const UVM: &str = "nvidia-uvm";
+
+/// Where to look for the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Roots that are searched, in order.
+    pub candidates: Vec<DriverRoot>,
+    /// The root whose `/dev` has the device nodes; found by looking when none is given.
+    pub device_root: Option<Root>,
+    /// The NVML library to load instead of the one found below a driver root.
+    pub library: Option<PathBuf>,
+    /// Folder in which the driver's libraries are staged.
+    pub stage: LocalPath,
+    /// The host.
+    pub host: HostRoot,
+}
+
+impl Settings {
+    /// The first root that has a driver.
+    ///
+    /// # Errors
+    /// When none has: every path that was looked at, in words.
+    pub fn find(&self) -> Result<&DriverRoot, String> {
+        let mut reasons = Vec::new();
+        for root in &self.candidates {
+            match root.find_nvml() {
+                Ok(_) => return Ok(root),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        match (&self.library, self.candidates.first()) {
+            (Some(library), Some(root)) if library.exists() => Ok(root),
+            (Some(library), _) => Err(format!("{} does not exist", library.display())),
+            (None, _) => Err(reasons.join("; ")),
+        }
+    }
+
+    /// Gives the NVML library's path, staging the driver's libraries anew at each worker start.
+    pub fn library_source(&self) -> LibrarySource {
+        let settings = self.clone();
+        Arc::new(move || {
+            if let Some(library) = &settings.library {
+                return if library.exists() {
+                    Ok(library.clone())
+                } else {
+                    Err(format!("{} does not exist", library.display()))
+                };
+            }
+            let driver = settings.find()?;
+            let staged = stage::libraries(driver, &settings.stage)
+                .map_err(|error| daemon::error_chain(&error).to_string())?;
+            Ok(staged.nvml.into())
+        })
+    }
+
+    /// The driver's device nodes, control nodes included.
+    ///
+    /// # Errors
+    /// When they cannot be looked at, in words.
+    pub fn device_nodes(&self, driver: &DriverRoot) -> Result<Vec<DeviceNode>, String> {
+        let root = self.device_root.clone().unwrap_or_else(|| device::root_of(driver, &self.host));
+        device::nodes(&root).map_err(|error| daemon::error_chain(&error).to_string())
+    }
+}
+
+/// Whether CUDA could start with these nodes.
+pub fn has_uvm(nodes: &[DeviceNode]) -> bool {
+    nodes.iter().any(|node| node.name == UVM)
+}

@@ -1,0 +1,304 @@
+//! Every metric of the plugin, declared and touched here alone.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use gpu_model::{Health, ResourceName};
+use nvml::{RoleStatus, Status};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use tokio::sync::watch;
+
+use crate::health::Transition;
+use crate::state::State;
+use crate::xid::{self, XidClass};
+
+/// What every name begins with.
+const PREFIX: &str = "gantry_device_plugin";
+
+/// Bounds of the answers' durations, in seconds: the kubelet is answered from memory, in microseconds.
+const RPC_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.05, 0.5];
+
+/// Handles on the metrics; clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    resource: String,
+    devices: IntGaugeVec,
+    generation: IntGaugeVec,
+    sent_generation: IntGaugeVec,
+    streams: IntGaugeVec,
+    registered: IntGaugeVec,
+    registrations: IntCounterVec,
+    lost: IntCounterVec,
+    rpc: HistogramVec,
+    rpc_errors: IntCounterVec,
+    allocations: IntCounterVec,
+    allocated: IntCounterVec,
+    transitions: IntCounterVec,
+    xids: IntCounterVec,
+    spec_writes: IntCounterVec,
+    spec_current: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Declares all metrics and registers them.
+    ///
+    /// # Errors
+    /// When a name is taken already.
+    pub fn register(registry: &Registry, resource: &ResourceName) -> Result<Self, prometheus::Error> {
+        let declare = Declare { registry };
+        let resource_only = &["resource"];
+        Ok(Self {
+            resource: resource.to_string(),
+            devices: declare.gauge(
+                "devices",
+                "Devices of the resource, by what is known of their health.",
+                &["resource", "health"],
+            )?,
+            generation: declare.gauge(
+                "list_generation",
+                "Number of device lists made so far.",
+                resource_only,
+            )?,
+            sent_generation: declare.gauge(
+                "sent_list_generation",
+                "Device list last handed to a kubelet stream.",
+                resource_only,
+            )?,
+            streams: declare.gauge("streams", "Open ListAndWatch streams.", resource_only)?,
+            registered: declare.gauge(
+                "registered",
+                "1 while the resource is registered with the kubelet.",
+                resource_only,
+            )?,
+            registrations: declare.counter(
+                "registrations_total",
+                "Attempts to register, by result.",
+                &["resource", "result"],
+            )?,
+            lost: declare.counter(
+                "registrations_lost_total",
+                "Registrations that ended, by cause.",
+                &["resource", "cause"],
+            )?,
+            rpc: declare.rpc_duration()?,
+            rpc_errors: declare.counter(
+                "rpc_errors_total",
+                "Calls of the kubelet answered with an error.",
+                &["method"],
+            )?,
+            allocations: declare.counter(
+                "allocations_total",
+                "Allocate calls, by result.",
+                &["resource", "result"],
+            )?,
+            allocated: declare.counter("allocated_devices_total", "Devices handed out.", resource_only)?,
+            transitions: declare.counter(
+                "health_transitions_total",
+                "Changes of a GPU's health, by what it became.",
+                &["to", "reason"],
+            )?,
+            xids: declare.counter(
+                "xids_total",
+                "XIDs that the driver reported, by number and by what they say.",
+                &["xid", "class"],
+            )?,
+            spec_writes: declare.counter(
+                "cdi_spec_writes_total",
+                "Attempts to write the CDI spec, by result.",
+                &["result"],
+            )?,
+            spec_current: declare.gauge(
+                "cdi_spec_current",
+                "1 while the CDI spec on disk names all devices.",
+                resource_only,
+            )?,
+        })
+    }
+
+    /// A call was answered.
+    pub fn answered(&self, method: &str, started: Instant, well: bool) {
+        self.rpc.with_label_values(&[method]).observe(started.elapsed().as_secs_f64());
+        if !well {
+            self.rpc_errors.with_label_values(&[method]).inc();
+        }
+    }
+
+    /// An `Allocate` handed out this many devices.
+    pub fn allocated(&self, devices: usize) {
+        self.allocations.with_label_values(&[self.resource.as_str(), "granted"]).inc();
+        self.allocated.with_label_values(&[&self.resource]).inc_by(devices as u64);
+    }
+
+    /// An `Allocate` was refused.
+    pub fn refused(&self) {
+        self.allocations.with_label_values(&[self.resource.as_str(), "refused"]).inc();
+    }
+
+    /// Whether the resource is registered now.
+    pub fn registered(&self, registered: bool) {
+        self.registered.with_label_values(&[&self.resource]).set(i64::from(registered));
+    }
+
+    /// An attempt to register ended.
+    pub fn registration(&self, result: &str) {
+        self.registrations.with_label_values(&[self.resource.as_str(), result]).inc();
+    }
+
+    /// A registration ended.
+    pub fn lost(&self, cause: &str) {
+        self.lost.with_label_values(&[self.resource.as_str(), cause]).inc();
+    }
+
+    /// How the streams are.
+    pub fn streams(&self, live: usize, sent: u64) {
+        self.streams.with_label_values(&[&self.resource]).set(to_gauge(live as u64));
+        self.sent_generation.with_label_values(&[&self.resource]).set(to_gauge(sent));
+    }
+
+    /// The state that was just published.
+    pub fn state(&self, state: &State) {
+        for health in ["healthy", "unhealthy", "unknown"] {
+            let count = state.devices.iter().filter(|device| name_of(&device.health) == health).count();
+            self.devices.with_label_values(&[self.resource.as_str(), health]).set(to_gauge(count as u64));
+        }
+        self.generation.with_label_values(&[&self.resource]).set(to_gauge(state.generation));
+    }
+
+    /// A GPU's health changed.
+    pub fn transition(&self, transition: &Transition) {
+        let reason = match &transition.to {
+            Health::Healthy => String::new(),
+            Health::Unhealthy { reason } | Health::Unknown { reason } => reason.to_string(),
+        };
+        self.transitions.with_label_values(&[name_of(&transition.to), &reason]).inc();
+    }
+
+    /// The driver reported an XID.
+    pub fn xid(&self, xid: u64) {
+        let class = match xid::row_of(xid).map(|row| row.class) {
+            Some(XidClass::Application) => "application",
+            Some(XidClass::Notice) => "notice",
+            Some(XidClass::AskDriver) => "ask-driver",
+            Some(XidClass::Critical) => "critical",
+            None => "unknown",
+        };
+        self.xids.with_label_values(&[xid.to_string().as_str(), class]).inc();
+    }
+
+    /// The CDI spec was written, or could not be.
+    pub fn spec_written(&self, result: &str, current: bool) {
+        self.spec_writes.with_label_values(&[result]).inc();
+        self.spec_current.with_label_values(&[&self.resource]).set(i64::from(current));
+    }
+}
+
+/// Makes metrics that are registered from the start.
+struct Declare<'a> {
+    registry: &'a Registry,
+}
+
+impl Declare<'_> {
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.registered(IntGaugeVec::new(Opts::new(format!("{PREFIX}_{name}"), help), labels)?)
+    }
+
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.registered(IntCounterVec::new(Opts::new(format!("{PREFIX}_{name}"), help), labels)?)
+    }
+
+    fn rpc_duration(&self) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::new(
+            format!("{PREFIX}_rpc_duration_seconds"),
+            "Time to answer a call of the kubelet.",
+        );
+        self.registered(HistogramVec::new(opts.buckets(RPC_BUCKETS.to_vec()), &["method"])?)
+    }
+
+    fn registered<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}
+
+fn to_gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn name_of(health: &Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Unhealthy { .. } => "unhealthy",
+        Health::Unknown { .. } => "unknown",
+    }
+}
+
+/// Reads the workers' own counts when it is scraped.
+#[derive(Debug)]
+pub struct NvmlMetrics {
+    status: watch::Receiver<Status>,
+    roles: [RoleCounters; 2],
+    /// One scrape at a time adds what is new.
+    updating: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct RoleCounters {
+    calls: IntCounter,
+    starts: IntCounter,
+    abandoned: IntGauge,
+}
+
+impl NvmlMetrics {
+    /// Registers what the workers count.
+    ///
+    /// # Errors
+    /// When a name is taken already.
+    pub fn register(registry: &Registry, status: watch::Receiver<Status>) -> Result<(), prometheus::Error> {
+        let roles = [RoleCounters::new("queries")?, RoleCounters::new("events")?];
+        registry.register(Box::new(Self { status, roles, updating: Mutex::new(()) }))
+    }
+}
+
+impl RoleCounters {
+    fn new(role: &str) -> Result<Self, prometheus::Error> {
+        let opts =
+            |name: &str, help: &str| Opts::new(format!("{PREFIX}_{name}"), help).const_label("role", role);
+        Ok(Self {
+            calls: IntCounter::with_opts(opts("nvml_calls_total", "NVML calls that the workers made."))?,
+            starts: IntCounter::with_opts(opts("nvml_worker_starts_total", "NVML workers started."))?,
+            abandoned: IntGauge::with_opts(opts(
+                "nvml_workers_abandoned",
+                "Workers that hang in the driver and cannot be ended.",
+            ))?,
+        })
+    }
+
+    fn update(&self, status: &RoleStatus) {
+        self.calls.inc_by(status.calls.saturating_sub(self.calls.get()));
+        self.starts.inc_by(status.starts.saturating_sub(self.starts.get()));
+        self.abandoned.set(to_gauge(status.abandoned as u64));
+    }
+
+    fn all(&self) -> [&dyn Collector; 3] {
+        [&self.calls, &self.starts, &self.abandoned]
+    }
+}
+
+impl Collector for NvmlMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.roles.iter().flat_map(RoleCounters::all).flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let status = self.status.borrow().clone();
+        let _one = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
+        for (counters, status) in self.roles.iter().zip([&status.queries, &status.events]) {
+            counters.update(status);
+        }
+        self.roles.iter().flat_map(RoleCounters::all).flat_map(Collector::collect).collect()
+    }
+}

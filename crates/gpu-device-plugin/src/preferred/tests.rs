@@ -1,0 +1,176 @@
+//! The preference against brute force, and its invariants for any input.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::state::tests::{gpu, node};
+
+/// Two quads of NVLinked pairs, as on a PCIe machine with NVLink bridges: 0-1, 2-3, 4-5, 6-7.
+fn bridged_pairs() -> Affinity {
+    Affinity::from_fn(8, |a, b| match (a / 2 == b / 2, a / 4 == b / 4) {
+        (true, _) => 450,
+        (false, true) => 20,
+        (false, false) => 10,
+    })
+}
+
+fn ask(affinity: &Affinity, available: &[usize], must_include: &[usize], size: usize) -> Vec<usize> {
+    preferred(affinity, &Question { available, must_include, size, schedulable: &|_| true })
+}
+
+#[test]
+fn size_1_takes_the_gpu_whose_partner_is_gone() {
+    assert_eq!(ask(&bridged_pairs(), &[0, 1, 2, 5, 6, 7], &[], 1), [2]);
+    assert_eq!(ask(&bridged_pairs(), &[0, 1, 2, 3, 5, 6, 7], &[], 1), [5]);
+}
+
+#[test]
+fn size_2_takes_a_whole_pair_whatever_the_order_of_the_ids() {
+    assert_eq!(ask(&bridged_pairs(), &[7, 3, 6, 1, 4], &[], 2), [6, 7]);
+    assert_eq!(ask(&bridged_pairs(), &[1, 4, 6, 3, 7], &[], 2), [6, 7]);
+}
+
+#[test]
+fn size_4_stays_on_one_socket() {
+    assert_eq!(ask(&bridged_pairs(), &[0, 1, 2, 3, 4, 5, 6, 7], &[], 4), [0, 1, 2, 3]);
+    assert_eq!(ask(&bridged_pairs(), &[0, 1, 2, 4, 5, 6, 7], &[], 4), [4, 5, 6, 7]);
+}
+
+#[test]
+fn must_include_is_kept_and_completed_by_its_partner() {
+    assert_eq!(ask(&bridged_pairs(), &[0, 1, 2, 3, 4, 5, 6, 7], &[5], 2), [4, 5]);
+}
+
+#[test]
+fn sick_gpu_is_preferred_only_when_nothing_else_is_left() {
+    let sick = |gpu: usize| gpu != 1;
+    let question = |size| Question { available: &[0, 1, 2, 3], must_include: &[], size, schedulable: &sick };
+    assert_eq!(preferred(&bridged_pairs(), &question(2)), [2, 3]);
+    assert_eq!(preferred(&bridged_pairs(), &question(4)), [0, 1, 2, 3]);
+}
+
+#[test]
+fn odd_questions_have_plain_answers() {
+    let none: [usize; 0] = [];
+    assert_eq!(ask(&bridged_pairs(), &[], &[], 4), none);
+    assert_eq!(ask(&bridged_pairs(), &[1, 2], &[], 0), none);
+    assert_eq!(ask(&bridged_pairs(), &[1, 1, 1], &[], 3), [1]);
+    assert_eq!(ask(&bridged_pairs(), &[0], &[3, 2, 1], 2), [1, 2]);
+    assert_eq!(ask(&Affinity::default(), &[9, 4], &[], 1), [4]);
+}
+
+fn ids(positions: &[usize]) -> Vec<String> {
+    positions.iter().map(|n| gpu(*n).to_string()).collect()
+}
+
+#[test]
+fn ids_that_are_none_of_ours_only_fill_up() {
+    let mut state = node(8);
+    state.affinity = bridged_pairs();
+    let mut available = ids(&[5, 4, 1]);
+    available.extend(["zeta".to_owned(), "alpha".to_owned()]);
+    assert_eq!(preferred_ids(&state, &available, &[], 2), ids(&[4, 5]));
+    let filled: Vec<String> = ids(&[1, 4, 5]).into_iter().chain(["alpha".to_owned()]).collect();
+    assert_eq!(preferred_ids(&state, &available, &[], 4), filled);
+}
+
+#[test]
+fn nothing_is_preferred_before_the_topology_is_known_or_for_a_senseless_size() {
+    let mut state = node(8);
+    assert_eq!(preferred_ids(&state, &ids(&[1, 2]), &[], 1), Vec::<String>::new());
+    state.affinity = bridged_pairs();
+    for size in [0, -1, i32::MIN] {
+        assert_eq!(preferred_ids(&state, &ids(&[1, 2]), &[], size), Vec::<String>::new());
+    }
+    assert_eq!(preferred_ids(&state, &ids(&[1, 2]), &[], i32::MAX), ids(&[1, 2]));
+}
+
+#[test]
+fn number_of_sets_saturates() {
+    assert_eq!((sets(16, 8), sets(8, 8), sets(0, 0)), (12_870, 1, 1));
+    assert_eq!(sets(10_000, 5_000), u64::MAX);
+}
+
+fn worth(affinity: &Affinity, set: &BTreeSet<usize>) -> u64 {
+    let pairs = set.iter().flat_map(|a| set.iter().filter(move |b| a < b).map(move |b| (*a, *b)));
+    pairs.map(|(a, b)| u64::from(affinity.worth(a, b))).sum()
+}
+
+/// The rule as it stands in the module's text, over every set there is.
+fn brute_force(
+    affinity: &Affinity,
+    available: &BTreeSet<usize>,
+    must: &BTreeSet<usize>,
+    size: usize,
+) -> BTreeSet<usize> {
+    let gpus: Vec<usize> = available.union(must).copied().collect();
+    let sets = (0u32..1 << gpus.len()).map(|mask| {
+        gpus.iter()
+            .enumerate()
+            .filter(|(at, _)| mask & (1 << at) != 0)
+            .map(|(_, gpu)| *gpu)
+            .collect::<BTreeSet<_>>()
+    });
+    let everything: BTreeSet<usize> = gpus.iter().copied().collect();
+    sets.filter(|set| set.len() == size && must.is_subset(set))
+        .max_by_key(|set| {
+            let rest: BTreeSet<usize> = everything.difference(set).copied().collect();
+            (worth(affinity, set), worth(affinity, &rest), Reverse(set.iter().copied().collect::<Vec<_>>()))
+        })
+        .unwrap_or_default()
+}
+
+prop_compose! {
+    fn any_node()(size in 1usize..=8)(
+        worths in proptest::collection::vec(prop_oneof![Just(10u32), Just(20), Just(50), Just(450), Just(1250)], size * size),
+        size in Just(size),
+    ) -> Affinity {
+        Affinity::from_fn(size, |a, b| worths[a * size + b])
+    }
+}
+
+proptest! {
+    #[test]
+    fn preference_among_up_to_8_gpus_is_the_best_by_brute_force(
+        affinity in any_node(),
+        available in proptest::collection::btree_set(0usize..8, 0..=8),
+        must in proptest::collection::btree_set(0usize..8, 0..=3),
+        size in 0usize..=8,
+    ) {
+        let available: BTreeSet<_> = available.into_iter().filter(|gpu| *gpu < affinity.len()).collect();
+        let must: BTreeSet<_> = must.intersection(&available).copied().collect();
+        prop_assume!(must.len() <= size && size <= available.len());
+        let asked: Vec<usize> = available.iter().rev().copied().collect();
+        let fixed: Vec<usize> = must.iter().copied().collect();
+        let answer: BTreeSet<usize> = ask(&affinity, &asked, &fixed, size).into_iter().collect();
+        prop_assert_eq!(answer, brute_force(&affinity, &available, &must, size));
+    }
+
+    #[test]
+    fn preference_for_any_question_is_a_valid_set(
+        available in proptest::collection::vec(0usize..70, 0..80),
+        must in proptest::collection::vec(0usize..70, 0..10),
+        size in 0usize..80,
+        sick in proptest::collection::btree_set(0usize..70, 0..20),
+        seed in 1u32..1000,
+    ) {
+        let affinity = Affinity::from_fn(64, |a, b| (a as u32 * 31 + b as u32 * 17) * seed % 977);
+        let schedulable = |gpu: usize| !sick.contains(&gpu);
+        let question = Question { available: &available, must_include: &must, size, schedulable: &schedulable };
+        let answer = preferred(&affinity, &question);
+        let candidates: BTreeSet<usize> = available.iter().chain(&must).copied().collect();
+        let set: BTreeSet<usize> = answer.iter().copied().collect();
+        prop_assert_eq!(set.len(), answer.len());
+        prop_assert!(set.is_subset(&candidates));
+        let musts: BTreeSet<usize> = must.iter().copied().collect();
+        if musts.len() <= size {
+            prop_assert!(musts.is_subset(&set));
+            prop_assert_eq!(answer.len(), size.min(candidates.len()));
+        } else {
+            prop_assert_eq!(answer.len(), size);
+        }
+        prop_assert_eq!(preferred(&affinity, &question), answer);
+    }
+}

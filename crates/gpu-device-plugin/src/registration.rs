@@ -1,0 +1,404 @@
+//! The registration with the kubelet, as a state machine.
+//!
+//! ```text
+//!   Waiting ----------> Absent ----------> Serving ----------> Registering ---------> Registered
+//!   (devices, spec,     (no kubelet        (own socket         (connect, Register:       |
+//!    CDI proof)          socket)            in place?)          the kubelet calls        |
+//!                          ^   ^                |               back meanwhile)          |
+//!                          |   +---- bind ------+                    |                   |
+//!                          |         failed                          |                   |
+//!                          +-------- refused, failed, back-off ------+                   |
+//!                          |                                                             |
+//!                          +------------- Lost <-----------------------------------------+
+//!                                (kubelet's socket replaced or gone, own socket gone,
+//!                                 no stream for 2 s)
+//! ```
+//!
+//! One task walks it; nothing else binds, registers or says that the kubelet is ready. It knows sockets and the
+//! Registration service, and of the devices only whether there is something to offer. The driver is not asked
+//! on any path through it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gpu_model::ResourceName;
+use kubelet_api::deviceplugin::v1beta1::registration_client::RegistrationClient;
+use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
+use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::cdi_gate::CdiGate;
+use crate::connect::{self, ConnectError};
+use crate::file_identity::FileIdentity;
+use crate::kubelet_socket::{KubeletWatch, Sighting};
+use crate::metrics::Metrics;
+use crate::socket::{OwnSocket, SocketNames, remove_dead};
+use crate::state::Snapshot;
+use crate::streams::StreamsStatus;
+
+mod backoff;
+
+use backoff::Backoff;
+
+/// How long there may be no stream before the plugin registers again: the kubelet never calls back by itself.
+const STREAM_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a start may wait for its parts without a word about it.
+const TOLERATED: Duration = Duration::from_secs(1);
+
+/// How long `Register` may take. The kubelet dials back inside the call.
+const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
+
+/// A registration that lived this long was a good one: the next attempt after it starts without back-off.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// Where the machine stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Absent,
+    Serving(FileIdentity),
+    Registering(FileIdentity),
+    Registered(FileIdentity),
+    Lost(Loss),
+}
+
+/// What ended a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    KubeletRestarted,
+    OwnSocketGone,
+    StreamLost,
+}
+
+impl Loss {
+    fn cause(self) -> &'static str {
+        match self {
+            Loss::KubeletRestarted => "kubelet-restarted",
+            Loss::OwnSocketGone => "own-socket-gone",
+            Loss::StreamLost => "stream-lost",
+        }
+    }
+}
+
+/// Why the machine stops for good.
+#[derive(Debug, Error)]
+pub enum RegistrationEnded {
+    /// The folder that we reach is deleted; only a new mount leads to its successor.
+    #[error(
+        "the plugin folder {path:?} was deleted under us: the process has to start anew to reach the new one"
+    )]
+    FolderReplaced {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// One attempt failed.
+#[derive(Debug, Error)]
+enum RegisterError {
+    #[error("cannot connect to {path:?}")]
+    Connect { path: PathBuf, source: ConnectError },
+    #[error("the kubelet refused the registration: {}: {}", status.code(), status.message())]
+    Refused { status: Box<tonic::Status> },
+    #[error("the kubelet did not answer Register within {REGISTER_TIMEOUT:?}")]
+    TimedOut,
+    #[error("the kubelet's socket was replaced meanwhile")]
+    Replaced,
+}
+
+impl RegisterError {
+    /// The reason code on `/ready`.
+    fn code(&self) -> &'static str {
+        match self {
+            RegisterError::Connect { .. } => "kubelet-unreachable",
+            RegisterError::Refused { .. } => "register-refused",
+            RegisterError::TimedOut => "register-timeout",
+            RegisterError::Replaced => "kubelet-restarted",
+        }
+    }
+}
+
+/// What the machine works with.
+pub struct Registration {
+    /// The resource to register.
+    pub resource: ResourceName,
+    /// Names of the own socket.
+    pub names: SocketNames,
+    /// The kubelet's socket and folder.
+    pub kubelet: KubeletWatch,
+    /// Where accepted connections go.
+    pub accepted: mpsc::Sender<io::Result<UnixStream>>,
+    /// Whether there is something to offer.
+    pub state: watch::Receiver<Snapshot>,
+    /// Whether a runtime would inject it.
+    pub cdi: watch::Receiver<CdiGate>,
+    /// The kubelet's streams.
+    pub streams: watch::Receiver<StreamsStatus>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Readiness of the registration.
+    pub component: daemon::Component,
+}
+
+/// The machine under way.
+struct Machine {
+    with: Registration,
+    own: Option<OwnSocket>,
+    backoff: Backoff,
+    /// The kubelet's socket that the last failure belongs to.
+    failed_at: Option<FileIdentity>,
+    since: Instant,
+}
+
+impl Registration {
+    /// Keeps the plugin registered. Dropping the future removes the own socket.
+    ///
+    /// # Errors
+    /// When the process has to start anew.
+    pub async fn run(self) -> Result<(), RegistrationEnded> {
+        self.metrics.registered(false);
+        let mut machine = Machine {
+            with: self,
+            own: None,
+            backoff: Backoff::default(),
+            failed_at: None,
+            since: Instant::now(),
+        };
+        let mut phase = Phase::Waiting;
+        loop {
+            tracing::debug!(?phase, "registration");
+            phase = machine.step(phase).await?;
+        }
+    }
+}
+
+impl Machine {
+    async fn step(&mut self, phase: Phase) -> Result<Phase, RegistrationEnded> {
+        match phase {
+            Phase::Waiting => self.waiting().await,
+            Phase::Absent => self.absent().await,
+            Phase::Serving(kubelet) => Ok(self.serving(kubelet).await),
+            Phase::Registering(kubelet) => Ok(self.registering(kubelet).await),
+            Phase::Registered(kubelet) => self.registered(kubelet).await,
+            Phase::Lost(loss) => Ok(self.lost(loss).await),
+        }
+    }
+
+    async fn waiting(&mut self) -> Result<Phase, RegistrationEnded> {
+        let told = Instant::now() + TOLERATED;
+        while !self.may_register() {
+            tokio::select! {
+                _ = self.with.state.changed() => {}
+                _ = self.with.cdi.changed() => {}
+                // The folder may go meanwhile.
+                () = self.with.kubelet.changed() => {
+                    self.sight()?;
+                }
+                () = sleep_until(told), if Instant::now() < told => {}
+            }
+            if Instant::now() >= told {
+                self.with
+                    .component
+                    .not_ready("waiting", "the devices, the CDI spec and the CDI proof come first");
+            }
+        }
+        Ok(Phase::Absent)
+    }
+
+    fn may_register(&mut self) -> bool {
+        self.with.state.borrow_and_update().is_servable() && self.with.cdi.borrow_and_update().lets_register()
+    }
+
+    async fn absent(&mut self) -> Result<Phase, RegistrationEnded> {
+        loop {
+            let path = self.with.kubelet.socket().display().to_string();
+            match self.sight()? {
+                Sighting::Socket(kubelet) => return Ok(Phase::Serving(kubelet)),
+                Sighting::NotASocket => {
+                    self.with
+                        .component
+                        .not_ready("kubelet-socket-invalid", format!("{path} is a file and no socket"));
+                }
+                Sighting::Absent | Sighting::NoFolder | Sighting::FolderReplaced => {
+                    self.with
+                        .component
+                        .not_ready("kubelet-absent", format!("{path} is not there: the kubelet is not up"));
+                }
+            }
+            self.with.kubelet.changed().await;
+        }
+    }
+
+    async fn serving(&mut self, kubelet: FileIdentity) -> Phase {
+        if self.own.as_ref().is_some_and(OwnSocket::is_in_place) {
+            return Phase::Registering(kubelet);
+        }
+        self.leave_socket();
+        let folder = self.with.kubelet.folder().to_owned();
+        match remove_dead(&folder, &self.with.names) {
+            Ok(removed) if !removed.is_empty() => {
+                tracing::info!(?removed, "dead sockets of earlier instances removed")
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
+            }
+        }
+        match OwnSocket::bind(&folder, &self.with.names, self.with.accepted.clone()) {
+            Ok(own) => {
+                tracing::debug!(socket = %own.path().display(), "serving");
+                self.own = Some(own);
+                Phase::Registering(kubelet)
+            }
+            Err(error) => {
+                let reason = daemon::error_chain(&error).to_string();
+                self.failed(kubelet, "bind-failed", reason, false).await
+            }
+        }
+    }
+
+    async fn registering(&mut self, kubelet: FileIdentity) -> Phase {
+        match self.register(kubelet).await {
+            Ok(()) => {
+                self.since = Instant::now();
+                self.with.metrics.registration("ok");
+                self.with.metrics.registered(true);
+                Phase::Registered(kubelet)
+            }
+            // Not a failure: there is a new kubelet to register with.
+            Err(RegisterError::Replaced) => Phase::Absent,
+            Err(error) => {
+                let refused = matches!(&error, RegisterError::Connect { source, .. } if source.is_refused());
+                if !matches!(&error, RegisterError::Connect { .. }) {
+                    // The kubelet may have taken the socket on all the same.
+                    self.leave_socket();
+                }
+                self.with.metrics.registration("failed");
+                let code = error.code();
+                let reason = daemon::error_chain(&error).to_string();
+                self.failed(kubelet, code, reason, refused).await
+            }
+        }
+    }
+
+    async fn register(&self, kubelet: FileIdentity) -> Result<(), RegisterError> {
+        let path = self.with.kubelet.socket();
+        let channel = connect::channel_to(path)
+            .await
+            .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
+        // The same socket before and after: the channel leads to this kubelet and no successor.
+        if self.with.kubelet.look() != Sighting::Socket(kubelet) {
+            return Err(RegisterError::Replaced);
+        }
+        let request = RegisterRequest {
+            version: VERSION.to_owned(),
+            endpoint: self.with.names.own(),
+            resource_name: self.with.resource.to_string(),
+            options: Some(DevicePluginOptions {
+                pre_start_required: false,
+                get_preferred_allocation_available: true,
+            }),
+        };
+        match timeout(REGISTER_TIMEOUT, RegistrationClient::new(channel).register(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
+            Err(_) => Err(RegisterError::TimedOut),
+        }
+    }
+
+    /// Tells the failure and waits for the back-off, or for another kubelet.
+    async fn failed(
+        &mut self,
+        kubelet: FileIdentity,
+        code: &'static str,
+        reason: String,
+        refused: bool,
+    ) -> Phase {
+        if self.failed_at.replace(kubelet) != Some(kubelet) {
+            // A new socket: perhaps bound and not yet listening, which takes milliseconds.
+            self.backoff = Backoff::default();
+        }
+        let pause = if refused { self.backoff.after_refusal() } else { self.backoff.after_failure() };
+        self.with.component.not_ready(code, reason.as_str());
+        if self.backoff.is_worth_a_line() {
+            tracing::warn!(reason, ?pause, "registration failed");
+        }
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return Phase::Absent,
+                () = self.with.kubelet.changed() => {
+                    if self.with.kubelet.look() != Sighting::Socket(kubelet) {
+                        return Phase::Absent;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn registered(&mut self, kubelet: FileIdentity) -> Result<Phase, RegistrationEnded> {
+        let mut patience = Instant::now() + STREAM_PATIENCE;
+        let mut was_live = false;
+        loop {
+            let status = *self.with.streams.borrow_and_update();
+            let is_live = status.live > 0 && status.sent > 0;
+            if is_live && !was_live {
+                self.with.component.ready();
+                tracing::info!(resource = %self.with.resource, generation = status.sent, "registered; the kubelet has the device list");
+            }
+            if was_live && !is_live {
+                patience = Instant::now() + STREAM_PATIENCE;
+                self.with.component.not_ready("stream-lost", "the kubelet closed its stream");
+            }
+            was_live = is_live;
+            tokio::select! {
+                _ = self.with.streams.changed() => {}
+                () = sleep_until(patience), if !is_live => return Ok(Phase::Lost(Loss::StreamLost)),
+                () = self.with.kubelet.changed() => {
+                    if self.sight()? != Sighting::Socket(kubelet) {
+                        return Ok(Phase::Lost(Loss::KubeletRestarted));
+                    }
+                    if !self.own.as_ref().is_some_and(OwnSocket::is_in_place) {
+                        return Ok(Phase::Lost(Loss::OwnSocketGone));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn lost(&mut self, loss: Loss) -> Phase {
+        self.leave_socket();
+        self.with.metrics.registered(false);
+        self.with.metrics.lost(loss.cause());
+        self.with.component.not_ready(loss.cause(), "registering again");
+        tracing::info!(resource = %self.with.resource, reason = loss.cause(), "registration lost");
+        if loss != Loss::StreamLost || self.since.elapsed() > SETTLED {
+            self.backoff = Backoff::default();
+        } else {
+            // Two instances that take the resource from each other must not do so in a tight loop.
+            sleep(self.backoff.after_failure()).await;
+        }
+        Phase::Waiting
+    }
+
+    /// Each registration has a socket of its own.
+    fn leave_socket(&mut self) {
+        if self.own.take().is_some() {
+            self.with.names.renew();
+        }
+    }
+
+    fn sight(&self) -> Result<Sighting, RegistrationEnded> {
+        match self.with.kubelet.look() {
+            Sighting::FolderReplaced => {
+                Err(RegistrationEnded::FolderReplaced { path: self.with.kubelet.folder().to_owned() })
+            }
+            sighting => Ok(sighting),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The device plugin service: the only place, with `streams`, that knows the kubelet's messages.
+//!
+//! Every answer comes from memory. Nothing here asks a driver, reads a file or waits for anything.
+
+use std::time::Instant;
+
+use kubelet_api::deviceplugin::v1beta1 as wire;
+use kubelet_api::deviceplugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
+use tokio::sync::watch;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::allocate::{self, Grant, Refusal};
+use crate::cdi_gate::CdiGate;
+use crate::metrics::Metrics;
+use crate::preferred::preferred_ids;
+use crate::state::Snapshot;
+use crate::streams::{Message, Streams};
+
+/// Largest request that is read, in bytes. A preference names every free device twice over at most: for the
+/// 16,384 devices that one resource may have, of 63 bytes and 3 of framing, that is 2.1 MiB.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+
+/// Answers the kubelet.
+#[derive(Clone)]
+pub struct Service {
+    /// What the plugin offers.
+    pub state: watch::Receiver<Snapshot>,
+    /// The streams of device lists.
+    pub streams: Streams,
+    /// Whether the runtime still resolves CDI names.
+    pub cdi: watch::Receiver<CdiGate>,
+    /// Counts and durations.
+    pub metrics: Metrics,
+    /// Ends the streams when the plugin stops.
+    pub stopping: CancellationToken,
+}
+
+impl Service {
+    /// The service as tonic serves it, with its bounds.
+    pub fn into_server(self) -> DevicePluginServer<Self> {
+        DevicePluginServer::new(self).max_decoding_message_size(MAX_REQUEST)
+    }
+
+    fn grant(&self, ids: &[String]) -> Result<Grant, Status> {
+        if let CdiGate::Revoked { reason } = &*self.cdi.borrow() {
+            return Err(Status::failed_precondition(format!("CDI is not proven any more: {reason}")));
+        }
+        allocate::allocate(&self.state.borrow(), ids).map_err(|refusal| status_of(&refusal))
+    }
+}
+
+#[tonic::async_trait]
+impl DevicePlugin for Service {
+    async fn get_device_plugin_options(
+        &self,
+        _request: Request<wire::Empty>,
+    ) -> Result<Response<wire::DevicePluginOptions>, Status> {
+        let started = Instant::now();
+        let options =
+            wire::DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: true };
+        self.metrics.answered("GetDevicePluginOptions", started, true);
+        Ok(Response::new(options))
+    }
+
+    type ListAndWatchStream = ReceiverStream<Message>;
+
+    async fn list_and_watch(
+        &self,
+        _request: Request<wire::Empty>,
+    ) -> Result<Response<Self::ListAndWatchStream>, Status> {
+        let stopping = self.stopping.clone();
+        let messages = self.streams.open(async move { stopping.cancelled().await });
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn get_preferred_allocation(
+        &self,
+        request: Request<wire::PreferredAllocationRequest>,
+    ) -> Result<Response<wire::PreferredAllocationResponse>, Status> {
+        let started = Instant::now();
+        let state = self.state.borrow().clone();
+        let prefer =
+            |asked: wire::ContainerPreferredAllocationRequest| wire::ContainerPreferredAllocationResponse {
+                device_i_ds: preferred_ids(
+                    &state,
+                    &asked.available_device_i_ds,
+                    &asked.must_include_device_i_ds,
+                    asked.allocation_size,
+                ),
+            };
+        let container_responses = request.into_inner().container_requests.into_iter().map(prefer).collect();
+        self.metrics.answered("GetPreferredAllocation", started, true);
+        Ok(Response::new(wire::PreferredAllocationResponse { container_responses }))
+    }
+
+    async fn allocate(
+        &self,
+        request: Request<wire::AllocateRequest>,
+    ) -> Result<Response<wire::AllocateResponse>, Status> {
+        let started = Instant::now();
+        let asked = request.into_inner().container_requests;
+        let grants: Result<Vec<Grant>, Status> =
+            asked.iter().map(|asked| self.grant(&asked.devices_ids)).collect();
+        self.metrics.answered("Allocate", started, grants.is_ok());
+        match &grants {
+            Ok(grants) => {
+                let devices = grants.iter().map(|grant| grant.cdi_devices.len()).sum();
+                self.metrics.allocated(devices);
+                tracing::info!(resource = %self.state.borrow().resource, devices, cdi = ?grants.iter().flat_map(|grant| &grant.cdi_devices).collect::<Vec<_>>(), "allocated");
+            }
+            Err(status) => {
+                self.metrics.refused();
+                tracing::warn!(resource = %self.state.borrow().resource, reason = status.message(), "allocation refused");
+            }
+        }
+        Ok(Response::new(wire::AllocateResponse {
+            container_responses: grants?.into_iter().map(render).collect(),
+        }))
+    }
+
+    async fn pre_start_container(
+        &self,
+        _request: Request<wire::PreStartContainerRequest>,
+    ) -> Result<Response<wire::PreStartContainerResponse>, Status> {
+        Ok(Response::new(wire::PreStartContainerResponse {}))
+    }
+}
+
+fn render(grant: Grant) -> wire::ContainerAllocateResponse {
+    let cdi_devices = grant.cdi_devices.into_iter().map(|name| wire::CdiDevice { name }).collect();
+    wire::ContainerAllocateResponse { cdi_devices, ..Default::default() }
+}
+
+fn status_of(refusal: &Refusal) -> Status {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::UnknownDevice { .. } => Status::invalid_argument(text),
+        Refusal::NotSchedulable { .. } | Refusal::SpecStale { .. } => Status::failed_precondition(text),
+    }
+}

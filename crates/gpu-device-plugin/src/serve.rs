@@ -1,0 +1,182 @@
+//! Wires the parts together and runs them until the daemon is told to end.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nvml::Nvml;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::cdi_gate::{self, CdiGate};
+use crate::config::Config;
+use crate::kubelet_socket::KubeletWatch;
+use crate::metrics::{Metrics, NvmlMetrics};
+use crate::observe::{Components, Observer};
+use crate::registration::Registration;
+use crate::report::Reporter;
+use crate::rpc::Service;
+use crate::spec_file::SpecFile;
+use crate::state::Publisher;
+use crate::streams::{self, Streams};
+
+/// Connections that were accepted and not served yet.
+const ACCEPT_BACKLOG: usize = 16;
+
+/// Streams at once on one connection. The kubelet has one connection and a few calls.
+const MAX_CALLS: u32 = 64;
+
+/// How long calls may take to end after the request to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Serves until a signal or a failure, and gives the exit code.
+pub async fn serve(config: Config, args: &daemon::RuntimeArgs) -> ExitCode {
+    let runtime = match daemon::Runtime::start(args, crate::ABOUT).await {
+        Ok(runtime) => runtime,
+        Err(error) => return daemon::fail(&error),
+    };
+    match wire(config, &runtime) {
+        Ok(()) => runtime.run_until_done().await,
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "cannot start");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
+    let Config {
+        resource,
+        kubelet_socket,
+        socket_names,
+        driver,
+        nvml,
+        cdi_dir,
+        cdi_gate,
+        run_dir,
+        probe_interval,
+    } = config;
+    let readiness = runtime.readiness();
+    let metrics = Metrics::register(&runtime.registry(), &resource)?;
+    let (publisher, state) = Publisher::new(resource.clone());
+    let streams = Streams::new(state.clone(), streams::MIN_GAP);
+    let (gate, cdi) = watch::channel(CdiGate::Closed);
+    let (accepted, connections) = mpsc::channel(ACCEPT_BACKLOG);
+
+    let nvml = Nvml::start(nvml, driver.library_source())?;
+    NvmlMetrics::register(&runtime.registry(), nvml.status())?;
+    let (findings, found) = watch::channel(None);
+    let reporter = Reporter::new(&run_dir, &driver.host);
+    let observer = Observer {
+        spec: SpecFile::new(cdi_dir, driver.host.clone()),
+        findings,
+        driver,
+        nvml: nvml.clone(),
+        publisher,
+        streams: streams.status(),
+        probe_interval,
+        metrics: metrics.clone(),
+        components: Components {
+            driver: readiness.component("driver"),
+            nodes: readiness.component("device-nodes"),
+            spec: readiness.component("cdi-spec"),
+            devices: readiness.component("devices"),
+        },
+    };
+    let registration = Registration {
+        resource,
+        names: socket_names,
+        kubelet: KubeletWatch::new(kubelet_socket),
+        accepted,
+        state: state.clone(),
+        cdi: cdi.clone(),
+        streams: streams.status(),
+        metrics: metrics.clone(),
+        component: readiness.component("kubelet"),
+    };
+    let stopping = CancellationToken::new();
+    let service = Service {
+        state,
+        streams: streams.clone(),
+        cdi,
+        metrics: metrics.clone(),
+        stopping: stopping.clone(),
+    };
+
+    let stop = runtime.shutdown();
+    runtime.spawn("observer", {
+        let stop = stop.clone();
+        async move {
+            tokio::select! {
+                () = observer.run() => {}
+                () = stop.requested() => {}
+            }
+            nvml.shutdown().await;
+            Ok::<(), anyhow::Error>(())
+        }
+    });
+    runtime.spawn("report", async move {
+        // It ends with the observer, which holds the other end.
+        reporter.run(found).await;
+        Ok::<(), anyhow::Error>(())
+    });
+    runtime.spawn("cdi-gate", {
+        let (stop, component) = (stop.clone(), readiness.component("cdi"));
+        async move {
+            tokio::select! {
+                () = cdi_gate::keep(cdi_gate, gate, component) => {}
+                () = stop.requested() => {}
+            }
+            Ok::<(), anyhow::Error>(())
+        }
+    });
+    runtime.spawn("stream-metrics", count_streams(streams, metrics, stop.clone()));
+    runtime.spawn("kubelet", run_kubelet_side(registration, service, connections, stop, stopping));
+    Ok(())
+}
+
+/// Serves and stays registered. The own socket goes last, when the calls under way are answered.
+async fn run_kubelet_side(
+    registration: Registration,
+    service: Service,
+    connections: mpsc::Receiver<io::Result<UnixStream>>,
+    stop: daemon::Shutdown,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let server = Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
+        service.into_server(),
+        ReceiverStream::new(connections),
+        stopping.clone().cancelled_owned(),
+    );
+    let server = tokio::spawn(server);
+    let mut registered = std::pin::pin!(registration.run());
+    let ended = tokio::select! {
+        biased;
+        () = stop.requested() => None,
+        ended = &mut registered => Some(ended),
+    };
+    stopping.cancel();
+    match tokio::time::timeout(DRAIN, server).await {
+        Ok(served) => served??,
+        Err(_) => tracing::warn!("calls were still open at the end"),
+    }
+    match ended {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn count_streams(streams: Streams, metrics: Metrics, stop: daemon::Shutdown) -> anyhow::Result<()> {
+    let mut status = streams.status();
+    loop {
+        let now = *status.borrow_and_update();
+        metrics.streams(now.live, now.sent);
+        tokio::select! {
+            changed = status.changed() => if changed.is_err() { return Ok(()) },
+            () = stop.requested() => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The plugin's own socket: a name that no other instance has, dead ones cleaned, peers checked.
+//!
+//! It knows files and credentials, and nothing of gRPC: accepted connections go out through a channel, so
+//! that the socket can be bound anew (the kubelet removes every socket when it starts) under a server that
+//! keeps running.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use gpu_model::ResourceName;
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::file_identity::FileIdentity;
+
+mod cleaning;
+pub mod peer;
+
+pub use cleaning::remove_dead;
+
+/// Longest path that a socket address holds, in bytes: `sun_path` less its terminating zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What a name is padded to when only its length matters: pid and token at their longest.
+const LONGEST_INSTANCE: &str = "4194304-0123456789abcdef";
+
+/// The folder is too deep for a socket address.
+#[derive(Debug, Error)]
+#[error(
+    "{path:?} has {length} bytes, and a socket path has at most {MAX_SOCKET_PATH}: use a shorter plugin folder"
+)]
+pub struct PathTooLong {
+    path: PathBuf,
+    length: usize,
+}
+
+/// The socket could not be bound.
+#[derive(Debug, Error)]
+#[error("cannot listen on {path:?}")]
+pub struct BindError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// File names of our sockets for one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketNames {
+    prefix: String,
+    pid: u32,
+    token: u64,
+}
+
+impl SocketNames {
+    /// Names of this instance. The token tells instances apart that share a pid across containers.
+    pub fn new(resource: &ResourceName, pid: u32, token: u64) -> Self {
+        Self { prefix: format!("gantry-{}-", resource.as_str().replace('/', "_")), pid, token }
+    }
+
+    /// Gives the next socket another name. A kubelet that still counts a socket's earlier registration as live refuses
+    /// the same one, and forgets the earlier one over it.
+    pub fn renew(&mut self) {
+        self.token = self.token.wrapping_add(1);
+    }
+
+    /// The file name of this instance's socket.
+    pub fn own(&self) -> String {
+        format!("{}{}-{:016x}.sock", self.prefix, self.pid, self.token)
+    }
+
+    /// The name under which the socket stands until it listens.
+    fn draft(&self) -> String {
+        format!("{}{}-{:016x}.new.sock", self.prefix, self.pid, self.token)
+    }
+
+    /// Whether a file of this name is a socket of some instance of ours.
+    pub fn is_ours(&self, name: &[u8]) -> bool {
+        name.starts_with(self.prefix.as_bytes()) && name.ends_with(b".sock")
+    }
+
+    /// Whether any instance's socket in `dir` fits into a socket address.
+    ///
+    /// # Errors
+    /// When it does not, with the path and the bound.
+    pub fn check_length(&self, dir: &Path) -> Result<(), PathTooLong> {
+        let path = dir.join(format!("{}{LONGEST_INSTANCE}.new.sock", self.prefix));
+        let length = path.as_os_str().as_bytes().len();
+        if length > MAX_SOCKET_PATH { Err(PathTooLong { path, length }) } else { Ok(()) }
+    }
+}
+
+/// A socket of ours that is bound and accepts. Dropping it stops accepting and removes the file, unless
+/// somebody put another one in its place.
+#[derive(Debug)]
+pub struct OwnSocket {
+    path: PathBuf,
+    identity: FileIdentity,
+    accepting: JoinHandle<()>,
+}
+
+impl OwnSocket {
+    /// Binds this instance's socket in `dir` and sends each connection of a trusted peer to `accepted`.
+    ///
+    /// The file gets its name once it listens, so that no other instance takes it for a dead one.
+    ///
+    /// # Errors
+    /// When the folder does not allow it.
+    pub fn bind(
+        dir: &Path,
+        names: &SocketNames,
+        accepted: mpsc::Sender<io::Result<UnixStream>>,
+    ) -> Result<Self, BindError> {
+        let path = dir.join(names.own());
+        let bound = bind(dir, names, &path).map_err(|source| BindError { path: path.clone(), source })?;
+        let accepting = tokio::spawn(accept(bound.0, accepted));
+        Ok(Self { path, identity: bound.1, accepting })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is still the one that we bound.
+    pub fn is_in_place(&self) -> bool {
+        FileIdentity::of(&self.path).is_ok_and(|now| now == self.identity)
+    }
+}
+
+impl Drop for OwnSocket {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        if self.is_in_place()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "own socket could not be removed");
+        }
+    }
+}
+
+fn bind(dir: &Path, names: &SocketNames, path: &Path) -> io::Result<(UnixListener, FileIdentity)> {
+    let draft = dir.join(names.draft());
+    remove_if_there(&draft)?;
+    let listener = UnixListener::bind(&draft)?;
+    std::fs::rename(&draft, path)?;
+    Ok((listener, FileIdentity::of(path)?))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn accept(listener: UnixListener, accepted: mpsc::Sender<io::Result<UnixStream>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => match peer::check(&stream) {
+                Ok(()) => {
+                    if accepted.send(Ok(stream)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(refused) => tracing::warn!(reason = %refused, "connection refused"),
+            },
+            Err(error) => {
+                // Out of file descriptors, most likely: accepting at once again would spin.
+                tracing::warn!(%error, "no connection could be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream as StdStream;
+
+    use super::*;
+
+    fn names(pid: u32) -> SocketNames {
+        SocketNames::new(&"nvidia.com/gpu".parse().unwrap(), pid, 7)
+    }
+
+    #[test]
+    fn name_tells_resource_and_instance_and_is_a_base_name() {
+        assert_eq!(names(12).own(), "gantry-nvidia.com_gpu-12-0000000000000007.sock");
+        assert!(names(12).is_ours(names(99).own().as_bytes()));
+        for other in [
+            "kubelet.sock",
+            "nvidia-gpu.sock",
+            "gantry-nvidia.com_gpu.shared-1-0.sock",
+            "gantry-nvidia.com_gpu-1-0.txt",
+        ] {
+            assert!(!names(12).is_ours(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn name_that_is_renewed_differs_and_is_still_ours() {
+        let mut renewed = names(12);
+        renewed.renew();
+        assert_ne!(renewed.own(), names(12).own());
+        assert!(names(12).is_ours(renewed.own().as_bytes()));
+    }
+
+    #[test]
+    fn folder_that_makes_the_path_too_long_is_refused_with_the_bound() {
+        assert!(names(1).check_length(Path::new("/var/lib/kubelet/device-plugins")).is_ok());
+        let error = names(1).check_length(&Path::new("/").join("x".repeat(60))).unwrap_err().to_string();
+        assert!(error.contains("107"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn socket_accepts_its_owner_and_is_removed_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, mut accepted) = mpsc::channel(1);
+        let socket = OwnSocket::bind(dir.path(), &names(1), sender).unwrap();
+        let _client = StdStream::connect(socket.path()).unwrap();
+        assert!(accepted.recv().await.unwrap().is_ok());
+        drop(socket);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn socket_that_somebody_replaced_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, _accepted) = mpsc::channel(1);
+        let socket = OwnSocket::bind(dir.path(), &names(1), sender).unwrap();
+        std::fs::remove_file(socket.path()).unwrap();
+        assert!(!socket.is_in_place());
+        std::fs::write(socket.path(), "not ours").unwrap();
+        let path = socket.path().to_owned();
+        drop(socket);
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,66 @@
+//! The proof that the container runtime resolves CDI names.
+
+use sim_node::{ContainerRuntime, Process, RuntimeAnswer, SimNode};
+
+use crate::harness::{bare, counts, start_kubelet, start_plugin};
+
+/// The folder of our spec, as the host calls it.
+const OURS: &str = "/var/run/cdi";
+
+/// A containerd that reads specs from this folder, or would with CDI on.
+fn containerd(version: &str, enabled: bool, dir: &str) -> RuntimeAnswer {
+    let config = format!(r#"{{"enableCDI":{enabled},"cdiSpecDirs":["/etc/cdi","{dir}"]}}"#);
+    RuntimeAnswer { name: "containerd".to_owned(), version: version.to_owned(), config: Some(config) }
+}
+
+fn start(node: &SimNode, answer: RuntimeAnswer) -> ContainerRuntime {
+    ContainerRuntime::start(&node.dir().join("runtime.sock"), answer).unwrap()
+}
+
+fn plugin_that_asks(node: &SimNode, socket: &str) -> Process {
+    start_plugin(node, &["--probe-interval=1s", "--cri-socket", socket])
+}
+
+#[tokio::test]
+async fn containerd_that_reads_our_folder_is_proof() {
+    let node = bare().build().unwrap();
+    let runtime = start(&node, containerd("2.1.4", true, OURS));
+    let kubelet = start_kubelet(&node).await;
+    let plugin = plugin_that_asks(&node, runtime.socket().to_str().unwrap());
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn runtime_with_cdi_off_keeps_the_plugin_from_registering_until_it_is_on() {
+    let node = bare().build().unwrap();
+    let runtime = start(&node, containerd("1.7.28", false, OURS));
+    let kubelet = start_kubelet(&node).await;
+    let plugin = plugin_that_asks(&node, runtime.socket().to_str().unwrap());
+    plugin.readiness_says(&["\"cdi-unproven\"", "enable_cdi", "containerd 1.7.28"]).unwrap();
+    plugin.readiness_says(&["\"waiting\""]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+
+    runtime.set_answer(containerd("1.7.28", true, OURS));
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[test]
+fn runtime_that_reads_other_folders_is_told_with_both() {
+    let node = bare().build().unwrap();
+    let runtime = start(&node, containerd("2.1.4", true, "/opt/cdi"));
+    let plugin = plugin_that_asks(&node, runtime.socket().to_str().unwrap());
+    plugin.readiness_says(&["\"cdi-unproven\"", "/opt/cdi", OURS]).unwrap();
+}
+
+#[test]
+fn runtime_that_cannot_be_asked_is_no_proof() {
+    let node = bare().build().unwrap();
+    let plugin = plugin_that_asks(&node, "/nonexistent/containerd.sock");
+    plugin.readiness_says(&["\"cdi-unproven\"", "/nonexistent/containerd.sock", "--cri-socket"]).unwrap();
+    let docker = RuntimeAnswer { name: "docker".to_owned(), version: "28.0.0".to_owned(), config: None };
+    let docker = start(&node, docker);
+    let plugin = plugin_that_asks(&node, docker.socket().to_str().unwrap());
+    plugin.readiness_says(&["\"cdi-unproven\"", "docker 28.0.0", "--cdi-proof=assume"]).unwrap();
+}

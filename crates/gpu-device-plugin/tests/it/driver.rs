@@ -1,0 +1,39 @@
+//! Drivers that come late or in parts.
+
+use crate::harness::{QUICK, bare, counts, start_kubelet, start_plugin};
+
+#[tokio::test]
+async fn driver_that_appears_later_is_picked_up_without_a_restart() {
+    let node = bare().without_driver().build().unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"no-driver\"", "libnvidia-ml.so.1"]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+    node.install_driver().unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn missing_uvm_node_holds_the_registration_until_it_is_there() {
+    let node = bare().build().unwrap();
+    let uvm = node.root().join("dev/nvidia-uvm");
+    std::fs::rename(&uvm, node.dir().join("uvm")).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"uvm-missing\"", "nvidia-modprobe"]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+    std::fs::rename(node.dir().join("uvm"), &uvm).unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn gpu_without_its_device_node_is_listed_and_cannot_be_had() {
+    let node = bare().build().unwrap();
+    std::fs::remove_file(node.root().join("dev/nvidia6")).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 7);
+    plugin.readiness_says(&["\"ready\": true,", "/dev/nvidia6 does not exist"]).unwrap();
+}

@@ -1,0 +1,116 @@
+//! Sick GPUs and sick drivers.
+
+use nvml_sim::{Effect, Fault, Occurrence};
+
+use crate::harness::{
+    QUICK, RESOURCE, bare, counts, eventually, gpus, serving, serving_with, start_kubelet, start_plugin,
+};
+
+#[tokio::test]
+async fn critical_xid_takes_exactly_its_gpu_and_the_plugin_stays_ready_and_says_so() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.says("watching 8 of 8 GPUs").unwrap();
+    node.driver().inject_xid("3", 79, None, None).unwrap();
+    counts(&kubelet, 8, 7);
+
+    let sick = gpus(&node)[3].clone();
+    let devices = kubelet.resources().resources.remove(RESOURCE).unwrap().devices;
+    assert!(devices.iter().all(|device| device.healthy == (device.id != sick)), "{devices:?}");
+    plugin.readiness_says(&["\"ready\": true,", &format!("{sick} is Unhealthy(xid-79)")]).unwrap();
+    assert!((plugin.metric("gantry_device_plugin_devices{health=\"unhealthy\"").unwrap() - 1.0).abs() < 0.1);
+    assert!(
+        (plugin.metric("gantry_device_plugin_health_transitions_total{reason=\"xid-79\"").unwrap() - 1.0)
+            .abs()
+            < 0.1
+    );
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 7).await.is_ok());
+    eventually("the report says it too", || {
+        let report =
+            std::fs::read_to_string(node.run_dir().join("device-plugin/inventory.json")).unwrap_or_default();
+        let read: serde_json::Value = serde_json::from_str(&report).unwrap_or_default();
+        if read["health"][&sick]["health"]["state"] == "unhealthy" { Ok(()) } else { Err(report) }
+    });
+}
+
+#[tokio::test]
+async fn xid_of_an_application_takes_nothing() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.says("watching 8 of 8 GPUs").unwrap();
+    for xid in [13, 31, 43, 94, 999] {
+        node.driver().inject_xid("2", xid, None, None).unwrap();
+    }
+    eventually("all five are counted", || {
+        let counted = plugin.metric("gantry_device_plugin_xids_total").unwrap();
+        if counted >= 5.0 { Ok(()) } else { Err(counted.to_string()) }
+    });
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn lost_gpu_is_found_by_the_probe_and_pods_get_the_others() {
+    let (node, kubelet, plugin) = serving().await;
+    node.driver().lose("5", None).unwrap();
+    counts(&kubelet, 8, 7);
+    plugin.readiness_says(&["\"ready\": true,", "Unhealthy(gpu-lost)"]).unwrap();
+    for pod in 0..7 {
+        let allocation = kubelet.allocate(format!("pod-{pod}").as_str(), "main", RESOURCE, 1).await.unwrap();
+        assert_ne!(allocation.devices, [gpus(&node)[5].clone()]);
+    }
+}
+
+#[tokio::test]
+async fn plugin_that_starts_with_a_lost_gpu_offers_the_other_seven() {
+    let node = bare().build().unwrap();
+    node.driver().lose("0", None).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 7, 7);
+    plugin.ready().unwrap();
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 7).await.is_ok());
+}
+
+#[tokio::test]
+async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
+    let (node, kubelet, plugin) =
+        serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
+    let hang = Fault {
+        function: "nvmlDeviceGet*".into(),
+        effect: Effect::Hang,
+        after: 0,
+        occurrence: Occurrence::Always,
+    };
+    node.driver().add_fault(hang).unwrap();
+    plugin.readiness_says(&["\"nvml-stuck\"", "nvmlDeviceGet"]).unwrap();
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+    counts(&kubelet, 8, 8);
+    assert!((plugin.metric("gantry_device_plugin_devices{health=\"unknown\"").unwrap() - 8.0).abs() < 0.1);
+
+    node.driver().clear_faults(None).unwrap();
+    plugin.ready().unwrap();
+    eventually("every GPU is healthy again", || {
+        let count = plugin.metric("gantry_device_plugin_devices{health=\"healthy\"").unwrap();
+        if count > 7.9 { Ok(()) } else { Err(count.to_string()) }
+    });
+}
+
+#[tokio::test]
+async fn crash_of_the_driver_library_costs_no_device() {
+    let (node, kubelet, plugin) = serving().await;
+    // Once events are watched, only probes make this call.
+    plugin.says("watching 8 of 8 GPUs").unwrap();
+    let crash = Fault {
+        function: "nvmlDeviceGetUUID".into(),
+        effect: Effect::Crash,
+        after: 0,
+        occurrence: Occurrence::Times(1),
+    };
+    node.driver().add_fault(crash).unwrap();
+    eventually("a new worker runs", || {
+        let starts =
+            plugin.metric("gantry_device_plugin_nvml_worker_starts_total{role=\"queries\"}").unwrap();
+        if starts >= 2.0 { Ok(()) } else { Err(starts.to_string()) }
+    });
+    plugin.ready().unwrap();
+    counts(&kubelet, 8, 8);
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}

@@ -1,0 +1,157 @@
+//! The kubelet coming, going, restarting and misbehaving.
+
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use fake_kubelet::{Event, FakeKubelet};
+use kubelet_api::deviceplugin::v1beta1::PreStartContainerRequest;
+use sim_node::Signal;
+
+use crate::harness::{
+    PATIENCE, QUICK, RESOURCE, bare, client, counts, eventually, plugin_sockets, serving, serving_with,
+    start_kubelet, start_plugin,
+};
+
+const CALLS: &str = "gantry_device_plugin_nvml_calls_total{role=\"queries\"}";
+
+#[tokio::test]
+async fn kubelet_that_restarts_gets_the_list_again_without_the_driver_being_asked() {
+    // Probes an hour apart, so that calls can only come from the registration.
+    let (node, kubelet, plugin) = serving_with(&["--cdi-proof=assume", "--probe-interval=1h"]).await;
+    eventually("the first questions are answered", || {
+        let log = plugin.log();
+        let rest = log.rsplit_once("watching 8 of 8 GPUs").map(|(_, rest)| rest.to_owned());
+        if rest.is_some_and(|rest| rest.contains("no question to the driver is open")) {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    });
+    let settled = plugin.metric(CALLS).unwrap();
+    for _ in 0..5 {
+        kubelet.restart().await.unwrap();
+        counts(&kubelet, 8, 8);
+    }
+    assert!(
+        (plugin.metric(CALLS).unwrap() - settled).abs() < 0.1,
+        "{settled} then {}",
+        plugin.metric(CALLS).unwrap()
+    );
+    assert_eq!(plugin_sockets(&node).len(), 1);
+    assert!(plugin.metric("gantry_device_plugin_registrations_lost_total").unwrap() >= 5.0);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn kubelet_that_comes_late_is_waited_for_with_a_reason() {
+    let node = bare().build().unwrap();
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"kubelet-absent\"", "kubelet.sock is not there"]).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn plain_file_at_the_kubelets_path_is_told_and_outlived() {
+    let node = bare().build().unwrap();
+    std::fs::write(node.plugin_dir().join("kubelet.sock"), "no socket").unwrap();
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"kubelet-socket-invalid\""]).unwrap();
+    std::fs::remove_file(node.plugin_dir().join("kubelet.sock")).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn socket_that_refuses_is_tried_with_back_off_and_left_when_it_is_replaced() {
+    let node = bare().build().unwrap();
+    drop(UnixListener::bind(node.plugin_dir().join("kubelet.sock")).unwrap());
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"kubelet-unreachable\"", "refused"]).unwrap();
+    let attempts = plugin.metric("gantry_device_plugin_registrations_total").unwrap();
+    assert!(attempts < 40.0, "{attempts} attempts: that spins");
+    std::fs::remove_file(node.plugin_dir().join("kubelet.sock")).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() {
+    let node = bare().build().unwrap();
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"kubelet-absent\""]).unwrap();
+    let gap = Duration::from_millis(30);
+    let kubelet = FakeKubelet::builder(node.plugin_dir()).listen_gap(gap).start().await.unwrap();
+    counts(&kubelet, 8, 8);
+    let log = kubelet.log();
+    let at = |wanted: fn(&Event) -> bool| {
+        log.iter().find(|happening| wanted(&happening.event)).map(|happening| happening.unix_nanos)
+    };
+    let started = at(|event| matches!(event, Event::Started { .. })).unwrap();
+    let registered = at(|event| matches!(event, Event::Registered { .. })).unwrap();
+    println!(
+        "from kubelet.sock to registered, {gap:?} of them refusing: {:?}",
+        Duration::from_nanos(registered - started)
+    );
+    assert!(
+        plugin
+            .metric("gantry_device_plugin_registrations_total{resource=\"nvidia.com/gpu\",result=\"failed\"}")
+            .unwrap()
+            >= 1.0
+    );
+}
+
+#[tokio::test]
+async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration() {
+    let node = bare().build().unwrap();
+    // A kubelet that registers the plugin and never opens the stream.
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 8);
+    kubelet.stop();
+    plugin.readiness_says(&["\"kubelet-unreachable\""]).unwrap();
+    assert!(
+        plugin.metric("gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"").unwrap() >= 1.0
+    );
+    kubelet.restart().await.unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn own_socket_that_somebody_removes_is_bound_again() {
+    let (node, kubelet, plugin) = serving().await;
+    let first = plugin_sockets(&node).pop().unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let lost = "gantry_device_plugin_registrations_lost_total{cause=\"own-socket-gone\"";
+    eventually("the loss is noticed", || {
+        if plugin.metric(lost).unwrap() >= 1.0 { Ok(()) } else { Err("not yet") }
+    });
+    let second = eventually("there is a socket again", || plugin_sockets(&node).pop().ok_or("none"));
+    // The kubelet refuses a socket whose stream it still counts as live, and then forgets that stream.
+    assert_ne!(first, second);
+    counts(&kubelet, 8, 8);
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
+#[tokio::test]
+async fn folder_that_is_moved_away_and_made_again_is_followed() {
+    let (node, kubelet, _plugin) = serving().await;
+    kubelet.stop();
+    std::fs::rename(node.plugin_dir(), node.dir().join("moved-away")).unwrap();
+    std::fs::create_dir(node.plugin_dir()).unwrap();
+    kubelet.restart().await.unwrap();
+    counts(&kubelet, 8, 8);
+}
+
+// On several threads, so that the client's connection is served while the test waits for the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_with_0_and_removes_the_own_socket() {
+    let (node, _kubelet, plugin) = serving().await;
+    let mut held = client(&node).await;
+    plugin.signal(Signal::TERM).unwrap();
+    assert_eq!(plugin.wait(PATIENCE).unwrap().code(), Some(0));
+    assert_eq!(plugin_sockets(&node), Vec::<std::path::PathBuf>::new());
+    assert!(held.pre_start_container(PreStartContainerRequest::default()).await.is_err());
+}

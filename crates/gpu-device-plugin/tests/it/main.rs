@@ -1,0 +1,13 @@
+//! Process tests: the shipped binary on a simulated driver, with a fake kubelet.
+
+#![expect(clippy::unwrap_used, reason = "a test says where it fails by panicking there")]
+
+mod allocation;
+mod cdi;
+mod driver;
+mod harness;
+mod health;
+mod kubelet;
+mod overlap;
+mod peer;
+mod usage;

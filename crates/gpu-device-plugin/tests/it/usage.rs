@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::process::{Command, Output};
+
+use sim_node::SimNode;
+
+use crate::harness::{bare, gpus};
+
+/// The program with this node's places in its environment.
+fn command(node: &SimNode) -> Command {
+    let mut command = node.command("gpu-device-plugin").unwrap();
+    command
+        .env("GANTRY_HOST_ROOT", node.root())
+        .env("GANTRY_RUN_DIR", node.run_dir())
+        .env("GANTRY_KUBELET_SOCKET", node.plugin_dir().join("kubelet.sock"));
+    command
+}
+
+fn run(node: &SimNode, arguments: &[&str]) -> Output {
+    command(node).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn bad_flags_end_with_2_and_name_flag_value_and_what_would_be_right() {
+    let node = bare().build().unwrap();
+    for (arguments, expected) in [
+        (&["--no-such-flag"][..], &["--no-such-flag"][..]),
+        (&["--probe-interval", "often"], &["--probe-interval", "often", "500ms"]),
+        (&["--probe-interval", "1ms"], &["--probe-interval", "1ms", "between"]),
+        (&["--cdi-proof", "hope"], &["--cdi-proof", "hope", "assume"]),
+        (&["--device-list-strategy", "envvar"], &["--device-list-strategy", "envvar", "cdi-cri"]),
+        (&["--cdi-dir", "relative"], &["--cdi-dir", "relative", "absolute"]),
+        (&["--log-format", "xml"], &["--log-format", "xml", "json"]),
+    ] {
+        let output = run(&node, arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(expected.iter().all(|part| error.contains(part)), "{arguments:?}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(node.run_dir()).unwrap().count(), 0, "something was started");
+}
+
+#[test]
+fn bad_environment_ends_with_2_and_names_flag_and_value() {
+    let node = bare().build().unwrap();
+    for (variable, value, flag) in [
+        ("GANTRY_CDI_DIR", "relative", "--cdi-dir"),
+        ("GANTRY_CDI_PROOF", "hope", "--cdi-proof"),
+        ("GANTRY_DRIVER_ROOT", "relative", "--driver-root"),
+        ("GANTRY_KUBELET_SOCKET", "relative", "--kubelet-socket"),
+        ("GANTRY_PROBE_INTERVAL", "often", "--probe-interval"),
+    ] {
+        let output = command(&node).env(variable, value).arg("devices").output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{variable}: {error}");
+        assert!(error.contains(flag) && error.contains(value), "{variable}: {error}");
+    }
+}
+
+#[test]
+fn devices_lists_the_node_as_table_and_as_json() {
+    let node = bare().build().unwrap();
+    let table = run(&node, &["devices"]);
+    assert!(table.status.success(), "{}", text(&table.stderr));
+    let table = text(&table.stdout);
+    assert!(gpus(&node).iter().all(|gpu| table.contains(gpu)) && table.contains("/dev/nvidia7"), "{table}");
+
+    let json = run(&node, &["devices", "--output", "json"]);
+    let inventory: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(inventory["gpus"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn devices_without_a_driver_ends_with_1_and_says_where_it_looked() {
+    let node = bare().without_driver().build().unwrap();
+    let output = run(&node, &["devices"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("libnvidia-ml.so.1"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn help_shows_paths_behaviour_and_examples() {
+    let node = bare().without_driver().build().unwrap();
+    let help = text(&run(&node, &["--help"]).stdout);
+    for part in
+        ["Paths:", "Behaviour:", "Runtime:", "Examples:", "--cdi-proof", "GANTRY_KUBELET_SOCKET", "9401"]
+    {
+        assert!(help.contains(part), "{part} is missing:\n{help}");
+    }
+}
+
+#[test]
+fn completions_know_the_flags() {
+    let node = bare().without_driver().build().unwrap();
+    let output = run(&node, &["completions", "bash"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("--driver-root"));
+}

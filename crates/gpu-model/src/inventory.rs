@@ -1,0 +1,72 @@
+//! What GPUs a node has, as one look at the driver found them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{GpuUuid, PciAddress, Reading};
+
+/// One look at the driver. Partial by design: a GPU that could not be read stands in `failures`, and
+/// the others are complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Versions of the driver that answered.
+    pub driver: DriverVersions,
+    /// GPUs that could be identified, by ascending index.
+    pub gpus: Vec<Gpu>,
+    /// GPUs that the driver counts and that could not be identified.
+    pub failures: Vec<GpuFailure>,
+}
+
+/// Versions that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverVersions {
+    /// Kernel driver, such as `580.95.05`.
+    pub driver: String,
+    /// NVML library, such as `13.580.95.05`.
+    pub nvml: String,
+    /// Highest CUDA version that the driver serves, as major and minor. NVML asks libcuda for it, which
+    /// may be missing where the GPUs themselves answer.
+    pub cuda: Reading<(u32, u32)>,
+}
+
+/// One physical GPU. Its UUID is always known: without one it would be a [`GpuFailure`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// Index of this enumeration; not stable across reboots.
+    pub index: u32,
+    /// Stable identity.
+    pub uuid: GpuUuid,
+    /// Minor number of `/dev/nvidia<minor>`.
+    pub minor: Reading<u32>,
+    /// Product name, such as `NVIDIA A100-SXM4-80GB`.
+    pub product: Reading<String>,
+    /// Where it sits on the PCI bus.
+    pub pci: Reading<PciAddress>,
+    /// Frame buffer in bytes, reserved parts included.
+    pub memory_bytes: Reading<u64>,
+    /// CUDA compute capability, as major and minor.
+    pub compute_capability: Reading<(u32, u32)>,
+    /// NUMA node of the CPUs next to it.
+    pub numa_node: Reading<u32>,
+    /// MIG mode, now and after the next reset.
+    pub mig_mode: Reading<MigMode>,
+}
+
+/// MIG mode of a GPU that can be partitioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigMode {
+    /// Whether MIG is on now.
+    pub current: bool,
+    /// Whether MIG will be on after the next reset.
+    pub pending: bool,
+}
+
+/// A GPU that the driver counts and does not let us identify.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuFailure {
+    /// Index of this enumeration.
+    pub index: u32,
+    /// The C function that failed.
+    pub call: String,
+    /// Its return code, as in `nvmlReturn_t`.
+    pub code: u32,
+}

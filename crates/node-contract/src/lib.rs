@@ -1,0 +1,10 @@
+//! Every file that two Gantry daemons share, with one rule for all: JSON, a schema version first, written whole,
+//! read strictly.
+//!
+//! It holds the forms of the files, not what daemons do with them, and knows no NVML and no kubelet.
+
+mod node_report;
+mod strict;
+
+pub use node_report::{Freshness, HealthRecord, NodeReport, REPORT_PATH, SCHEMA_VERSION};
+pub use strict::{MAX_BYTES, ReadError, WriteError};

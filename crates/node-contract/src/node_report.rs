@@ -1,0 +1,90 @@
+//! The node's GPUs and their health, as the device plugin sees them: `device-plugin/inventory.json` in the
+//! run folder. The exporter and the validator read it.
+
+use std::collections::BTreeMap;
+
+use gpu_model::{GpuUuid, Health, Inventory};
+use jiff::Timestamp;
+use node_host::{BootId, LocalPath};
+use serde::{Deserialize, Serialize};
+
+use crate::strict::{self, ReadError, WriteError};
+
+/// Version of the file's form. A reader refuses any other.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Where the file stands below the run folder (`/run/gantry`).
+pub const REPORT_PATH: &str = "device-plugin/inventory.json";
+
+/// Readable by every daemon, written by its owner.
+const FILE_MODE: u32 = 0o644;
+
+/// The node's GPUs and their health, as one moment found them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// Grows with each change of inventory or health, from 1 in each process of the writer.
+    pub generation: u64,
+    /// The boot that it is about: a report of another boot says nothing about now.
+    pub boot_id: BootId,
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// The GPUs.
+    pub inventory: Inventory,
+    /// The health of each GPU of the inventory, and of GPUs that were there earlier in this boot.
+    pub health: BTreeMap<GpuUuid, HealthRecord>,
+}
+
+/// How one GPU is, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRecord {
+    /// How it is.
+    pub health: Health,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Whether a report is about this boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is.
+    ThisBoot,
+    /// It was left behind by another boot: device numbers and health in it mean nothing now.
+    OtherBoot {
+        /// The boot that it is about.
+        theirs: BootId,
+    },
+}
+
+impl NodeReport {
+    /// A report of this moment.
+    pub fn new(
+        generation: u64,
+        boot_id: BootId,
+        inventory: Inventory,
+        health: BTreeMap<GpuUuid, HealthRecord>,
+    ) -> NodeReport {
+        let written_at = Timestamp::now();
+        NodeReport { schema_version: SCHEMA_VERSION, generation, boot_id, written_at, inventory, health }
+    }
+
+    /// Reads the file at `path`. Strict: a field that this version does not know is an error too.
+    pub fn read(path: &LocalPath) -> Result<NodeReport, ReadError> {
+        strict::read(path, SCHEMA_VERSION)
+    }
+
+    /// Replaces the file at `path`, whose folder must exist.
+    pub fn write(&self, path: &LocalPath) -> Result<(), WriteError> {
+        strict::write(path, self, FILE_MODE)
+    }
+
+    /// Whether it is about the boot `ours`.
+    pub fn freshness(&self, ours: &BootId) -> Freshness {
+        if self.boot_id == *ours {
+            Freshness::ThisBoot
+        } else {
+            Freshness::OtherBoot { theirs: self.boot_id.clone() }
+        }
+    }
+}

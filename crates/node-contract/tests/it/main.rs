@@ -1,0 +1,5 @@
+//! Tests of the files that daemons share.
+
+#![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
+
+mod node_report;

@@ -1,0 +1,128 @@
+//! Files replaced whole: a reader sees the old content or the new one, whatever dies in between.
+//!
+//! The new content goes to a temporary file in the same folder, `.<name>.<pid>-<n>.tmp`, is synced, and
+//! renamed over the old. A writer holds a lock on its temporary file, so that the next writer can tell
+//! leftovers of a dead one (also one of another container, whose process ids mean nothing here) and
+//! removes them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::path::LocalPath;
+
+/// Tries to make a temporary file before giving up: only another writer's clean-up can spoil one.
+const ATTEMPTS: u32 = 16;
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A file that could not be written. Its old content, if any, is untouched.
+#[derive(Debug, Error)]
+#[error("cannot write {path}: {step} failed")]
+pub struct WriteError {
+    path: LocalPath,
+    step: &'static str,
+    #[source]
+    source: io::Error,
+}
+
+impl WriteError {
+    /// Which step failed, in words.
+    pub fn step(&self) -> &'static str {
+        self.step
+    }
+
+    /// What the system said.
+    pub fn io(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+/// Replaces the file at `path` by `bytes`, with the permission bits `mode` whatever the umask. Its folder
+/// must exist.
+pub fn write(path: &LocalPath, bytes: &[u8], mode: u32) -> Result<(), WriteError> {
+    let fail = |step| move |source| WriteError { path: path.clone(), step, source };
+    let name = path.as_path().file_name().and_then(|name| name.to_str());
+    let name = name.ok_or(io::ErrorKind::InvalidFilename.into()).map_err(fail("reading the file name"))?;
+    let folder = match path.as_path().parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+
+    remove_leftovers(folder, name);
+    let temporary = Temporary::create(folder, name).map_err(fail("creating a temporary file"))?;
+    temporary.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail("setting the mode"))?;
+    (&temporary.file).write_all(bytes).map_err(fail("writing the temporary file"))?;
+    temporary.file.sync_all().map_err(fail("syncing the temporary file"))?;
+    temporary.rename_to(path.as_path()).map_err(fail("renaming the temporary file"))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail("syncing the folder"))
+}
+
+/// A temporary file under its lock; removed when dropped before it was renamed.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+    renamed: bool,
+}
+
+impl Temporary {
+    fn create(folder: &Path, name: &str) -> io::Result<Temporary> {
+        for _ in 0..ATTEMPTS {
+            let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!(".{name}.{}-{unique}.tmp", std::process::id()));
+            let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            // Between open and lock another writer may take the file for a leftover.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && file.metadata()?.nlink() > 0
+            {
+                return Ok(Temporary { path, file, renamed: false });
+            }
+        }
+        Err(io::Error::other("other writers keep removing it"))
+    }
+
+    fn rename_to(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes temporary files of `name` that nobody holds a lock on. Best effort: a leftover harms nobody.
+fn remove_leftovers(folder: &Path, name: &str) {
+    let prefix = format!(".{name}.");
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let file_name = entry.file_name();
+        let Some(rest) = file_name.to_str().and_then(|text| text.strip_prefix(&prefix)) else { continue };
+        if !rest.strip_suffix(".tmp").is_some_and(is_our_mark) {
+            continue;
+        }
+        let Ok(file) = File::open(entry.path()) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether `text` is `<pid>-<n>`.
+fn is_our_mark(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-').is_some_and(|(pid, count)| digits(pid) && digits(count))
+}

@@ -1,0 +1,84 @@
+//! Which files of a library folder are an NVIDIA driver's. Data and rules over names; no files.
+//!
+//! The names are those of the driver's own file list (the `.manifest` of NVIDIA's installer, R470 to R580,
+//! and the `libnvidia-*`, `libcuda*` packages of Debian and RHEL).
+
+/// Folders below a library folder that hold driver libraries. The first is the folder itself.
+pub(super) const SUBFOLDERS: [&str; 2] = ["", "vdpau"];
+
+/// Programs of a driver that a container may use.
+pub(super) const BINARIES: [&str; 7] = [
+    "nvidia-cuda-mps-control",
+    "nvidia-cuda-mps-server",
+    "nvidia-debugdump",
+    "nvidia-imex",
+    "nvidia-imex-ctl",
+    "nvidia-persistenced",
+    "nvidia-smi",
+];
+
+/// Libraries whose files end in the driver's version. A `*` at the end stands for anything.
+const OF_DRIVER_VERSION: [&str; 10] = [
+    "libcuda",
+    "libcudadebugger",
+    "libnvcuvid",
+    "libnvoptix",
+    "libnvidia-*",
+    "libGLX_nvidia",
+    "libEGL_nvidia",
+    "libGLESv1_CM_nvidia",
+    "libGLESv2_nvidia",
+    "libvdpau_nvidia",
+];
+
+/// Libraries that come with the driver and count their own versions.
+const OF_OWN_VERSION: [&str; 6] = [
+    "libnvidia-api",
+    "libnvidia-egl-gbm",
+    "libnvidia-egl-wayland",
+    "libnvidia-egl-xcb",
+    "libnvidia-egl-xlib",
+    "libnvidia-nvvm70",
+];
+
+/// Libraries that programs open by their plain name, without a version, whether the host has that link or not.
+const OPENED_UNVERSIONED: [&str; 2] = ["libcuda", "libnvidia-ml"];
+
+/// Whether a name can be a driver library's, file or link.
+pub(super) fn is_driver_library(name: &str) -> bool {
+    stem(name).is_some_and(|stem| matches(&OF_DRIVER_VERSION, stem) || matches(&OF_OWN_VERSION, stem))
+}
+
+/// Whether a file, with its links resolved, belongs to the driver of this version. This keeps out an older
+/// driver's leftovers, and strangers such as the container toolkit's `libnvidia-container.so.1.17.8`.
+pub(super) fn belongs_to(file_name: &str, driver_version: &str) -> bool {
+    let Some((stem, version)) = file_name.split_once(".so.") else { return false };
+    matches(&OF_OWN_VERSION, stem)
+        || (matches(&OF_DRIVER_VERSION, stem) && !driver_version.is_empty() && version == driver_version)
+}
+
+/// Whether a name that leads to a library is one that a loader or program asks for: the file's own, a
+/// SONAME (`.so.N`).
+pub(super) fn is_asked_for(name: &str, driver_version: &str) -> bool {
+    let version = name.split_once(".so.").map(|(_, version)| version);
+    version
+        .is_some_and(|version| version == driver_version || version.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The name without a version by which programs open this library at run time, if some do.
+pub(super) fn unversioned(file_name: &str) -> Option<String> {
+    let stem = stem(file_name)?;
+    OPENED_UNVERSIONED.contains(&stem).then(|| format!("{stem}.so"))
+}
+
+/// The part before `.so`, where the name ends with it or goes on with a version.
+fn stem(name: &str) -> Option<&str> {
+    name.strip_suffix(".so").or_else(|| name.split_once(".so.").map(|(stem, _)| stem))
+}
+
+fn matches(patterns: &[&str], stem: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => stem.starts_with(prefix),
+        None => stem == *pattern,
+    })
+}

@@ -1,0 +1,21 @@
+//! The host as a daemon in a container sees it: its paths, driver root, device nodes, boot id and
+//! PCI bus, and files written so that no reader ever sees half of one.
+//!
+//! A [`HostPath`] is what a CDI spec or a manifest names; a [`LocalPath`] is what this process opens.
+//! Only this crate converts between them, through a [`HostRoot`]. It knows no NVML, no kubelet, no CDI,
+//! and asks the files anew each time: it keeps no state.
+
+pub mod atomic;
+pub mod device;
+mod driver_root;
+mod kernel;
+mod path;
+mod root;
+pub mod stage;
+
+pub use driver_root::{
+    DriverBinary, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver, multiarch,
+};
+pub use kernel::{BootId, ReadError, boot_id, numa_node};
+pub use path::{HostPath, LocalPath, NotAHostPath};
+pub use root::{HostRoot, ResolveError, Root};

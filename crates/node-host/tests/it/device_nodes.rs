@@ -1,0 +1,62 @@
+//! Device nodes below a root. Without root they are plain files, which is told.
+
+use node_host::device::{self, NodeKind};
+
+use crate::fixture::{Host, host_path};
+
+#[test]
+fn nodes_are_control_nodes_first_then_gpus_by_number() {
+    let host = Host::empty();
+    for name in [
+        "nvidia10",
+        "nvidia2",
+        "nvidiactl",
+        "nvidia-uvm",
+        "nvidia-uvm-tools",
+        "nvidia-nvswitch0",
+        "nvidia-caps",
+    ] {
+        host.file(&format!("dev/{name}"), "");
+    }
+    let names: Vec<_> =
+        device::nodes(host.root().as_root()).unwrap().into_iter().map(|node| node.name).collect();
+    assert_eq!(names, ["nvidia-uvm", "nvidia-uvm-tools", "nvidiactl", "nvidia2", "nvidia10"]);
+}
+
+#[test]
+fn node_that_is_a_plain_file_is_no_device() {
+    let host = Host::empty();
+    host.file("dev/nvidia0", "");
+    let node = device::node(host.root().as_root(), "nvidia0").unwrap().unwrap();
+    assert_eq!((node.kind, node.gpu_minor()), (NodeKind::Other, Some(0)));
+}
+
+#[test]
+fn node_of_the_running_kernel_has_its_numbers() {
+    let host = node_host::HostRoot::new("/");
+    let null = device::node(host.as_root(), "null").unwrap().unwrap();
+    assert_eq!(null.kind, NodeKind::Character { major: 1, minor: 3 });
+    assert_eq!(null.container_path(), "/dev/null");
+}
+
+#[test]
+fn node_below_a_driver_root_has_another_path_in_the_container() {
+    let host = Host::with_driver("run/driver/usr/lib64");
+    host.file("run/driver/dev/nvidiactl", "");
+    let driver = host.driver_in("run/driver");
+    let node = device::node(&device::root_of(&driver, &host.root()), "nvidiactl").unwrap().unwrap();
+    assert_eq!(node.path, host_path("/run/driver/dev/nvidiactl"));
+    assert_eq!(node.container_path(), "/dev/nvidiactl");
+}
+
+#[test]
+fn driver_root_without_nodes_leaves_them_to_the_host() {
+    let host = Host::with_driver("run/driver/usr/lib64");
+    host.file("dev/nvidiactl", "");
+    assert_eq!(device::root_of(&host.driver_in("run/driver"), &host.root()), *host.root().as_root());
+}
+
+#[test]
+fn nodes_of_a_host_without_any_are_none() {
+    assert_eq!(device::nodes(Host::empty().root().as_root()).unwrap(), []);
+}

@@ -1,0 +1,11 @@
+//! Tests of the host's files, on temporary folders that look like hosts.
+
+#![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
+
+mod atomic_write;
+mod device_nodes;
+mod driver_root;
+mod fixture;
+mod kernel_files;
+mod paths;
+mod staging;

@@ -1,0 +1,71 @@
+//! The implemented functions of NVML, one file for each of its subjects. This file knows how a C function is
+//! made from a few safe lines; the files know what each function answers.
+
+mod devices;
+mod ecc;
+mod events;
+mod fields;
+mod identity;
+mod mig;
+mod modes;
+mod nvlink;
+mod placement;
+mod power;
+mod processes;
+mod system;
+mod telemetry;
+
+use nvml_sim::{Call, Code, GpuView};
+use nvml_wrapper_sys::bindings::nvmlDevice_st;
+
+use crate::from_c::Out;
+
+/// Makes exported C functions. The body sees its parameters through `Parameter`, and the call as the name before
+/// the arrow. Each function is checked at compile time against the field of its name in `NvmlLib`.
+macro_rules! exports {
+    ($(fn $name:ident($($parameter:ident: $type:ty),*) => |$call:pat_param| $body:expr;)*) => {
+        $(
+            #[doc = concat!("NVML's `", stringify!($name), "`.")]
+            ///
+            /// # Safety
+            /// Pointers are null, handles that this library gave, or valid as NVML's documentation says.
+            #[expect(unsafe_code, reason = "an exported C function")]
+            // SAFETY: no other library exports this name.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name($($parameter: $type),*) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
+                // SAFETY: what the caller promises by this function's own contract.
+                $(let $parameter = unsafe { $crate::from_c::Parameter::take($parameter) };)*
+                $crate::library().call(stringify!($name), |$call| $body)
+            }
+
+            const _: fn(&mut nvml_wrapper_sys::bindings::NvmlLib) = |library| library.$name = Ok($name);
+        )*
+
+        /// The functions of this file.
+        pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+use exports;
+
+/// The names of the functions that the simulation implements, by file.
+pub const IMPLEMENTED: &[&[&str]] = &[
+    devices::NAMES,
+    ecc::NAMES,
+    events::NAMES,
+    fields::NAMES,
+    identity::NAMES,
+    mig::NAMES,
+    modes::NAMES,
+    nvlink::NAMES,
+    placement::NAMES,
+    power::NAMES,
+    processes::NAMES,
+    system::NAMES,
+    telemetry::NAMES,
+    &["nvmlErrorString"],
+];
+
+/// The GPU of a handle, if it answers.
+fn gpu<'a>(call: &'a Call<'_>, device: &Out<nvmlDevice_st>) -> Result<GpuView<'a>, Code> {
+    call.gpu(device.number())
+}

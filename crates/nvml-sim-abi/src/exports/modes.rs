@@ -1,0 +1,82 @@
+//! Modes of a GPU: persistence, compute, display, accounting, virtualisation, addressing, and the fabric.
+
+use nvml_sim::Code;
+use nvml_wrapper_sys::bindings::*;
+
+use super::{exports, gpu};
+
+/// `nvmlDeviceAddressingModeType_t`: no common address space with the CPU.
+const ADDRESSING_NONE: u32 = 0;
+/// `nvmlGpuFabricState_t`: the GPU has joined its fabric.
+const FABRIC_COMPLETED: u8 = 3;
+/// Each part of the health mask says "no": nothing degraded, no route unhealthy, configuration as it should be.
+const FABRIC_HEALTH_MASK: u32 = 0b10 | 0b10 << 2 | 0b10 << 4 | 0b10 << 6 | 1 << 8;
+const FABRIC_HEALTHY: u8 = 1;
+/// `nvmlGpuFabricInfo_v2_t` ends before the health summary.
+const FABRIC_INFO_V2_BYTES: usize = size_of::<nvmlGpuFabricInfo_v2_t>();
+
+exports! {
+    fn nvmlDeviceGetPersistenceMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
+        mode.put(gpu(call, &device)?.persistence_mode().into())
+    };
+    fn nvmlDeviceSetPersistenceMode(device: nvmlDevice_t, mode: u32) => |call| {
+        let view = gpu(call, &device)?;
+        if mode > 1 { Err(Code::INVALID_ARGUMENT) } else { call.library.set_persistence_mode(view, mode == 1) }
+    };
+    fn nvmlDeviceGetComputeMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
+        gpu(call, &device)?;
+        mode.put(0)
+    };
+    fn nvmlDeviceGetDisplayMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
+        gpu(call, &device)?;
+        mode.put(0)
+    };
+    fn nvmlDeviceGetDisplayActive(device: nvmlDevice_t, active: *mut u32) => |call| {
+        gpu(call, &device)?;
+        active.put(0)
+    };
+    fn nvmlDeviceGetAccountingMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
+        gpu(call, &device)?;
+        mode.put(0)
+    };
+    fn nvmlDeviceGetVirtualizationMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
+        gpu(call, &device)?;
+        mode.put(0)
+    };
+    fn nvmlDeviceGetAddressingMode(device: nvmlDevice_t, mode: *mut nvmlDeviceAddressingMode_t) => |call| {
+        let version = mode.expect_version(1)?;
+        gpu(call, &device)?;
+        mode.put(nvmlDeviceAddressingMode_t { version, value: ADDRESSING_NONE })
+    };
+    fn nvmlDeviceGetGpuFabricInfo(device: nvmlDevice_t, info: *mut nvmlGpuFabricInfo_t) => |call| {
+        let fabric = gpu(call, &device)?.snapshot.node.fabric.as_ref().ok_or(Code::NOT_SUPPORTED)?;
+        info.put(nvmlGpuFabricInfo_t {
+            clusterUuid: fabric.cluster_uuid,
+            status: 0,
+            cliqueId: fabric.clique,
+            state: FABRIC_COMPLETED,
+        })
+    };
+    fn nvmlDeviceGetGpuFabricInfoV(device: nvmlDevice_t, info: *mut nvmlGpuFabricInfoV_t) => |call| {
+        let version = info.version()?;
+        let bytes = match version >> 24 {
+            2 => FABRIC_INFO_V2_BYTES,
+            3 => size_of::<nvmlGpuFabricInfo_v3_t>(),
+            _ => return Err(Code::ARGUMENT_VERSION_MISMATCH),
+        };
+        if version & 0xFF_FFFF != bytes as u32 {
+            return Err(Code::ARGUMENT_VERSION_MISMATCH);
+        }
+        let fabric = gpu(call, &device)?.snapshot.node.fabric.as_ref().ok_or(Code::NOT_SUPPORTED)?;
+        let whole = nvmlGpuFabricInfo_v3_t {
+            version,
+            clusterUuid: fabric.cluster_uuid,
+            status: 0,
+            cliqueId: fabric.clique,
+            state: FABRIC_COMPLETED,
+            healthMask: FABRIC_HEALTH_MASK,
+            healthSummary: FABRIC_HEALTHY,
+        };
+        info.put_beginning(whole, bytes)
+    };
+}

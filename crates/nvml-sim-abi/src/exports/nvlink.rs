@@ -1,0 +1,73 @@
+//! NVLinks: state, version and what is at their other end.
+
+use nvml_sim::{Call, Code, Link};
+use nvml_wrapper_sys::bindings::*;
+
+use super::identity::{OLD_PCI_INFO_BYTES, pci_info};
+use super::{exports, gpu};
+use crate::from_c::{Out, text_array};
+
+/// `nvmlIntNvLinkDeviceType_t`.
+const REMOTE_GPU: u32 = 0;
+const REMOTE_SWITCH: u32 = 2;
+/// PCI vendor and device id of an NVSwitch of the Ampere generation.
+const NVSWITCH_PCI_ID: u32 = 0x1AF1_10DE;
+/// `nvmlNvLinkCapability_t`: the first six numbers.
+const CAPABILITIES: u32 = 6;
+/// Two of them that GPUs on x86 lack: access to system memory, and atomics on it.
+const NOT_ON_X86: [u32; 2] = [1, 3];
+const SLI_BRIDGE: u32 = 4;
+
+fn connected(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<Link, Code> {
+    gpu(call, device)?.link(link)?.ok_or(Code::NOT_SUPPORTED)
+}
+
+fn remote_pci(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<nvmlPciInfo_t, Code> {
+    match connected(call, device, link)? {
+        Link::Gpu(index) => Ok(pci_info(call.snapshot()?.by_index(index)?)),
+        Link::Switch(pci) => Ok(nvmlPciInfo_t {
+            busIdLegacy: text_array(&pci.nvml_legacy_id()),
+            domain: pci.domain,
+            bus: pci.bus.into(),
+            device: pci.device.into(),
+            pciDeviceId: NVSWITCH_PCI_ID,
+            pciSubSystemId: 0,
+            busId: text_array(&pci.nvml_id()),
+        }),
+    }
+}
+
+exports! {
+    fn nvmlDeviceGetNvLinkState(device: nvmlDevice_t, link: u32, active: *mut u32) => |call| {
+        active.put(gpu(call, &device)?.link(link)?.is_some().into())
+    };
+    fn nvmlDeviceGetNvLinkVersion(device: nvmlDevice_t, link: u32, version: *mut u32) => |call| {
+        let view = gpu(call, &device)?;
+        view.link(link)?;
+        version.put(view.gpu.model.nvlink_version)
+    };
+    fn nvmlDeviceGetNvLinkCapability(device: nvmlDevice_t, link: u32, capability: u32, has: *mut u32) => |call| {
+        gpu(call, &device)?.link(link)?;
+        match capability {
+            CAPABILITIES.. => Err(Code::INVALID_ARGUMENT),
+            SLI_BRIDGE => has.put(0),
+            _ => has.put((!NOT_ON_X86.contains(&capability)).into()),
+        }
+    };
+    fn nvmlDeviceGetNvLinkRemotePciInfo(device: nvmlDevice_t, link: u32, pci: *mut nvmlPciInfo_t) => |call| {
+        pci.put_beginning(remote_pci(call, &device, link)?, OLD_PCI_INFO_BYTES)
+    };
+    fn nvmlDeviceGetNvLinkRemotePciInfo_v2(device: nvmlDevice_t, link: u32, pci: *mut nvmlPciInfo_t) => |call| {
+        pci.put(remote_pci(call, &device, link)?)
+    };
+    fn nvmlDeviceGetNvLinkRemoteDeviceType(device: nvmlDevice_t, link: u32, kind: *mut u32) => |call| {
+        match connected(call, &device, link)? {
+            Link::Gpu(_) => kind.put(REMOTE_GPU),
+            Link::Switch(_) => kind.put(REMOTE_SWITCH),
+        }
+    };
+    fn nvmlDeviceGetNvLinkErrorCounter(device: nvmlDevice_t, link: u32, counter: u32, count: *mut u64) => |call| {
+        gpu(call, &device)?.link(link)?;
+        if counter > 4 { Err(Code::INVALID_ARGUMENT) } else { count.put(0) }
+    };
+}

@@ -1,0 +1,207 @@
+//! The caller's pointers, checked once: a null pointer or a wrong version word becomes an error, and the
+//! exported functions themselves need no `unsafe`.
+#![expect(unsafe_code, reason = "reads and writes memory that a C caller hands over")]
+
+use std::ffi::{CStr, c_char};
+use std::marker::PhantomData;
+use std::ptr;
+
+use nvml_sim::Code;
+use nvml_wrapper_sys::bindings::nvmlUUIDValue_t;
+
+/// How a C parameter becomes a value that is safe to use.
+pub trait Parameter {
+    /// That value.
+    type Value;
+
+    /// Takes the parameter.
+    ///
+    /// # Safety
+    /// A pointer is null, an opaque handle, or valid for what its function's documentation says.
+    unsafe fn take(self) -> Self::Value;
+}
+
+/// Memory that the function may read and write, or an opaque handle.
+pub struct Out<T>(*mut T);
+
+/// Memory that the function may read.
+pub struct In<T>(*const T, PhantomData<T>);
+
+impl<T> Parameter for *mut T {
+    type Value = Out<T>;
+
+    unsafe fn take(self) -> Out<T> {
+        Out(self)
+    }
+}
+
+impl<T> Parameter for *const T {
+    type Value = In<T>;
+
+    unsafe fn take(self) -> In<T> {
+        In(self, PhantomData)
+    }
+}
+
+macro_rules! plain {
+    ($($type:ty)*) => {$(
+        impl Parameter for $type {
+            type Value = $type;
+
+            unsafe fn take(self) -> $type {
+                self
+            }
+        }
+    )*};
+}
+
+plain!(u32 i32 u64);
+
+/// A handle as C has it.
+pub fn handle<T>(number: u64) -> *mut T {
+    ptr::without_provenance_mut(number as usize)
+}
+
+impl<T> Out<T> {
+    /// The handle's number, where this is an opaque handle. Never dereferenced.
+    pub fn number(&self) -> u64 {
+        self.0.addr() as u64
+    }
+
+    /// Whether the caller gave no memory.
+    pub fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Fails on a null pointer, for parameters that are checked before work begins.
+    pub fn present(&self) -> Result<&Self, Code> {
+        if self.0.is_null() { Err(Code::INVALID_ARGUMENT) } else { Ok(self) }
+    }
+
+    /// Writes the answer.
+    pub fn put(&self, value: T) -> Result<(), Code> {
+        self.present()?;
+        // SAFETY: not null, and by `take` valid for writes of T. Unaligned memory of a careless caller works.
+        unsafe { ptr::write_unaligned(self.0, value) };
+        Ok(())
+    }
+
+    /// Writes the first `bytes` of an answer, for functions that are older than the end of its struct.
+    pub fn put_beginning(&self, value: T, bytes: usize) -> Result<(), Code> {
+        self.present()?;
+        let bytes = bytes.min(size_of::<T>());
+        // SAFETY: not null, valid for at least `bytes` by the old function's documentation; T is at least as long.
+        unsafe { ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.0.cast::<u8>(), bytes) };
+        Ok(())
+    }
+
+    /// Writes answers one after another: the caller's array has at least as many places.
+    pub fn put_all(&self, values: impl IntoIterator<Item = T>) -> Result<(), Code> {
+        self.present()?;
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: the caller's array has this many places, by the contract of this function.
+            unsafe { ptr::write_unaligned(self.0.add(index), value) };
+        }
+        Ok(())
+    }
+}
+
+impl<T: Copy> Out<T> {
+    /// Writes one of the places of the caller's array; `index` is below the length that the caller gave.
+    pub fn put_at(&self, index: usize, value: T) -> Result<(), Code> {
+        self.present()?;
+        // SAFETY: not null, and the caller's array has this place by the contract of this function.
+        unsafe { ptr::write_unaligned(self.0.add(index), value) };
+        Ok(())
+    }
+
+    /// Reads what the caller wrote there.
+    pub fn get(&self) -> Result<T, Code> {
+        self.present()?;
+        // SAFETY: not null, and by `take` valid for reads of T.
+        Ok(unsafe { ptr::read_unaligned(self.0) })
+    }
+
+    /// Reads one of the places of the caller's array; `index` is below the length that the caller gave.
+    pub fn get_at(&self, index: usize) -> Result<T, Code> {
+        self.present()?;
+        // SAFETY: not null, and the caller's array has this place by the contract of this function.
+        Ok(unsafe { ptr::read_unaligned(self.0.add(index)) })
+    }
+}
+
+impl<T> Out<T> {
+    /// The version word with which the caller's struct begins: size in the low, version in the high byte.
+    pub fn version(&self) -> Result<u32, Code> {
+        self.present()?;
+        // SAFETY: not null, and every versioned struct begins with its 32-bit version word.
+        Ok(unsafe { ptr::read_unaligned(self.0.cast::<u32>()) })
+    }
+
+    /// Fails unless the caller's struct is of this version and its own size.
+    pub fn expect_version(&self, version: u32) -> Result<u32, Code> {
+        let word = self.version()?;
+        if word == version_word::<T>(version) { Ok(word) } else { Err(Code::ARGUMENT_VERSION_MISMATCH) }
+    }
+}
+
+/// The version word of a struct.
+pub fn version_word<T>(version: u32) -> u32 {
+    (size_of::<T>() as u32) | version << 24
+}
+
+impl Out<c_char> {
+    /// Writes text and its end into a buffer of `length` bytes.
+    pub fn put_text(&self, length: u32, text: &str) -> Result<(), Code> {
+        self.present()?;
+        if text.len() >= length as usize {
+            return Err(Code::INSUFFICIENT_SIZE);
+        }
+        self.put_all(text.bytes().chain([0]).map(|byte| byte as c_char))
+    }
+}
+
+impl<T: Copy> In<T> {
+    /// Reads what the caller wrote there.
+    pub fn get(&self) -> Result<T, Code> {
+        if self.0.is_null() {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        // SAFETY: not null, and by `take` valid for reads of T.
+        Ok(unsafe { ptr::read_unaligned(self.0) })
+    }
+}
+
+impl In<c_char> {
+    /// The caller's text.
+    pub fn text(&self) -> Result<String, Code> {
+        if self.0.is_null() {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        // SAFETY: not null, and by `take` a string with an end.
+        let text = unsafe { CStr::from_ptr(self.0) };
+        text.to_str().map(str::to_owned).map_err(|_| Code::INVALID_ARGUMENT)
+    }
+}
+
+/// Text in a fixed array of a struct, cut to fit with its end.
+pub fn text_array<const N: usize>(text: &str) -> [c_char; N] {
+    let mut array = [0; N];
+    for (place, byte) in array.iter_mut().zip(text.bytes().take(N.saturating_sub(1))) {
+        *place = byte as c_char;
+    }
+    array
+}
+
+/// The sixteen bytes of a UUID that is given in binary.
+pub fn uuid_bytes(value: &nvmlUUIDValue_t) -> [u8; 16] {
+    // SAFETY: plain bytes, whichever member the caller filled.
+    unsafe { value.bytes }
+}
+
+/// The text of a UUID that is given as text, up to its end.
+pub fn uuid_text(value: &nvmlUUIDValue_t) -> String {
+    // SAFETY: plain bytes, whichever member the caller filled.
+    let text = unsafe { value.str_ };
+    text.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte as u8)).collect()
+}

@@ -1,0 +1,159 @@
+//! XIDs and lost GPUs, as a program in another process sees them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
+use nvml_sim::Code;
+use nvml_wrapper::bitmasks::event::EventTypes;
+use nvml_wrapper::enums::event::XidError;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t};
+
+use crate::sim::{child, in_child, is_child, nvml, own_folder};
+
+/// Long enough for a loaded machine; a test that passes never waits so long.
+const PATIENCE_MS: u32 = 60_000;
+
+#[test]
+fn xid_wakes_waiter_in_another_process() {
+    const NAME: &str = "events::xid_wakes_waiter_in_another_process";
+    if is_child() {
+        let nvml = nvml();
+        let set = nvml.create_event_set().unwrap();
+        let device = nvml.device_by_index(3).unwrap();
+        let set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).unwrap();
+        println!("\nWAITING");
+        std::io::stdout().flush().unwrap();
+        let event = set.wait(PATIENCE_MS).unwrap();
+        assert_eq!(event.event_data, Some(XidError::Value(79)));
+        assert_eq!(event.device.index().unwrap(), 3);
+        assert!(matches!(set.wait(0), Err(NvmlError::Timeout)), "an event comes once");
+        return;
+    }
+    let (_dir, folder) = crate::sim::node("dgx-a100");
+    let mut waiter = child(NAME, folder.dir()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(waiter.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "WAITING"));
+    folder.inject_xid("2", 31, None, None).unwrap(); // not registered
+    folder.inject_xid("3", 79, None, None).unwrap();
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert!(waiter.wait().unwrap().success(), "{rest:?}");
+}
+
+#[test]
+fn event_before_registration_is_not_seen() {
+    in_child("events::event_before_registration_is_not_seen", "t4", || {
+        own_folder().inject_xid("0", 48, None, None).unwrap();
+        let nvml = nvml();
+        let set = nvml.create_event_set().unwrap();
+        let set =
+            nvml.device_by_index(0).unwrap().register_events(EventTypes::CRITICAL_XID_ERROR, set).unwrap();
+        assert!(matches!(set.wait(0), Err(NvmlError::Timeout)));
+    });
+}
+
+#[test]
+fn xid_of_a_mig_instance_carries_its_ids() {
+    in_child("events::xid_of_a_mig_instance_carries_its_ids", "t4", || {
+        let nvml = nvml();
+        let set = RawSet::on_first_gpu(&nvml);
+        own_folder().inject_xid("0", 95, None, None).unwrap();
+        let (code, event) = set.wait();
+        assert_eq!((code, event.eventData), (0, 95));
+        assert_eq!((event.gpuInstanceId, event.computeInstanceId), (u32::MAX, u32::MAX));
+        own_folder().inject_xid("0", 43, Some(1), Some(0)).unwrap();
+        let (code, event) = set.wait();
+        assert_eq!((code, event.eventData, event.gpuInstanceId, event.computeInstanceId), (0, 43, 1, 0));
+    });
+}
+
+#[test]
+fn xids_before_a_wait_all_carry_the_last_one() {
+    in_child("events::xids_before_a_wait_all_carry_the_last_one", "t4", || {
+        let nvml = nvml();
+        let set = RawSet::on_first_gpu(&nvml);
+        for xid in [31, 43, 79] {
+            own_folder().inject_xid("0", xid, None, None).unwrap();
+        }
+        let seen: Vec<_> = (0..3).map(|_| set.wait().1.eventData).collect();
+        assert_eq!(seen, [79, 79, 79]);
+        assert_eq!(set.wait().0, Code::TIMEOUT.0);
+    });
+}
+
+#[test]
+fn old_wait_writes_only_the_old_struct() {
+    in_child("events::old_wait_writes_only_the_old_struct", "t4", || {
+        let nvml = nvml();
+        let set = RawSet::on_first_gpu(&nvml);
+        own_folder().inject_xid("0", 48, None, None).unwrap();
+        let mut data = blank();
+        let wait = *nvml.lib().nvmlEventSetWait.as_ref().unwrap();
+        // SAFETY: the set is alive and `data` is valid for writes.
+        assert_eq!(unsafe { wait(set.handle, &mut data, 0) }, 0);
+        assert_eq!((data.eventData, data.gpuInstanceId, data.computeInstanceId), (48, 7, 7));
+    });
+}
+
+#[test]
+fn lost_gpu_fails_its_calls_and_each_wait_after_its_xid() {
+    in_child("events::lost_gpu_fails_its_calls_and_each_wait_after_its_xid", "dgx-h100", || {
+        let nvml = nvml();
+        let set = RawSet::on_first_gpu(&nvml);
+        own_folder().lose("0", Some(79)).unwrap();
+        let (code, event) = set.wait();
+        assert_eq!((code, event.eventData), (0, 79));
+        for _ in 0..2 {
+            assert_eq!(set.wait().0, Code::GPU_IS_LOST.0);
+        }
+        assert_eq!(nvml.device_count().unwrap(), 8);
+        let lost = nvml.device_by_index(0).unwrap();
+        assert!(matches!(lost.name(), Err(NvmlError::GpuLost)));
+        assert!(matches!(lost.uuid(), Err(NvmlError::GpuLost)));
+        assert!(matches!(lost.memory_info(), Err(NvmlError::GpuLost)));
+        assert!(nvml.device_by_index(1).unwrap().uuid().is_ok(), "the others answer");
+
+        own_folder().give_back("0").unwrap();
+        assert!(lost.name().is_ok());
+        assert_eq!(set.wait().0, Code::TIMEOUT.0);
+    });
+}
+
+/// An event set for XIDs of GPU 0, through the C functions.
+struct RawSet<'a> {
+    nvml: &'a nvml_wrapper::Nvml,
+    handle: nvmlEventSet_t,
+}
+
+impl<'a> RawSet<'a> {
+    fn on_first_gpu(nvml: &'a nvml_wrapper::Nvml) -> Self {
+        let mut handle = std::ptr::null_mut();
+        let device = nvml.device_by_index(0).unwrap();
+        let create = *nvml.lib().nvmlEventSetCreate.as_ref().unwrap();
+        let register = *nvml.lib().nvmlDeviceRegisterEvents.as_ref().unwrap();
+        // SAFETY: `handle` is valid for writes, and the device's handle lives as long as the library.
+        unsafe {
+            assert_eq!(create(&mut handle), 0);
+            assert_eq!(register(device.handle(), 8, handle), 0);
+        }
+        RawSet { nvml, handle }
+    }
+
+    fn wait(&self) -> (u32, nvmlEventData_t) {
+        let mut data = blank();
+        let wait = *self.nvml.lib().nvmlEventSetWait_v2.as_ref().unwrap();
+        // SAFETY: the set is alive and `data` is valid for writes.
+        let code = unsafe { wait(self.handle, &mut data, 0) };
+        (code, data)
+    }
+}
+
+fn blank() -> nvmlEventData_t {
+    nvmlEventData_t {
+        device: std::ptr::null_mut(),
+        eventType: 0,
+        eventData: 0,
+        gpuInstanceId: 7,
+        computeInstanceId: 7,
+    }
+}

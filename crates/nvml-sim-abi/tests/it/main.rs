@@ -1,0 +1,11 @@
+//! Tests of the built library through its C interface, as other programs load it.
+#![expect(unsafe_code, reason = "calls C functions that nvml-wrapper does not wrap, or with wrong arguments")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod events;
+mod faults;
+mod listing;
+mod misuse;
+mod placement;
+mod sim;
+mod surface;

@@ -1,0 +1,85 @@
+//! Wrong arguments and wrong times: each gets its code, none a crash.
+
+use nvml_sim::Code;
+use nvml_wrapper_sys::bindings::{NvmlLib, nvmlMemory_v2_t};
+
+use crate::sim::{child, in_child, is_child, library, nvml, passed};
+
+#[test]
+fn call_before_initialisation_and_after_shutdown_is_refused() {
+    in_child("misuse::call_before_initialisation_and_after_shutdown_is_refused", "t4", || {
+        // SAFETY: the library runs no code when it is loaded.
+        let lib = unsafe { NvmlLib::new(library()) }.unwrap();
+        let mut count = 0;
+        let get_count = *lib.nvmlDeviceGetCount_v2.as_ref().unwrap();
+        let units = *lib.nvmlUnitGetCount.as_ref().unwrap();
+        let (init, shutdown) = (*lib.nvmlInit_v2.as_ref().unwrap(), *lib.nvmlShutdown.as_ref().unwrap());
+        // SAFETY: `count` is valid for writes; the others take nothing.
+        unsafe {
+            assert_eq!(get_count(&mut count), Code::UNINITIALIZED.0);
+            assert_eq!(units(&mut count), Code::UNINITIALIZED.0);
+            assert_eq!(shutdown(), Code::UNINITIALIZED.0);
+            assert_eq!(init(), 0);
+            assert_eq!(init(), 0);
+            assert_eq!(shutdown(), 0);
+            assert_eq!((get_count(&mut count), count), (0, 1), "initialisations are counted");
+            assert_eq!(shutdown(), 0);
+            assert_eq!(get_count(&mut count), Code::UNINITIALIZED.0);
+        }
+    });
+}
+
+#[test]
+fn wrong_arguments_get_their_codes() {
+    in_child("misuse::wrong_arguments_get_their_codes", "t4", || {
+        let nvml = nvml();
+        let lib = nvml.lib();
+        let device = nvml.device_by_index(0).unwrap();
+        let memory = *lib.nvmlDeviceGetMemoryInfo_v2.as_ref().unwrap();
+        let name = *lib.nvmlDeviceGetName.as_ref().unwrap();
+        let count = *lib.nvmlDeviceGetCount_v2.as_ref().unwrap();
+        let mut info = nvmlMemory_v2_t { version: 1 << 24 | 40, total: 0, reserved: 0, free: 0, used: 0 };
+        let mut buffer = [0; 96];
+        let dangling = std::ptr::without_provenance_mut(0x1234);
+        // SAFETY: pointers are valid, null, or handles that the library must not follow.
+        unsafe {
+            let gpu = device.handle();
+            assert_eq!(memory(gpu, &mut info), Code::ARGUMENT_VERSION_MISMATCH.0);
+            info.version = 2 << 24 | 40;
+            assert_eq!(memory(gpu, &mut info), 0);
+            assert_eq!(info.total, info.reserved + info.free + info.used);
+            assert_eq!(memory(gpu, std::ptr::null_mut()), Code::INVALID_ARGUMENT.0);
+            assert_eq!(name(gpu, buffer.as_mut_ptr(), 4), Code::INSUFFICIENT_SIZE.0);
+            assert_eq!(name(gpu, std::ptr::null_mut(), 96), Code::INVALID_ARGUMENT.0);
+            assert_eq!(name(dangling, buffer.as_mut_ptr(), 96), Code::INVALID_ARGUMENT.0);
+            assert_eq!(name(std::ptr::null_mut(), buffer.as_mut_ptr(), 96), Code::INVALID_ARGUMENT.0);
+            assert_eq!(count(std::ptr::null_mut()), Code::INVALID_ARGUMENT.0);
+        }
+    });
+}
+
+#[test]
+fn missing_or_bad_node_is_a_driver_that_is_not_loaded() {
+    const NAME: &str = "misuse::missing_or_bad_node_is_a_driver_that_is_not_loaded";
+    if is_child() {
+        let nvml = nvml_wrapper::Nvml::builder().lib_path(library().as_os_str()).init();
+        assert!(matches!(nvml, Err(nvml_wrapper::error::NvmlError::DriverNotLoaded)), "{nvml:?}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    passed(&child(NAME, &dir.path().join("none")).output().unwrap());
+    std::fs::write(dir.path().join("node.yaml"), "gpus: 3\n").unwrap();
+    let output = child(NAME, dir.path()).output().unwrap();
+    passed(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("node.yaml"), "the reason is on standard error: {said}");
+}
+
+#[test]
+fn refused_function_says_not_supported() {
+    in_child("misuse::refused_function_says_not_supported", "dgx-a100", || {
+        let nvml = nvml();
+        let error = nvml.device_by_index(0).unwrap().supported_memory_clocks();
+        assert!(matches!(error, Err(nvml_wrapper::error::NvmlError::NotSupported)), "{error:?}");
+    });
+}

@@ -1,0 +1,81 @@
+//! Which CPUs and NUMA nodes are near a GPU. It knows masks, not how they are asked for.
+
+use crate::code::Code;
+use crate::node::Gpu;
+use crate::snapshot::{GpuView, Snapshot};
+
+/// How near is near; numbers are `NVML_AFFINITY_SCOPE_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AffinityScope {
+    /// The GPU's NUMA node.
+    Node = 0,
+    /// Its socket.
+    Socket = 1,
+}
+
+impl AffinityScope {
+    /// The scope of a number.
+    pub fn from_number(number: u32) -> Result<AffinityScope, Code> {
+        match number {
+            0 => Ok(AffinityScope::Node),
+            1 => Ok(AffinityScope::Socket),
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
+    }
+}
+
+impl GpuView<'_> {
+    /// The near CPUs as a mask of `words` 64-bit words.
+    pub fn cpu_affinity(&self, words: u32, scope: AffinityScope) -> Result<Vec<u64>, Code> {
+        let mut mask = vec![0; checked(words)?];
+        let near = self.near_nodes(scope);
+        for list in near.iter().filter_map(|numa| self.snapshot.node.cpus.get(numa)) {
+            for (word, more) in mask.iter_mut().zip(list.mask(words as usize)) {
+                *word |= more;
+            }
+        }
+        if mask.iter().all(|word| *word == 0) { Err(Code::NOT_SUPPORTED) } else { Ok(mask) }
+    }
+
+    /// The near NUMA nodes as a mask of `words` 64-bit words.
+    pub fn memory_affinity(&self, words: u32, scope: AffinityScope) -> Result<Vec<u64>, Code> {
+        let mut mask = vec![0; checked(words)?];
+        let near = self.near_nodes(scope);
+        if near.is_empty() {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        for numa in near {
+            if let Some(word) = mask.get_mut((numa / 64) as usize) {
+                *word |= 1 << (numa % 64);
+            }
+        }
+        Ok(mask)
+    }
+
+    /// The GPU's NUMA node, or those of all GPUs on its socket.
+    fn near_nodes(&self, scope: AffinityScope) -> Vec<u32> {
+        match scope {
+            AffinityScope::Node => self.gpu.numa.into_iter().collect(),
+            AffinityScope::Socket => {
+                let on_socket = |gpu: &&Gpu| gpu.pcie.socket() == self.gpu.pcie.socket();
+                self.snapshot.node.gpus.iter().filter(on_socket).filter_map(|gpu| gpu.numa).collect()
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    /// The GPUs near a CPU.
+    pub fn gpus_near_cpu(&self, cpu: u32) -> impl Iterator<Item = &Gpu> {
+        let near = move |gpu: &&Gpu| {
+            let list = gpu.numa.and_then(|numa| self.node.cpus.get(&numa));
+            list.is_some_and(|list| list.contains(cpu))
+        };
+        self.node.gpus.iter().filter(near)
+    }
+}
+
+/// More words than any machine needs would only be a way to make us write much.
+fn checked(words: u32) -> Result<usize, Code> {
+    if (1..=1024).contains(&words) { Ok(words as usize) } else { Err(Code::INVALID_ARGUMENT) }
+}

@@ -1,0 +1,236 @@
+//! The words of the command line and their help. It knows what can be asked, not how it is done.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use thiserror::Error;
+
+use super::fault::FaultCommand;
+use crate::code::Code;
+use crate::latency::Delay;
+
+/// A simulated NVIDIA driver, for trying and testing GPU software without a GPU.
+///
+/// A folder stands for the kernel driver: it holds the node as declared (node.yaml) and what happened to it. Every
+/// program that loads the simulated libnvidia-ml.so.1 with NVML_SIM_DIR pointing to the folder sees that node,
+/// and these commands change it while they run.
+#[derive(Debug, Parser)]
+#[command(name = "nvml-sim", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The node's state folder.
+    #[arg(long, global = true, env = "NVML_SIM_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nvml-sim init --preset dgx-a100 /tmp/node        make a node with 8 GPUs
+  nvml-sim show /tmp/node                          look at it
+  nvml-sim run --dir /tmp/node -- python3 list.py  run a program that uses NVML
+  nvml-sim --dir /tmp/node xid --gpu 3 79          what a waiting program then sees
+  nvml-sim --dir /tmp/node lose --gpu 3            every call on GPU 3 fails from now on";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a state folder from a node preset or a node file.
+    Init {
+        /// A node preset: dgx-a100, dgx-h100 or t4.
+        #[arg(long, value_name = "NODE", required_unless_present = "file", conflicts_with = "file")]
+        preset: Option<String>,
+        /// A node file of your own; `nvml-sim presets --node t4` prints one to start from.
+        #[arg(long, value_name = "NODE.YAML")]
+        file: Option<PathBuf>,
+        /// The folder to make; --dir where absent.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+    /// List presets, or print one.
+    Presets {
+        /// Print this node preset.
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+        /// Print this GPU preset.
+        #[arg(long, value_name = "MODEL", conflicts_with = "node")]
+        gpu: Option<String>,
+    },
+    /// Show the node: driver, GPUs, and what was done to them.
+    Show {
+        /// The folder; --dir where absent.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Lay a host root: /dev, /proc and /sys entries, driver libraries and programs.
+    ///
+    /// As root the device nodes are real character devices with numbers that a container's default device list
+    /// denies. Otherwise they are empty files, and a note says so.
+    Root {
+        /// The folder to fill. What lies there under the same names is replaced.
+        #[arg(value_name = "ROOT")]
+        root: PathBuf,
+        /// The simulated NVML library, if it is not near this program.
+        #[arg(long, value_name = "PATH")]
+        library: Option<PathBuf>,
+    },
+    /// Run a program that sees the node.
+    ///
+    /// Sets NVML_SIM_DIR, LD_LIBRARY_PATH and GANTRY_NVML_LIBRARY; with --root also GANTRY_HOST_ROOT and
+    /// GANTRY_DRIVER_ROOT. The program takes this one's place.
+    Run {
+        /// A host root that `nvml-sim root` laid, whose libraries to use.
+        #[arg(long, value_name = "ROOT")]
+        root: Option<PathBuf>,
+        /// The simulated NVML library, if it is not near this program.
+        #[arg(long, value_name = "PATH", conflicts_with = "root")]
+        library: Option<PathBuf>,
+        /// The program and its arguments.
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Report a critical XID error of a GPU.
+    Xid {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// The XID, such as 48, 79 or 95.
+        #[arg(value_name = "CODE")]
+        xid: u64,
+        /// The MIG GPU instance that it concerns.
+        #[arg(long, value_name = "ID")]
+        gi: Option<u32>,
+        /// The MIG compute instance that it concerns.
+        #[arg(long, value_name = "ID", requires = "gi")]
+        ci: Option<u32>,
+    },
+    /// Lose a GPU: every call on it gives GPU_IS_LOST.
+    Lose {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// Report this XID at the same moment; 79 where no number is given.
+        #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "79")]
+        xid: Option<u64>,
+    },
+    /// Bring a lost GPU back.
+    Return {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+    },
+    /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
+    ///
+    /// Keys of a GPU: temperature, utilization-gpu, utilization-memory, power, memory-used, persistence-mode,
+    /// recovery-action. Without --gpu: latency (all calls) and latency.FUNCTION, where FUNCTION may end in `*`.
+    #[command(
+        after_help = "Examples:\n  nvml-sim set --gpu 0 temperature=91 memory-used=10GiB recovery-action=reset\n  nvml-sim set latency=0.1ms latency.nvmlDeviceGetNvLink*=5ms"
+    )]
+    Set {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: Option<String>,
+        /// What to set to what.
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
+        settings: Vec<(String, String)>,
+    },
+    /// The node's own clock, which times and counters follow.
+    Clock {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ClockCommand,
+    },
+    /// Faults of single NVML functions: wrong codes, hangs, crashes.
+    Fault {
+        /// What to do.
+        #[command(subcommand)]
+        command: FaultCommand,
+    },
+    /// Print a script that completes this command line.
+    Completions {
+        /// For this shell.
+        shell: Shell,
+    },
+}
+
+/// What to do with the clock.
+#[derive(Debug, Subcommand)]
+pub enum ClockCommand {
+    /// Show the time.
+    Show,
+    /// Stop it.
+    Freeze,
+    /// Move it on; a stopped clock stays stopped.
+    Advance {
+        /// By so much: 90s, 5m, 2h.
+        by: Delay,
+    },
+    /// Follow the machine's clock again.
+    Resume,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Words that do not go together.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// No folder named.
+    #[error("which node? Give --dir DIR, or set NVML_SIM_DIR")]
+    NoFolder,
+    /// A preset that is not there.
+    #[error("no {kind} preset is called `{name}`; there are {known}")]
+    NoPreset {
+        /// Node or GPU.
+        kind: &'static str,
+        /// The name given.
+        name: String,
+        /// What would be right.
+        known: String,
+    },
+    /// A file named on the command line that cannot be read as text.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A setting that needs a GPU.
+    #[error("`{0}` is a reading of one GPU: say which by --gpu")]
+    NeedsGpu(String),
+    /// A delay that is none.
+    #[error("{key}: {problem}")]
+    Delay {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+/// `KEY=VALUE`.
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| format!("`{text}` has no `=`; write KEY=VALUE, such as temperature=91"))
+}
+
+/// A return code by name or number.
+pub fn parse_code(text: &str) -> Result<Code, String> {
+    Code::parse(text).ok_or_else(|| {
+        format!("`{text}` is no NVML error; write a name such as GPU_IS_LOST, or a number from 1")
+    })
+}

@@ -1,0 +1,156 @@
+//! Carries out the commands. It knows the library's operations and what to tell a person afterwards.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
+use super::{fault, show};
+use crate::latency::{Delay, ParseDelayError};
+use crate::presets::{self, Preset};
+use crate::state::StateFolder;
+use crate::{functions, install, root};
+
+/// Carries out one command.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let out = &mut std::io::stdout().lock();
+    let dir = arguments.dir;
+    let open = |folder: Option<PathBuf>| -> Result<StateFolder> {
+        let dir = folder.or_else(|| dir.clone()).ok_or(UsageError::NoFolder)?;
+        Ok(StateFolder::open(&dir)?)
+    };
+    match arguments.command {
+        Command::Init { preset, file, folder } => {
+            let dir = folder.or_else(|| dir.clone()).ok_or(UsageError::NoFolder)?;
+            init(&dir, preset.as_deref(), file.as_deref(), out)?;
+        }
+        Command::Presets { node, gpu } => show_presets(node.as_deref(), gpu.as_deref(), out)?,
+        Command::Show { folder, output } => {
+            let folder = open(folder)?;
+            match output {
+                Output::Table => show::table(&folder, out)?,
+                Output::Json => show::json(&folder, out)?,
+            }
+        }
+        Command::Root { root, library } => {
+            let report = root::lay(&open(None)?, &root, library.as_deref())?;
+            writeln!(out, "laid {} entries into {}", report.entries, report.root.display())?;
+            for note in report.notes {
+                writeln!(out, "note: {note}")?;
+            }
+        }
+        Command::Run { root, library, command } => {
+            return exec(&open(None)?, root.as_deref(), library.as_deref(), &command);
+        }
+        Command::Xid { gpu, xid, gi, ci } => open(None)?.inject_xid(&gpu, xid, gi, ci)?,
+        Command::Lose { gpu, xid } => open(None)?.lose(&gpu, xid)?,
+        Command::Return { gpu } => open(None)?.give_back(&gpu)?,
+        Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
+        Command::Clock { command } => {
+            let folder = open(None)?;
+            match command {
+                ClockCommand::Show => {}
+                ClockCommand::Freeze => folder.freeze_clock()?,
+                ClockCommand::Advance { by } => folder.advance_clock(by.0)?,
+                ClockCommand::Resume => folder.resume_clock()?,
+            }
+            writeln!(out, "{}", show::clock(&folder.state()?.clock))?;
+        }
+        Command::Fault { command } => fault::run(&open(None)?, command, out)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "nvml-sim", out);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find_preset(kind: &'static str, presets: &'static [Preset], name: &str) -> Result<Preset, UsageError> {
+    presets::find(presets, name).ok_or_else(|| UsageError::NoPreset {
+        kind,
+        name: name.to_owned(),
+        known: presets::names(presets),
+    })
+}
+
+fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Write) -> Result<()> {
+    let (name, yaml) = match file {
+        Some(file) => {
+            let unreadable = |source| UsageError::File { path: file.to_owned(), source };
+            (file.to_owned(), fs::read_to_string(file).map_err(unreadable)?)
+        }
+        None => {
+            let preset = find_preset("node", presets::NODES, preset.unwrap_or_default())?;
+            (PathBuf::from(preset.name), preset.yaml.to_owned())
+        }
+    };
+    let folder = StateFolder::create(dir, &name, &yaml)?;
+    let gpus = folder.node()?.gpus.len();
+    let plural = if gpus == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "{} is a node with {gpus} GPU{plural}; look at it with `nvml-sim show {}`",
+        dir.display(),
+        dir.display()
+    )?;
+    Ok(())
+}
+
+fn show_presets(node: Option<&str>, gpu: Option<&str>, out: &mut impl Write) -> Result<()> {
+    match (node, gpu) {
+        (Some(name), _) => write!(out, "{}", find_preset("node", presets::NODES, name)?.yaml)?,
+        (None, Some(name)) => write!(out, "{}", find_preset("GPU", presets::GPUS, name)?.yaml)?,
+        (None, None) => {
+            writeln!(out, "nodes: {}", presets::names(presets::NODES))?;
+            writeln!(out, "GPUs:  {}", presets::names(presets::GPUS))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the place of this process, so that signals and exit code are the program's own.
+fn exec(
+    folder: &StateFolder,
+    root: Option<&Path>,
+    library: Option<&Path>,
+    words: &[OsString],
+) -> Result<ExitCode> {
+    // The program would only meet a library that does not initialise.
+    folder.node()?;
+    let (program, arguments) = words.split_first().context("no command given")?;
+    let mut command = install::command(folder, root, library, program)?;
+    let error = command.args(arguments).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// A wrong setting changes nothing, wherever it stands.
+fn set(folder: &StateFolder, gpu: Option<&str>, settings: &[(String, String)]) -> Result<()> {
+    let (mut readings, mut delays) = (Vec::new(), Vec::new());
+    for (key, value) in settings {
+        if key == "latency" || key.starts_with("latency.") {
+            let wrong =
+                |error: ParseDelayError| UsageError::Delay { key: key.clone(), problem: error.to_string() };
+            let delay: Option<Delay> =
+                if value.is_empty() { None } else { Some(value.parse().map_err(wrong)?) };
+            let function = key.strip_prefix("latency.");
+            function.map_or(Ok(()), functions::check)?;
+            delays.push((function, delay));
+        } else {
+            gpu.ok_or_else(|| UsageError::NeedsGpu(key.clone()))?;
+            readings.push((key.as_str(), value.as_str()));
+        }
+    }
+    // Readings first: they may still be wrong, the delays are not.
+    if let Some(gpu) = gpu {
+        folder.set_all(gpu, &readings)?;
+    }
+    for (function, delay) in delays {
+        folder.set_latency(function, delay)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! `nvml-sim fault`: faults of single functions. It knows their words; what they do is the engine's.
+
+use std::io::Write;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::arguments::parse_code;
+use crate::code::Code;
+use crate::faults::{Effect, Fault, Occurrence};
+use crate::state::StateFolder;
+
+/// What to do with faults.
+#[derive(Debug, Subcommand)]
+pub enum FaultCommand {
+    /// Calls of a function block until the fault is cleared or their process is killed.
+    Hang(Strike),
+    /// Calls of a function end their process by SIGSEGV.
+    Crash(Strike),
+    /// Calls of a function return an error code and do nothing else.
+    Return {
+        /// Which calls.
+        #[command(flatten)]
+        strike: Strike,
+        /// The error: a name such as GPU_IS_LOST, or a number.
+        #[arg(value_parser = parse_code)]
+        code: Code,
+    },
+    /// Remove the faults of a function, or all.
+    Clear {
+        /// The function, as it was written when the fault was added.
+        function: Option<String>,
+    },
+    /// List the faults that wait for calls.
+    Show,
+}
+
+/// Which calls a fault strikes.
+#[derive(Debug, Args)]
+pub struct Strike {
+    /// An NVML function such as nvmlDeviceGetName; a final `*` stands for any ending.
+    function: String,
+    /// Strike so many calls, then be gone. Counted over all processes; every call where absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    times: Option<u32>,
+    /// Let so many calls pass first.
+    #[arg(long, default_value_t = 0)]
+    after: u32,
+}
+
+impl Strike {
+    fn fault(self, effect: Effect) -> Fault {
+        let occurrence = self.times.map_or(Occurrence::Always, Occurrence::Times);
+        Fault { function: self.function, effect, after: self.after, occurrence }
+    }
+}
+
+/// Carries out `nvml-sim fault`.
+pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) -> Result<()> {
+    match command {
+        FaultCommand::Hang(strike) => folder.add_fault(strike.fault(Effect::Hang))?,
+        FaultCommand::Crash(strike) => folder.add_fault(strike.fault(Effect::Crash))?,
+        FaultCommand::Return { strike, code } => folder.add_fault(strike.fault(Effect::Return(code.0)))?,
+        FaultCommand::Clear { function } => {
+            let cleared = folder.clear_faults(function.as_deref())?;
+            writeln!(out, "cleared {cleared}")?;
+        }
+        FaultCommand::Show => {
+            for fault in &folder.state()?.faults {
+                writeln!(out, "{}", describe(fault))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A fault in words.
+pub fn describe(fault: &Fault) -> String {
+    let effect = match fault.effect {
+        Effect::Return(code) => format!("returns {}", Code(code)),
+        Effect::Hang => "hangs".to_owned(),
+        Effect::Crash => "crashes".to_owned(),
+    };
+    let often = match fault.occurrence {
+        Occurrence::Always => "every call".to_owned(),
+        Occurrence::Times(1) => "the next call".to_owned(),
+        Occurrence::Times(count) => format!("the next {count} calls"),
+    };
+    let after = if fault.after > 0 { format!(" after {} more", fault.after) } else { String::new() };
+    format!("{} {effect}: {often}{after}", fault.function)
+}

@@ -1,0 +1,140 @@
+//! `nvml-sim show`: the node for people and for programs. It reads; it changes nothing.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::fault::describe;
+use crate::clock::Clock;
+use crate::node::{Gpu, Node};
+use crate::state::{State, StateFolder};
+
+/// Events shown to people.
+const EVENTS_SHOWN: usize = 5;
+
+/// For people.
+pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
+    let (node, state) = (folder.node()?, folder.state()?);
+    writeln!(out, "{}: {}", folder.dir().display(), node.machine)?;
+    writeln!(
+        out,
+        "driver {}, CUDA {}.{}, generation {}, clock {}\n",
+        node.driver_version,
+        node.cuda_version / 1000,
+        node.cuda_version % 1000 / 10,
+        state.generation,
+        clock(&state.clock)
+    )?;
+    let mut rows = vec![["GPU", "MODEL", "UUID", "PCI", "NUMA", "MEMORY", "STATE"].map(str::to_owned)];
+    for gpu in &node.gpus {
+        rows.push([
+            gpu.index.to_string(),
+            gpu.model.name.clone(),
+            gpu.uuid.clone(),
+            gpu.pci.to_string(),
+            gpu.numa.map_or("-".to_owned(), |numa| numa.to_string()),
+            gpu.model.memory.to_string(),
+            condition(gpu, &state),
+        ]);
+    }
+    columns(&rows, out)?;
+    if let Some(latency) = &state.latency {
+        writeln!(out, "\nlatency: {} per call", latency.default)?;
+        for (function, delay) in &latency.functions {
+            writeln!(out, "  {function}: {delay}")?;
+        }
+    }
+    if !state.faults.is_empty() {
+        writeln!(out, "\nfaults:")?;
+        for fault in &state.faults {
+            writeln!(out, "  {}", describe(fault))?;
+        }
+    }
+    if !state.events.records.is_empty() {
+        writeln!(out, "\nlast events:")?;
+        for event in state.events.records.iter().rev().take(EVENTS_SHOWN).rev() {
+            let gpu = node.find(&event.gpu).map_or("?".to_owned(), |gpu| gpu.index.to_string());
+            writeln!(out, "  {:>4}  {}  GPU {gpu}  XID {}", event.sequence, time(event.time_us), event.data)?;
+        }
+    }
+    Ok(())
+}
+
+/// For programs.
+pub fn json(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
+    let (node, state) = (folder.node()?, folder.state()?);
+    let gpus: Vec<_> = node.gpus.iter().map(|gpu| gpu_json(gpu, &node, &state)).collect();
+    let whole = json!({
+        "machine": node.machine,
+        "driverVersion": node.driver_version,
+        "nvmlVersion": node.nvml_version,
+        "cudaVersion": node.cuda_version,
+        "gpus": gpus,
+        "state": &*state,
+    });
+    serde_json::to_writer_pretty(&mut *out, &whole)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn gpu_json(gpu: &Gpu, node: &Node, state: &State) -> serde_json::Value {
+    json!({
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "serial": gpu.serial,
+        "minor": gpu.minor,
+        "pci": gpu.pci,
+        "numa": gpu.numa,
+        "cpus": gpu.numa.and_then(|numa| node.cpus.get(&numa)).map(|list| list.as_str()),
+        "links": gpu.links.len(),
+        "lost": state.lost.contains(&gpu.uuid),
+        "model": gpu.model,
+        "set": state.overrides.get(&gpu.uuid),
+    })
+}
+
+/// The clock in words.
+pub fn clock(clock: &Clock) -> String {
+    let how = match clock {
+        Clock::Real => "real".to_owned(),
+        Clock::Ahead(by) => format!("ahead by {:?}", Duration::from_micros(*by)),
+        Clock::Frozen(_) => "frozen".to_owned(),
+    };
+    format!("{how}, {}", time(clock.now_us()))
+}
+
+/// A time in the form of RFC 3339, UTC.
+fn time(us: u64) -> String {
+    let shown = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
+    shown.map_or_else(|| format!("{us} us"), |time| format!("{time:.3}"))
+}
+
+fn condition(gpu: &Gpu, state: &State) -> String {
+    let mut words = Vec::new();
+    if state.lost.contains(&gpu.uuid) {
+        words.push("lost".to_owned());
+    }
+    if let Some(xid) = state.events.records.iter().rev().find(|event| event.gpu == gpu.uuid) {
+        words.push(format!("XID {}", xid.data));
+    }
+    if state.overrides.contains_key(&gpu.uuid) {
+        words.push("readings set".to_owned());
+    }
+    if words.is_empty() { "ok".to_owned() } else { words.join(", ") }
+}
+
+/// Rows in aligned columns.
+fn columns<const N: usize>(rows: &[[String; N]], out: &mut impl Write) -> std::io::Result<()> {
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width)).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The node's own clock: real, shifted, or stopped, so that times and counters can be golden. It knows no
+//! counter.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// How the simulated node tells time; all in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    Real,
+    /// The machine's clock and so many microseconds more.
+    Ahead(u64),
+    /// Stopped at a time.
+    Frozen(u64),
+}
+
+impl Clock {
+    /// The time now, in microseconds since 1970.
+    pub fn now_us(&self) -> u64 {
+        self.at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// The time when the machine's clock shows `real` since 1970.
+    pub fn at(&self, real: Duration) -> u64 {
+        let real = u64::try_from(real.as_micros()).unwrap_or(u64::MAX);
+        match self {
+            Clock::Real => real,
+            Clock::Ahead(by) => real.saturating_add(*by),
+            Clock::Frozen(at) => *at,
+        }
+    }
+
+    /// This clock, stopped at what it shows.
+    pub fn freeze(self) -> Clock {
+        Clock::Frozen(self.now_us())
+    }
+
+    /// This clock, moved on. A stopped clock stays stopped.
+    pub fn advance(self, by: Duration) -> Clock {
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        match self {
+            Clock::Real => Clock::Ahead(by),
+            Clock::Ahead(before) => Clock::Ahead(before.saturating_add(by)),
+            Clock::Frozen(at) => Clock::Frozen(at.saturating_add(by)),
+        }
+    }
+}

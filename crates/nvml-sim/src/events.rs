@@ -1,0 +1,112 @@
+//! The node's event log and what an event set sees of it. It knows sequence numbers and registrations, not how
+//! a waiter blocks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What NVML reports as GPU or compute instance of an event that concerns no MIG instance.
+pub const NO_INSTANCE: u32 = u32::MAX;
+
+/// Events kept for event sets that have not read them yet; older ones are forgotten.
+const KEPT: usize = 256;
+
+/// The kind of an event; numbers are `nvmlEventType*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A critical XID error.
+    Xid = 0x8,
+}
+
+impl EventKind {
+    /// The kind's bit in a registration mask.
+    pub fn bit(self) -> u64 {
+        self as u64
+    }
+}
+
+/// The kinds that a GPU says it supports: ECC single and double bit, performance state, XID, clock.
+pub const SUPPORTED: u64 = 0x1F;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventRecord {
+    /// Its number; later events have higher ones.
+    pub sequence: u64,
+    /// UUID of the GPU.
+    pub gpu: String,
+    /// Its kind.
+    pub kind: EventKind,
+    /// The XID.
+    pub data: u64,
+    /// When, by the node's clock, in microseconds since 1970.
+    pub time_us: u64,
+    /// The MIG GPU instance that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_instance: Option<u32>,
+    /// The MIG compute instance that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_instance: Option<u32>,
+}
+
+/// The newest events of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventLog {
+    /// Sequence number of the newest event, 0 before the first.
+    pub last: u64,
+    /// The newest events, oldest first.
+    pub records: Vec<EventRecord>,
+}
+
+impl EventLog {
+    /// Adds an event; its sequence number is set here.
+    pub fn push(&mut self, mut record: EventRecord) {
+        self.last += 1;
+        record.sequence = self.last;
+        self.records.push(record);
+        let excess = self.records.len().saturating_sub(KEPT);
+        self.records.drain(..excess);
+    }
+}
+
+/// What a client registered an event set for, and how far it has read.
+#[derive(Clone, Debug, Default)]
+pub struct RegisteredEvents {
+    read_to: u64,
+    gpus: BTreeMap<String, Registration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Registration {
+    mask: u64,
+    since: u64,
+}
+
+impl RegisteredEvents {
+    /// Adds kinds of one GPU; only events after `now` (the log's last number) are seen.
+    pub fn register(&mut self, gpu: &str, mask: u64, now: u64) {
+        let entry = self.gpus.entry(gpu.to_owned()).or_insert(Registration { mask: 0, since: now });
+        entry.mask |= mask;
+    }
+
+    /// The GPUs registered, by UUID.
+    pub fn gpus(&self) -> impl Iterator<Item = &str> {
+        self.gpus.keys().map(String::as_str)
+    }
+
+    /// Takes the next event. As with the real library each event is reported once, but with the data of the
+    /// newest event of its kind on that GPU: NVML keeps only the last XID.
+    pub fn take(&mut self, log: &EventLog) -> Option<EventRecord> {
+        let next = log.records.iter().find(|record| {
+            self.gpus.get(&record.gpu).is_some_and(|registration| {
+                record.sequence > self.read_to.max(registration.since)
+                    && record.kind.bit() & registration.mask != 0
+            })
+        })?;
+        self.read_to = next.sequence;
+        let newest = log.records.iter().rev().find(|r| r.gpu == next.gpu && r.kind == next.kind);
+        Some(EventRecord { sequence: next.sequence, ..newest.unwrap_or(next).clone() })
+    }
+}

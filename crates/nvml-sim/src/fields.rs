@@ -1,0 +1,67 @@
+//! Field values: readings by number, as `nvmlDeviceGetFieldValues` gives them. It knows the numbers and value
+//! types of the fields that are simulated.
+//!
+//! None of them is among 251 to 273, whose numbers changed with driver 580.82.
+
+use crate::code::Code;
+use crate::model::Architecture;
+use crate::snapshot::GpuView;
+
+/// The value of a field, with its NVML type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValue {
+    /// `NVML_VALUE_TYPE_UNSIGNED_INT`.
+    UnsignedInt(u32),
+    /// `NVML_VALUE_TYPE_UNSIGNED_LONG_LONG`.
+    UnsignedLongLong(u64),
+}
+
+/// One more than the highest field number of NVML 13.0.
+const FIELDS_END: u32 = 274;
+/// The first driver branch that knows the recovery action (assumed).
+const RECOVERY_ACTION_SINCE: u32 = 565;
+
+impl GpuView<'_> {
+    /// The value of a field; `scope` is a link or a power scope.
+    pub fn field(&self, field: u32, scope: u32) -> Result<FieldValue, Code> {
+        use FieldValue::{UnsignedInt, UnsignedLongLong};
+        let model = &self.gpu.model;
+        let milliwatts = |watts: u32| Ok(UnsignedInt(watts * 1000));
+        let links = u32::try_from(self.gpu.links.len()).unwrap_or(u32::MAX);
+        match field {
+            // ECC mode, current and pending.
+            1 | 2 => Ok(UnsignedInt(model.ecc.into())),
+            // ECC error counts, volatile and aggregate.
+            3..=6 if model.ecc => Ok(UnsignedLongLong(0)),
+            // Retired pages, single and double bit, and pending: until row remapping came.
+            29..=31 if model.architecture < Architecture::Ampere => Ok(UnsignedLongLong(0)),
+            83 => Ok(UnsignedLongLong(self.energy_millijoules())),
+            91 if model.nvlinks > 0 => Ok(UnsignedInt(links)),
+            // PCIe replays, and their roll-overs.
+            94 | 95 => Ok(UnsignedInt(0)),
+            // Remapped rows: correctable, uncorrectable, pending, failure.
+            142..=145 if model.architecture >= Architecture::Ampere => Ok(UnsignedInt(0)),
+            147 if model.nvlinks > 0 => Ok(UnsignedInt(self.switch_links())),
+            165 if model.nvlinks > 0 => match scope {
+                link if link < links => Ok(UnsignedInt(1)),
+                link if link < model.nvlinks => Ok(UnsignedInt(0)),
+                _ => Err(Code::INVALID_ARGUMENT),
+            },
+            // Power drawn, average and at this moment.
+            185 | 186 => milliwatts(self.power_watts()),
+            187 => milliwatts(model.power_limit_min_watts),
+            // Highest, default, current and requested limit.
+            188 | 189 | 190 | 192 => milliwatts(model.power_limit_watts),
+            230 if self.driver_branch() >= RECOVERY_ACTION_SINCE => {
+                Ok(UnsignedInt(self.recovery_action() as u32))
+            }
+            field if field < FIELDS_END => Err(Code::NOT_SUPPORTED),
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
+    }
+
+    fn driver_branch(&self) -> u32 {
+        let version = &self.snapshot.node.driver_version;
+        version.split('.').next().and_then(|branch| branch.parse().ok()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,52 @@
+//! Identities that follow from a seed: the same node file gives the same UUIDs everywhere, so that goldens
+//! can hold them. It knows nothing of where they are used.
+
+/// Sixteen bytes that follow from the words. Not for secrets: only equal inputs must give equal outputs and
+/// different ones different outputs.
+fn digest(words: &[&str]) -> [u8; 16] {
+    // FNV-1a (64 bit) over each word and a separator, then splitmix64 to spread it over 16 bytes.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for word in words {
+        for byte in word.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    let mut next = || {
+        hash = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = hash;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&next().to_be_bytes());
+    bytes[8..].copy_from_slice(&next().to_be_bytes());
+    bytes
+}
+
+/// The UUID of the GPU at an index, as NVML writes it.
+pub fn gpu_uuid(seed: &str, index: usize) -> String {
+    let b = digest(&[seed, "gpu", &index.to_string()]);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("GPU-{}-{}-{}-{}-{}", hex(&b[..4]), hex(&b[4..6]), hex(&b[6..8]), hex(&b[8..10]), hex(&b[10..]))
+}
+
+/// The serial number of the board at an index: 13 digits, as current boards have.
+pub fn serial(seed: &str, index: usize) -> String {
+    let b = digest(&[seed, "serial", &index.to_string()]);
+    let number = u64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+    format!("1{:012}", number % 1_000_000_000_000)
+}
+
+/// The sixteen bytes of a `GPU-…` UUID, if it is one.
+pub fn uuid_bytes(uuid: &str) -> Option<[u8; 16]> {
+    let hex: String = uuid.strip_prefix("GPU-")?.chars().filter(|c| *c != '-').collect();
+    let mut bytes = [0; 16];
+    if !hex.is_ascii() || hex.len() != 32 {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(index * 2..index * 2 + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

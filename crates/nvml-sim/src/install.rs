@@ -1,0 +1,116 @@
+//! Where the built library is, and how a program is started so that it sees the simulated node. It knows file
+//! names and environment variables, not what is in the library.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use thiserror::Error;
+
+use crate::root::LIBRARY_DIR;
+use crate::state::StateFolder;
+
+/// The name by which programs load NVML.
+pub const SONAME: &str = "libnvidia-ml.so.1";
+/// The name that cargo gives the library.
+const BUILT: &str = "libnvml_sim_abi.so";
+
+/// Why the library could not be used.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// Not found.
+    #[error(
+        "the simulated NVML library is not there: looked for {}; \
+         build it with `cargo build -p nvml-sim-abi`, or name it with --library",
+        looked_for.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NotFound {
+        /// The paths tried.
+        looked_for: Vec<PathBuf>,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The built library: as named, else near this program (installed, built by cargo, or a test of cargo's).
+pub fn find_library(named: Option<&Path>) -> Result<PathBuf, InstallError> {
+    let candidates: Vec<PathBuf> = match named {
+        Some(path) => vec![path.to_owned()],
+        None => {
+            let program = env::current_exe().unwrap_or_default();
+            let dir = program.parent().unwrap_or(Path::new("/"));
+            let near = [
+                SONAME,
+                "../lib/nvml-sim/libnvidia-ml.so.1",
+                BUILT,
+                "../libnvml_sim_abi.so",
+                "deps/libnvml_sim_abi.so",
+            ];
+            near.iter().map(|name| dir.join(name)).collect()
+        }
+    };
+    let found = candidates.iter().find_map(|path| path.canonicalize().ok().filter(|path| path.is_file()));
+    found.ok_or(InstallError::NotFound { looked_for: candidates })
+}
+
+/// A command that sees the node: `NVML_SIM_DIR`, `LD_LIBRARY_PATH` and Gantry's own variables. With a host root
+/// the driver is that root's, else a folder in the state folder that holds the library alone.
+pub fn command(
+    folder: &StateFolder,
+    root: Option<&Path>,
+    library: Option<&Path>,
+    program: &OsString,
+) -> Result<Command, InstallError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| InstallError::Io { action, path, source }
+    };
+    let dir = folder.dir().canonicalize().map_err(failed("open", folder.dir()))?;
+    let libraries = match root {
+        Some(root) => root.canonicalize().map_err(failed("open", root))?.join(LIBRARY_DIR),
+        None => link_library(&dir.join("lib"), &find_library(library)?)?,
+    };
+    let mut search = OsString::from(&libraries);
+    if let Some(before) = env::var_os("LD_LIBRARY_PATH").filter(|before| !before.is_empty()) {
+        search.push(":");
+        search.push(before);
+    }
+    let mut command = Command::new(program);
+    command.env("NVML_SIM_DIR", dir).env("LD_LIBRARY_PATH", search);
+    command.env("GANTRY_NVML_LIBRARY", libraries.join(SONAME));
+    if let Some(root) = root {
+        let root = root.canonicalize().map_err(failed("open", root))?;
+        command.env("GANTRY_HOST_ROOT", &root).env("GANTRY_DRIVER_ROOT", &root);
+    }
+    Ok(command)
+}
+
+/// A folder with a link to the library under its soname, made or refreshed.
+fn link_library(dir: &Path, library: &Path) -> Result<PathBuf, InstallError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| InstallError::Io { action, path, source }
+    };
+    let link = dir.join(SONAME);
+    if fs::read_link(&link).is_ok_and(|target| target == library) {
+        return Ok(dir.to_owned());
+    }
+    fs::create_dir_all(dir).map_err(failed("create", dir))?;
+    // Renamed into place, so that two commands at once both find a whole link.
+    let next = dir.join(format!("{SONAME}.{}", std::process::id()));
+    let _ = fs::remove_file(&next);
+    symlink(library, &next).map_err(failed("link", &next))?;
+    fs::rename(&next, &link).map_err(failed("link", &link))?;
+    Ok(dir.to_owned())
+}

@@ -1,0 +1,56 @@
+//! The simulated NVIDIA driver: presets, the state folder that stands for the kernel driver, and the
+//! engine behind `libnvidia-ml.so.1`.
+//!
+//! It knows NVML's behaviour but none of its C types: those belong to `nvml-sim-abi`. It uses nothing of
+//! the code that it tests, so that both cannot share a mistake.
+
+mod affinity;
+mod bytes;
+pub mod cli;
+mod clock;
+mod code;
+mod control;
+mod cpu_list;
+mod events;
+mod faults;
+mod fields;
+mod functions;
+mod identity;
+pub mod install;
+mod latency;
+mod library;
+mod loss;
+mod model;
+mod node;
+mod node_file;
+mod overrides;
+mod pci;
+pub mod presets;
+pub mod root;
+mod snapshot;
+mod state;
+mod telemetry;
+mod topology;
+mod yaml;
+
+pub use affinity::AffinityScope;
+pub use bytes::Bytes;
+pub use clock::Clock;
+pub use code::Code;
+pub use control::{ControlError, XID_OFF_THE_BUS};
+pub use events::{
+    EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,
+};
+pub use faults::{Effect, Fault, Occurrence, strike};
+pub use fields::FieldValue;
+pub use functions::UnknownFunctionError;
+pub use latency::{Delay, Latency};
+pub use library::{Call, Library, LibraryEvent};
+pub use model::{Architecture, Brand, ComputeCapability, Model};
+pub use node::{Fabric, Gpu, Node, NodeError};
+pub use overrides::{Overrides, RecoveryAction, SettingError};
+pub use pci::PciAddress;
+pub use snapshot::{GpuView, Snapshot};
+pub use state::{State, StateFolder, StateFolderError};
+pub use topology::{CommonAncestor, Link};
+pub use yaml::YamlError;

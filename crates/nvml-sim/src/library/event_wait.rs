@@ -1,0 +1,100 @@
+//! Event sets: making, registering, waiting, freeing. It blocks in inotify, so that an idle waiter costs nothing.
+
+use std::time::{Duration, Instant};
+
+use super::handle::{self, Kind};
+use super::{Library, RegisteredEvents};
+use crate::code::Code;
+use crate::events::{EventRecord, NO_INSTANCE, SUPPORTED};
+use crate::snapshot::GpuView;
+use crate::state::Watch;
+
+/// An event as NVML reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LibraryEvent {
+    /// Handle of the GPU.
+    pub gpu: u64,
+    /// The kind's bit.
+    pub kind: u64,
+    /// The XID.
+    pub data: u64,
+    /// The MIG GPU instance, or `NO_INSTANCE`.
+    pub gpu_instance: u32,
+    /// The MIG compute instance, or `NO_INSTANCE`.
+    pub compute_instance: u32,
+}
+
+impl Library {
+    /// Makes an event set and gives its handle.
+    pub fn create_event_set(&self) -> Result<u64, Code> {
+        self.snapshot()?;
+        let mut process = self.process();
+        process.event_sets_made += 1;
+        let id = process.event_sets_made;
+        process.event_sets.insert(id, RegisteredEvents::default());
+        Ok(handle::encode(Kind::EventSet, id))
+    }
+
+    /// Adds kinds of a GPU's events to a set.
+    pub fn register_events(&self, gpu: GpuView<'_>, mask: u64, set: u64) -> Result<(), Code> {
+        let id = handle::decode(Kind::EventSet, set)?;
+        if mask & !SUPPORTED != 0 {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        let now = gpu.snapshot.state.events.last;
+        let mut process = self.process();
+        let set = process.event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
+        set.register(&gpu.gpu.uuid, mask, now);
+        Ok(())
+    }
+
+    /// Frees a set. A wait on it ends with the next change of the node, or by its timeout.
+    pub fn free_event_set(&self, set: u64) -> Result<(), Code> {
+        self.snapshot()?;
+        let id = handle::decode(Kind::EventSet, set)?;
+        self.process().event_sets.remove(&id).map(|_| ()).ok_or(Code::INVALID_ARGUMENT)
+    }
+
+    /// Waits for the next event of a set. Events come first; then a registered GPU that is lost ends each wait
+    /// at once with `GPU_IS_LOST`, and it is the client's part not to spin.
+    pub fn wait_for_event(&self, set: u64, timeout: Duration) -> Result<LibraryEvent, Code> {
+        let id = handle::decode(Kind::EventSet, set)?;
+        let deadline = Instant::now().checked_add(timeout);
+        let folder = self.folder().ok_or(Code::UNINITIALIZED)?;
+        let mut watch = None;
+        loop {
+            let snapshot = self.snapshot()?;
+            let (event, lost) = {
+                let mut process = self.process();
+                let set = process.event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
+                let event = set.take(&snapshot.state.events);
+                (event, set.gpus().any(|gpu| snapshot.state.lost.contains(gpu)))
+            };
+            if let Some(event) = event {
+                let gpu = snapshot.node.gpus.iter().find(|gpu| gpu.uuid == event.gpu);
+                return gpu.map(|gpu| report(&event, gpu.index)).ok_or(Code::UNKNOWN);
+            }
+            if lost {
+                return Err(Code::GPU_IS_LOST);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(Code::TIMEOUT);
+            }
+            match &watch {
+                // Looked at once more after the watch began: a change in between is not missed.
+                None => watch = Some(Watch::new(folder.dir())),
+                Some(watch) => watch.wait(deadline),
+            }
+        }
+    }
+}
+
+fn report(event: &EventRecord, index: usize) -> LibraryEvent {
+    LibraryEvent {
+        gpu: handle::encode(Kind::Gpu, u32::try_from(index).unwrap_or(u32::MAX)),
+        kind: event.kind.bit(),
+        data: event.data,
+        gpu_instance: event.gpu_instance.unwrap_or(NO_INSTANCE),
+        compute_instance: event.compute_instance.unwrap_or(NO_INSTANCE),
+    }
+}

@@ -1,0 +1,95 @@
+//! The schema of `node.yaml`: what a node file may say. It knows no defaults that need other keys and no rules
+//! between keys: those are `node.rs`'s.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::cpu_list::CpuList;
+use crate::latency::Latency;
+use crate::model::ModelLayer;
+use crate::pci::PciAddress;
+use crate::topology::PciePlace;
+
+/// A node file as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NodeFile {
+    /// Versions of the driver.
+    pub driver: DriverSection,
+    /// Product name of the machine, as DMI gives it.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// From which UUIDs and serial numbers follow.
+    pub seed: String,
+    /// NUMA node -> its CPUs.
+    #[serde(default)]
+    pub cpus: BTreeMap<u32, CpuList>,
+    /// PCI addresses of the NVSwitches, over which the GPUs' NVLinks are spread.
+    #[serde(default)]
+    pub nvswitches: Vec<PciAddress>,
+    /// The NVLink fabric that the GPUs are part of.
+    #[serde(default)]
+    pub fabric: Option<FabricSection>,
+    /// How long calls take.
+    #[serde(default)]
+    pub latency: Latency,
+    /// The GPUs in the order of their NVML index.
+    pub gpus: Vec<GpuEntry>,
+}
+
+/// Versions of the driver.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DriverSection {
+    /// Driver version, such as `580.95.05`.
+    pub version: String,
+    /// NVML version; the driver's with the CUDA major in front where absent.
+    #[serde(default)]
+    pub nvml: Option<String>,
+    /// Highest CUDA version, quoted, such as `"13.0"`.
+    pub cuda: String,
+}
+
+/// The NVLink fabric.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FabricSection {
+    /// UUID of the cluster; all zeros on a machine that is no part of a larger fabric.
+    #[serde(default)]
+    pub cluster_uuid: Option<String>,
+    /// The clique in the cluster.
+    #[serde(default)]
+    pub clique: u32,
+}
+
+/// One GPU.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GpuEntry {
+    /// Name of a GPU preset.
+    pub model: String,
+    /// PCI address, quoted.
+    pub pci: PciAddress,
+    /// NUMA node.
+    #[serde(default)]
+    pub numa: Option<u32>,
+    /// Where it sits in the PCIe tree.
+    #[serde(default)]
+    pub pcie: Option<PciePlace>,
+    /// Minor number of the device node; the index where absent.
+    #[serde(default)]
+    pub minor: Option<u32>,
+    /// UUID; from the seed where absent.
+    #[serde(default)]
+    pub uuid: Option<String>,
+    /// Serial number; from the seed where absent.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// For each NVLink the index of the GPU at its other end, on machines without NVSwitch.
+    #[serde(default)]
+    pub nvlink_peers: Option<Vec<usize>>,
+    /// Keys of the model that are different for this GPU.
+    #[serde(default)]
+    pub overrides: ModelLayer,
+}

@@ -1,0 +1,85 @@
+//! A host root as a machine with this driver would show it, laid into a folder. It puts the parts together;
+//! each part knows its own files.
+
+mod device_nodes;
+mod driver_files;
+mod elf;
+mod plan;
+mod proc_files;
+mod sysfs;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::install::{InstallError, SONAME, find_library};
+use crate::state::{StateFolder, StateFolderError};
+use plan::Plan;
+
+pub use driver_files::LIBRARY_DIR;
+use driver_files::NODE_LINK;
+
+/// What was laid.
+#[derive(Clone, Debug)]
+pub struct RootReport {
+    /// The root.
+    pub root: PathBuf,
+    /// Number of files, links and device nodes.
+    pub entries: usize,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Why a root could not be laid.
+#[derive(Debug, Error)]
+pub enum RootError {
+    /// The state folder could not be used.
+    #[error(transparent)]
+    Folder(#[from] StateFolderError),
+    /// The library could not be used.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// A driver is there that this program did not lay.
+    #[error(
+        "{} is the root of another driver or of this machine, which would be overwritten; \
+         choose a folder of its own",
+        path.display()
+    )]
+    NotOurs {
+        /// The root.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Lays the root of a node. What lies there under the same names is replaced; nothing else is touched.
+pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<RootReport, RootError> {
+    let library = find_library(library)?;
+    let node = folder.node()?;
+    if !may_be_laid(root) {
+        return Err(RootError::NotOurs { path: root.to_owned() });
+    }
+    let mut plan = Plan::new(root);
+    proc_files::plan(&mut plan, &node);
+    sysfs::plan(&mut plan, &node);
+    device_nodes::plan(&mut plan, &node);
+    driver_files::plan(&mut plan, &node, &library, folder.dir());
+    plan.carry_out()
+}
+
+/// A root that holds an NVML library but no way to a state folder beside it is a real driver's.
+fn may_be_laid(root: &Path) -> bool {
+    let libraries = root.join(LIBRARY_DIR);
+    let is_there = |name: &str| libraries.join(name).symlink_metadata().is_ok();
+    let is_machine = root.canonicalize().is_ok_and(|root| root.parent().is_none());
+    !is_machine && (is_there(NODE_LINK) || !is_there(SONAME))
+}

@@ -1,0 +1,267 @@
+//! The state folder: `node.yaml` as declared, and the state that all processes share. It knows locking and
+//! atomic replacement, not what a state means.
+//!
+//! A commit writes `state.NODE.N.json`, syncs it, and renames a link named `state` to it. So a process killed at any
+//! point leaves the old or the new state, and a reader sees whether anything changed by reading one link. NODE is
+//! the time of the node's first commit: a reader must not take the states of a node that was made anew in the
+//! folder for those of the former one, which it may have seen.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use super::State;
+use crate::node::{Node, NodeError};
+
+const NODE_FILE: &str = "node.yaml";
+const LOCK_FILE: &str = "lock";
+const LINK: &str = "state";
+const NEXT_LINK: &str = "state.next";
+/// Files of former generations that stay, for readers that have read the link but not yet opened the file.
+const FORMER_KEPT: u64 = 8;
+/// Tries of a reader whose file was removed between reading the link and opening it.
+const READ_TRIES: usize = 16;
+
+/// A state folder, opened. Clones of the `Arc` share one cache.
+#[derive(Debug)]
+pub struct StateFolder {
+    dir: PathBuf,
+    /// The state read last, under the name of its file.
+    cached: Mutex<Option<(PathBuf, Arc<State>)>>,
+    /// flock belongs to an open file, so threads of one process need their own turn first.
+    committing: Mutex<()>,
+}
+
+/// Why a state folder could not be used.
+#[derive(Debug, Error)]
+pub enum StateFolderError {
+    /// Not a state folder.
+    #[error("{} is no simulated node: it has no node.yaml; `nvml-sim init --preset t4 {}` makes one", dir.display(), dir.display())]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// A folder that already is one.
+    #[error("{} already is a simulated node; remove it first, or choose another folder", dir.display())]
+    Exists {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A state file that is not a state.
+    #[error("{} is no state of a simulated node", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: serde_json::Error,
+    },
+    /// A node file that is not a node.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFolderError {
+    let path = path.to_owned();
+    move |source| StateFolderError::Io { action, path, source }
+}
+
+impl StateFolder {
+    /// Makes a folder with a node file. The file is checked first: a bad one changes nothing.
+    pub fn create(dir: &Path, node_file: &Path, node_yaml: &str) -> Result<StateFolder, StateFolderError> {
+        Node::parse(node_file, node_yaml)?;
+        let path = dir.join(NODE_FILE);
+        if path.exists() {
+            return Err(StateFolderError::Exists { dir: dir.to_owned() });
+        }
+        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+        // What happened to an earlier node in this folder did not happen to this one.
+        let link = dir.join(LINK);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &link)(error));
+            }
+            _ => {}
+        }
+        let next = dir.join("node.yaml.next");
+        write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
+        fs::rename(&next, &path).map_err(failed("write", &path))?;
+        sync_dir(dir).map_err(failed("sync", dir))?;
+        StateFolder::open(dir)
+    }
+
+    /// Opens a folder that has a node file.
+    pub fn open(dir: &Path) -> Result<StateFolder, StateFolderError> {
+        if !dir.join(NODE_FILE).exists() {
+            return Err(StateFolderError::Missing { dir: dir.to_owned() });
+        }
+        Ok(StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The node as declared now.
+    pub fn node(&self) -> Result<Node, StateFolderError> {
+        let path = self.dir.join(NODE_FILE);
+        let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        Ok(Node::parse(&path, &text)?)
+    }
+
+    /// The current state. Costs one system call while nothing changes.
+    pub fn state(&self) -> Result<Arc<State>, StateFolderError> {
+        let link = self.dir.join(LINK);
+        let mut last = None;
+        for _ in 0..READ_TRIES {
+            let name = match fs::read_link(&link) {
+                Ok(name) => name,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => PathBuf::new(),
+                Err(error) => return Err(failed("read", &link)(error)),
+            };
+            let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((of, state)) = &*cached
+                && *of == name
+            {
+                return Ok(Arc::clone(state));
+            }
+            match self.load(&name) {
+                Ok(state) => {
+                    let state = Arc::new(state);
+                    *cached = Some((name, Arc::clone(&state)));
+                    return Ok(state);
+                }
+                Err(StateFolderError::Io { action, path, source })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    last = Some(StateFolderError::Io { action, path, source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| StateFolderError::Missing { dir: self.dir.clone() }))
+    }
+
+    fn load(&self, name: &Path) -> Result<State, StateFolderError> {
+        if name.as_os_str().is_empty() {
+            return Ok(State::default());
+        }
+        let path = self.dir.join(name);
+        let text = fs::read(&path).map_err(failed("read", &path))?;
+        serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
+    }
+
+    /// Changes the state: one writer at a time over all processes, and whole or not at all. Returns what
+    /// `change` returned and the state that is now current; an error of `change` leaves everything as it was.
+    pub fn commit<T, E>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, E>,
+    ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
+        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock_path = self.dir.join(LOCK_FILE);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(failed("open", &lock_path))?;
+        loop {
+            match flock(&lock, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                outcome => break outcome.map_err(|error| failed("lock", &lock_path)(error.into()))?,
+            }
+        }
+        let before = self.state()?;
+        let mut after = State::clone(&before);
+        let value = match change(&mut after) {
+            Ok(value) => value,
+            Err(error) => return Ok(Err(error)),
+        };
+        if after == *before {
+            return Ok(Ok((value, before)));
+        }
+        after.generation = before.generation + 1;
+        self.publish(&after)?;
+        Ok(Ok((value, Arc::new(after))))
+    }
+
+    /// As `commit`, for a change that cannot fail.
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, StateFolderError> {
+        match self.commit(|state| Ok::<T, std::convert::Infallible>(change(state)))? {
+            Ok((value, _)) => Ok(value),
+        }
+    }
+
+    /// The part of file names that is this node's own: nanoseconds since 1970, hexadecimal.
+    fn first_commit(&self) -> Result<String, StateFolderError> {
+        let link = self.dir.join(LINK);
+        let known = match fs::read_link(&link) {
+            Ok(name) => name
+                .to_str()
+                .and_then(|name| name.strip_prefix("state.")?.strip_suffix(".json")?.split_once('.'))
+                .map(|(node, _)| node.to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("read", &link)(error)),
+        };
+        Ok(known.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            format!("{:x}", now.as_nanos())
+        }))
+    }
+
+    fn publish(&self, state: &State) -> Result<(), StateFolderError> {
+        let generation = state.generation;
+        let node = self.first_commit()?;
+        let name = state_file(&node, generation);
+        let path = self.dir.join(&name);
+        let text = serde_json::to_vec_pretty(state)
+            .map_err(|source| StateFolderError::Damaged { path: path.clone(), source })?;
+        // A killed writer may have left a file and a link of this generation: both are replaced.
+        write_synced(&path, &text).map_err(failed("write", &path))?;
+        let next = self.dir.join(NEXT_LINK);
+        match fs::remove_file(&next) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &next)(error));
+            }
+            _ => {}
+        }
+        std::os::unix::fs::symlink(&name, &next).map_err(failed("link", &next))?;
+        let link = self.dir.join(LINK);
+        fs::rename(&next, &link).map_err(failed("rename", &link))?;
+        sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
+        if let Some(old) = generation.checked_sub(FORMER_KEPT) {
+            // Best effort: a file that stays costs disk space only.
+            let _ = fs::remove_file(self.dir.join(state_file(&node, old)));
+        }
+        Ok(())
+    }
+}
+
+fn state_file(node: &str, generation: u64) -> String {
+    format!("state.{node}.{generation}.json")
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

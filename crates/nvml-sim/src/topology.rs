@@ -1,0 +1,110 @@
+//! How near two GPUs are: places in the PCIe tree and ends of NVLinks. Pure; it knows no handle and no call.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::code::Code;
+use crate::node::Gpu;
+use crate::pci::PciAddress;
+use crate::snapshot::GpuView;
+
+/// Socket, host bridge, group of switches and switch, counted within the one before: `0/3/0/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PciePlace([u16; 4]);
+
+/// Text that is not a place in the PCIe tree.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is not a place; write socket/host bridge/switch group/switch, such as 0/3/0/0")]
+pub struct ParsePciePlaceError(String);
+
+/// The nearest thing that two GPUs have in common; numbers are `nvmlGpuTopologyLevel_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CommonAncestor {
+    /// The same GPU or board.
+    Internal = 0,
+    /// One PCIe switch.
+    SingleSwitch = 10,
+    /// Several PCIe switches, without the host bridge.
+    MultipleSwitches = 20,
+    /// One PCIe host bridge.
+    HostBridge = 30,
+    /// One CPU socket.
+    Node = 40,
+    /// The link between sockets.
+    System = 50,
+}
+
+/// What an NVLink ends at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// An NVSwitch.
+    Switch(PciAddress),
+    /// The GPU at an index.
+    Gpu(usize),
+}
+
+impl PciePlace {
+    /// A host bridge of its own on the first socket.
+    pub fn alone(index: usize) -> Self {
+        PciePlace([0, u16::try_from(index).unwrap_or(u16::MAX), 0, 0])
+    }
+
+    /// The CPU socket.
+    pub fn socket(&self) -> u16 {
+        let [socket, ..] = self.0;
+        socket
+    }
+
+    /// What two different GPUs have in common.
+    pub fn common_ancestor(&self, other: &PciePlace) -> CommonAncestor {
+        match self.0.iter().zip(other.0).take_while(|(mine, theirs)| **mine == *theirs).count() {
+            0 => CommonAncestor::System,
+            1 => CommonAncestor::Node,
+            2 => CommonAncestor::HostBridge,
+            3 => CommonAncestor::MultipleSwitches,
+            _ => CommonAncestor::SingleSwitch,
+        }
+    }
+}
+
+impl TryFrom<String> for PciePlace {
+    type Error = ParsePciePlaceError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let parts: Option<Vec<u16>> = text.split('/').map(|part| part.parse().ok()).collect();
+        let place = parts.and_then(|parts| <[u16; 4]>::try_from(parts).ok());
+        place.map(PciePlace).ok_or(ParsePciePlaceError(text))
+    }
+}
+
+impl GpuView<'_> {
+    /// What this GPU has in common with another.
+    pub fn common_ancestor(&self, other: &Gpu) -> CommonAncestor {
+        if self.gpu.index == other.index {
+            return CommonAncestor::Internal;
+        }
+        self.gpu.pcie.common_ancestor(&other.pcie)
+    }
+
+    /// What an NVLink ends at; nothing where it is not connected.
+    pub fn link(&self, link: u32) -> Result<Option<Link>, Code> {
+        match self.gpu.model.nvlinks {
+            0 => Err(Code::NOT_SUPPORTED),
+            links if link >= links => Err(Code::INVALID_ARGUMENT),
+            _ => Ok(self.gpu.links.get(link as usize).copied()),
+        }
+    }
+
+    /// Number of NVLinks that end at an NVSwitch.
+    pub fn switch_links(&self) -> u32 {
+        let switches = self.gpu.links.iter().filter(|link| matches!(link, Link::Switch(_)));
+        u32::try_from(switches.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether NVLinks lead from this GPU to another, directly or through NVSwitches.
+    pub fn is_linked_to(&self, other: &Gpu) -> bool {
+        let to_switch = |gpu: &Gpu| gpu.links.iter().any(|link| matches!(link, Link::Switch(_)));
+        self.gpu.links.contains(&Link::Gpu(other.index)) || to_switch(self.gpu) && to_switch(other)
+    }
+}

@@ -1,0 +1,157 @@
+//! The `nvml-sim` command: what it answers, and its exit codes.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use nvml_sim::{Code, presets};
+
+use crate::sim::{node, nvml_sim, said};
+
+/// Runs a command that must fail, and gives exit code and message.
+fn failed(dir: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = nvml_sim(dir).args(arguments).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Compares with a golden file, or writes it where `UPDATE_GOLDEN=1`.
+fn golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "UPDATE_GOLDEN=1 rewrites {}", path.display());
+}
+
+#[test]
+fn show_as_json_is_the_golden_node() {
+    let (_dir, folder) = node("t4");
+    golden("t4.json", &said(&nvml_sim(folder.dir()).args(["show", "--output", "json"]).output().unwrap()));
+}
+
+#[test]
+fn show_tells_what_was_done_to_a_node() {
+    let (_dir, folder) = node("dgx-a100");
+    for arguments in [
+        &["lose", "--gpu", "3", "--xid"][..],
+        &["set", "--gpu", "0000:07:00.0", "temperature=91"],
+        &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
+        &["fault", "return", "nvmlDeviceGetName", "gpu-is-lost", "--times", "2", "--after", "1"],
+    ] {
+        said(&nvml_sim(folder.dir()).args(arguments).output().unwrap());
+    }
+    let shown = said(&nvml_sim(folder.dir()).arg("show").output().unwrap());
+    for part in [
+        "lost, XID 79",
+        "readings set",
+        "latency: 100us per call",
+        "nvmlDeviceGetNvLink*: 5ms",
+        "nvmlDeviceGetName returns GPU_IS_LOST (15): the next 2 calls after 1 more",
+        "GPU 3  XID 79",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing from\n{shown}");
+    }
+    said(&nvml_sim(folder.dir()).args(["return", "--gpu", "3"]).output().unwrap());
+    let shown = said(&nvml_sim(folder.dir()).arg("show").output().unwrap());
+    assert!(!shown.contains("lost, "), "{shown}");
+}
+
+#[test]
+fn frozen_clock_stands_until_it_is_advanced() {
+    let (_dir, folder) = node("t4");
+    let clock =
+        |arguments: &[&str]| said(&nvml_sim(folder.dir()).arg("clock").args(arguments).output().unwrap());
+    let frozen = clock(&["freeze"]);
+    assert_eq!(clock(&["show"]), frozen);
+    assert_ne!(clock(&["advance", "90s"]), frozen);
+    assert!(clock(&["resume"]).starts_with("real"));
+}
+
+#[test]
+fn bad_usage_ends_with_2_and_changes_nothing() {
+    let (dir, folder) = node("t4");
+    let bad = dir.path().join("bad.yaml");
+    fs::write(&bad, "gpus: []\nseed: x\ndriver: {version: 1, cuda: \"13.0\", colour: red}\n").unwrap();
+    let binary = dir.path().join("binary.yaml");
+    fs::write(&binary, b"seed: \xff\xfe\n").unwrap();
+    let slow = dir.path().join("slow.yaml");
+    let t4 = presets::find(presets::NODES, "t4").unwrap().yaml;
+    fs::write(&slow, format!("{t4}latency:\n  functions: {{nvmlDeviceGetNmae: 5ms}}\n")).unwrap();
+    let new = dir.path().join("new");
+    let new = new.to_str().unwrap();
+    let here = folder.dir().to_str().unwrap();
+    for (arguments, hint) in [
+        (vec!["init", "--file", bad.to_str().unwrap(), new], "driver"),
+        (vec!["init", "--preset", "dgx-z9", new], "dgx-a100"),
+        (vec!["init", "--preset", "t4", here], "already"),
+        (vec!["xid", "--gpu", "1", "79"], "index 0"),
+        (vec!["set", "--gpu", "0", "colour=red"], "known keys"),
+        (vec!["set", "--gpu", "0", "power=-1"], "watts"),
+        (vec!["set", "temperature=3"], "--gpu"),
+        (vec!["set", "latency=soon"], "0.1ms"),
+        (vec!["set", "--gpu", "0", "temperature=50", "colour=red"], "known keys"),
+        (vec!["set", "--gpu", "9", "latency=1ms", "temperature=50"], "index 0"),
+        (
+            vec!["set", "--gpu", "0", "temperature=50", "memory-used=16GiB"],
+            "at most 14902MiB of the GPU's 15GiB",
+        ),
+        (vec!["fault", "hang", "nvmlNope"], "did you mean `nvml"),
+        (vec!["fault", "crash", "nvmlDeviceGetNmae"], "did you mean `nvmlDeviceGetName`"),
+        (vec!["fault", "return", "nvmlDeviceGetNvLnk*", "3"], "did you mean `nvmlDeviceGetNvL"),
+        (vec!["set", "latency=1ms", "latency.nvmlInit_v3=1ms"], "did you mean `nvmlInit_v2`"),
+        (vec!["set", "latency.nvmlInit_v3="], "did you mean `nvmlInit_v2`"),
+        (vec!["init", "--file", slow.to_str().unwrap(), new], "latency.functions.nvmlDeviceGetNmae: "),
+        (vec!["init", "--file", "/no/such/file", new], "cannot read /no/such/file"),
+        (vec!["init", "--file", binary.to_str().unwrap(), new], "UTF-8"),
+        (vec!["fault", "return", "nvmlInit_v2", "SUCCESS"], "GPU_IS_LOST"),
+        (vec!["show", new], "nvml-sim init"),
+        (vec!["shwo"], "show"),
+    ] {
+        let (code, message) = failed(folder.dir(), &arguments);
+        assert_eq!(code, 2, "{arguments:?}: {message}");
+        assert!(message.contains(hint), "{arguments:?}: {message}");
+    }
+    assert_eq!(folder.state().unwrap().generation, 0);
+    assert!(!Path::new(new).exists());
+}
+
+#[test]
+fn run_sets_what_a_program_needs_and_keeps_its_exit_code() {
+    let (dir, folder) = node("t4");
+    let library = dir.path().join("stand-in.so");
+    fs::write(&library, "").unwrap();
+    let library = library.to_str().unwrap();
+    let print = "echo $NVML_SIM_DIR; echo $GANTRY_NVML_LIBRARY; echo $LD_LIBRARY_PATH; exit 7";
+    let output =
+        nvml_sim(folder.dir()).args(["run", "--library", library, "--", "sh", "-c", print]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    let state = folder.dir().canonicalize().unwrap();
+    assert_eq!(Path::new(lines[0]), state);
+    assert_eq!(Path::new(lines[1]), state.join("lib/libnvidia-ml.so.1"));
+    assert!(Path::new(lines[1]).exists());
+    assert!(lines[2].starts_with(state.join("lib").to_str().unwrap()));
+}
+
+#[test]
+fn run_on_a_malformed_node_ends_with_2_and_starts_nothing() {
+    let (dir, folder) = node("t4");
+    let started = dir.path().join("started");
+    fs::write(folder.dir().join("node.yaml"), "seed: x\ncolour: red\n").unwrap();
+    let touch = ["run", "--library", "/bin/sh", "--", "touch", started.to_str().unwrap()];
+    let (code, message) = failed(folder.dir(), &touch);
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("node.yaml:2:1: colour: "), "{message}");
+    assert!(!started.exists());
+}
+
+#[test]
+fn every_return_code_is_found_by_its_name_and_number() {
+    for (code, name) in Code::ALL {
+        assert_eq!(Code::parse(name), Some(*code));
+        assert_eq!(Code::parse(&format!("NVML_ERROR_{name}")), Some(*code));
+        assert_eq!(Code::parse(&code.0.to_string()), Some(*code));
+    }
+    assert_eq!(Code::parse("0"), None);
+}

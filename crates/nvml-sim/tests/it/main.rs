@@ -1,0 +1,9 @@
+//! Tests of the engine and of the `nvml-sim` command.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod command_line;
+mod host_root;
+mod node_files;
+mod rules;
+mod sim;
+mod state_folder;

@@ -1,0 +1,140 @@
+//! Node files: what presets say, and what is said of wrong ones.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use nvml_sim::{CommonAncestor, Link, Node, presets};
+
+fn preset(name: &str) -> Node {
+    Node::parse(Path::new(name), presets::find(presets::NODES, name).unwrap().yaml).unwrap()
+}
+
+/// The message for a T4 node in which `line` stands for the line that begins with `key`.
+fn message(key: &str, line: &str) -> String {
+    let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+    let changed =
+        |old: &str| if old.trim_start().starts_with(key) { line.to_owned() } else { old.to_owned() };
+    let yaml: Vec<String> = yaml.lines().map(changed).collect();
+    Node::parse(Path::new("mine.yaml"), &yaml.join("\n")).unwrap_err().to_string()
+}
+
+#[test]
+fn presets_are_nodes_with_distinct_identities() {
+    let mut uuids = BTreeSet::new();
+    for preset in presets::NODES {
+        let node = Node::parse(Path::new(preset.name), preset.yaml).unwrap();
+        for gpu in &node.gpus {
+            assert!(uuids.insert(gpu.uuid.clone()), "{}", gpu.uuid);
+        }
+    }
+    assert_eq!(uuids.len(), 17);
+}
+
+#[test]
+fn identities_do_not_change_between_releases() {
+    // People's goldens hold these.
+    assert_eq!(preset("t4").gpus[0].uuid, "GPU-3df640ae-dda3-a15f-46e4-0fadbed1687a");
+    assert_eq!(preset("dgx-a100").gpus[7].uuid, "GPU-ed36647d-ee45-dea6-e337-70908b85b0fe");
+}
+
+#[test]
+fn dgx_a100_spreads_twelve_links_over_six_switches() {
+    let node = preset("dgx-a100");
+    for gpu in &node.gpus {
+        assert_eq!(gpu.links.len(), 12);
+        for switch in &node.nvswitches {
+            assert_eq!(gpu.links.iter().filter(|link| **link == Link::Switch(*switch)).count(), 2);
+        }
+    }
+    assert_eq!(preset("dgx-h100").gpus[0].links.len(), 18);
+}
+
+#[test]
+fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
+    for name in ["dgx-a100", "dgx-h100"] {
+        let node = preset(name);
+        for one in &node.gpus {
+            for other in node.gpus.iter().filter(|other| other.index != one.index) {
+                let ancestor = one.pcie.common_ancestor(&other.pcie);
+                assert_eq!(ancestor, other.pcie.common_ancestor(&one.pcie));
+                assert!(ancestor > CommonAncestor::Internal);
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_values_are_named_with_file_path_value_and_hint() {
+    let cases = [
+        ("- model:", "  - modell: T4", "mine.yaml:11:", "gpus[0].modell", "expected one of model, pci"),
+        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-80GB"),
+        ("pci:", "    pci: one", "mine.yaml:12:10", "gpus[0].pci", "such as 0000:07:00.0"),
+        ("numa:", "    numa: 4", "mine.yaml: ", "gpus[0].numa", "no NUMA node 4 in `cpus`; there are 0"),
+        ("numa:", "    numa: [1]", "mine.yaml:13:", "gpus[0].numa", "numa: [1]"),
+        ("pcie:", "    pcie: 0/0", "mine.yaml:14:", "gpus[0].pcie", "such as 0/3/0/0"),
+        ("pcie:", "    uuid: GPU-12", "mine.yaml: ", "gpus[0].uuid", "8-4-4-4-12"),
+        ("pcie:", "    overrides: {memory: 12}", "mine.yaml:14:", "gpus[0].overrides", "15360MiB"),
+        ("pcie:", "    pci: \"0000:00:1e.0\"", "mine.yaml:14:", "gpus[0].pci", "duplicate"),
+        ("cuda:", "  cuda: thirteen", "mine.yaml: ", "driver.cuda", "such as \"13.0\""),
+        (
+            "numa:",
+            "    numa: -1",
+            "mine.yaml:13:",
+            "gpus[0].numa",
+            "not a whole number from 0 up (at `numa: -1`)",
+        ),
+        ("version:", "  version: soon", "mine.yaml: ", "driver.version", "`soon` is not a driver version"),
+        ("version:", "  version: ../../1.2", "mine.yaml: ", "driver.version", "such as 580.95.05"),
+        ("0:", "  0: 9-3", "mine.yaml:9:", "cpus.0", "such as 0-7,64-71"),
+    ];
+    for (key, line, file, path, hint) in cases {
+        let message = message(key, line);
+        for part in [file, path, hint] {
+            assert!(message.contains(part), "`{line}` says `{message}`, without `{part}`");
+        }
+    }
+}
+
+#[test]
+fn wrong_value_in_a_flow_mapping_is_named_by_what_holds_it() {
+    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\ngpus:\n  - {model: T4, pci: one}\n";
+    let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
+    assert!(message.starts_with("mine.yaml:4:") && message.contains(": gpus[0]: "), "{message}");
+}
+
+#[test]
+fn duplicate_key_is_told_without_advice_to_programmers() {
+    let yaml = "seed: x\nseed: y\n";
+    let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
+    assert_eq!(message, "mine.yaml:2:1: seed: duplicate mapping key: seed (at `seed: y`)");
+}
+
+#[test]
+fn two_gpus_at_one_address_are_refused() {
+    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\ngpus:\n\
+                - {model: T4, pci: \"0000:01:00.0\"}\n- {model: T4, pci: \"01:00.0\"}\n";
+    let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
+    assert!(message.contains("gpus[1].pci"), "{message}");
+}
+
+#[test]
+fn links_to_peers_replace_switches() {
+    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\ngpus:\n\
+                - {model: A100-SXM4-80GB, pci: \"0000:01:00.0\", nvlink-peers: [1, 1]}\n\
+                - {model: A100-SXM4-80GB, pci: \"0000:02:00.0\", nvlink-peers: [0, 0]}\n";
+    let node = Node::parse(Path::new("mine.yaml"), yaml).unwrap();
+    assert_eq!(node.gpus[0].links, [Link::Gpu(1), Link::Gpu(1)]);
+    let message =
+        Node::parse(Path::new("mine.yaml"), &yaml.replace("[0, 0]", "[0, 5]")).unwrap_err().to_string();
+    assert!(message.contains("gpus[1].nvlink-peers") && message.contains('5'), "{message}");
+}
+
+#[test]
+fn node_file_in_the_documentation_is_a_node() {
+    let text = include_str!("../../../../docs/simulator.md");
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<_> = blocks.filter(|block| block.starts_with("driver:")).collect();
+    assert_eq!(whole.len(), 1);
+    let node = Node::parse(Path::new("simulator.md"), whole[0]).unwrap();
+    assert_eq!(node.gpus[1].model.name, "NVIDIA A100-SXM4-40GB");
+}

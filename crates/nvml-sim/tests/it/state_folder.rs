@@ -1,0 +1,169 @@
+//! The state folder under many writers, and under writers that are killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nvml_sim::{StateFolder, StateFolderError};
+
+use crate::sim::{node, nvml_sim};
+
+const CHILD: &str = "NVML_SIM_TEST_CHILD";
+/// A killed writer may have been anywhere in its commit; so many different moments are tried.
+const KILLS: usize = 60;
+
+#[test]
+fn commits_of_many_threads_and_processes_all_count() {
+    let (_dir, folder) = node("t4");
+    let mut processes: Vec<_> = (0..4)
+        .map(|_| {
+            nvml_sim(folder.dir()).args(["clock", "advance", "1s"]).stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    folder.advance_clock(Duration::from_secs(1)).unwrap();
+                }
+            });
+        }
+    });
+    for process in &mut processes {
+        assert!(process.wait().unwrap().success());
+    }
+    let state = folder.state().unwrap();
+    assert_eq!(state.generation, 44);
+    assert_eq!(state.clock, nvml_sim::Clock::Ahead(44_000_000));
+}
+
+#[test]
+fn writers_killed_at_any_moment_leave_a_whole_state() {
+    const NAME: &str = "state_folder::writers_killed_at_any_moment_leave_a_whole_state";
+    if std::env::var_os(CHILD).is_some() {
+        let dir = std::env::var_os("NVML_SIM_DIR").unwrap();
+        let folder = StateFolder::open(dir.as_ref()).unwrap();
+        loop {
+            folder.inject_xid("0", 13, None, None).unwrap();
+            println!("\nCOMMITTED {}", folder.state().unwrap().generation);
+            std::io::stdout().flush().unwrap();
+        }
+    }
+    let (_dir, folder) = node("t4");
+    for kill in 0..KILLS {
+        let mut writer = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env("NVML_SIM_DIR", folder.dir())
+            .env(CHILD, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let committed = |line: std::io::Result<String>| {
+            line.unwrap().strip_prefix("COMMITTED ").map(|number| number.parse::<u64>().unwrap())
+        };
+        // Kept until the kill: a writer whose pipe is closed would end by itself.
+        let mut commits = lines.filter_map(committed);
+        let told = commits.nth(kill % 3).unwrap();
+        // Not a wait for anything: a moment somewhere in the next commit.
+        let moment = Instant::now() + Duration::from_micros(kill as u64 * 211 % 4000);
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        let told = commits.last().unwrap_or(told);
+        let state = StateFolder::open(folder.dir()).unwrap().state().unwrap();
+        assert!(state.generation >= told, "a commit that was told is kept");
+        assert_eq!(state.events.last, state.generation, "each commit is whole");
+    }
+    folder.inject_xid("0", 13, None, None).unwrap();
+    let left = fs::read_dir(folder.dir()).unwrap().count();
+    assert!(left < 40, "former generations are removed; {left} files are there");
+}
+
+#[test]
+fn new_node_in_an_old_folder_begins_anew() {
+    let (_dir, folder) = node("t4");
+    folder.lose("0", None).unwrap();
+    let yaml = fs::read_to_string(folder.dir().join("node.yaml")).unwrap();
+    fs::remove_file(folder.dir().join("node.yaml")).unwrap();
+    let again = StateFolder::create(folder.dir(), "node.yaml".as_ref(), &yaml).unwrap();
+    assert_eq!(again.state().unwrap().generation, 0);
+}
+
+#[test]
+fn reader_of_an_old_folder_sees_the_new_node_in_its_place() {
+    for wipe in [|dir: &Path| fs::remove_file(dir.join("node.yaml")), |dir: &Path| fs::remove_dir_all(dir)] {
+        let (_dir, folder) = node("t4");
+        folder.lose("0", None).unwrap();
+        assert!(!folder.state().unwrap().lost.is_empty());
+        let yaml = fs::read_to_string(folder.dir().join("node.yaml")).unwrap();
+        wipe(folder.dir()).unwrap();
+        let again = StateFolder::create(folder.dir(), "node.yaml".as_ref(), &yaml).unwrap();
+        again.inject_xid("0", 13, None, None).unwrap();
+        // Both nodes were changed once.
+        assert_eq!(folder.state().unwrap(), again.state().unwrap());
+    }
+}
+
+#[test]
+fn refused_change_leaves_everything_as_it_was() {
+    let (_dir, folder) = node("t4");
+    folder.set("0", "temperature", "50").unwrap();
+    let before = folder.state().unwrap();
+    assert!(folder.set("0", "temperature", "hot").is_err());
+    assert!(folder.set("1", "temperature", "50").is_err());
+    assert_eq!(folder.state().unwrap(), before);
+    folder.set("0", "temperature", "50").unwrap();
+    assert_eq!(folder.state().unwrap().generation, before.generation, "no change is no commit");
+}
+
+#[test]
+fn reader_of_another_process_sees_each_commit() {
+    let (_dir, folder) = node("t4");
+    let other = StateFolder::open(folder.dir()).unwrap();
+    for xid in 1..20 {
+        folder.inject_xid("0", xid, None, None).unwrap();
+        assert_eq!(other.state().unwrap().events.last, xid);
+    }
+}
+
+#[test]
+fn reader_beside_a_writer_sees_whole_states_that_only_grow() {
+    let (_dir, folder) = node("t4");
+    let other = StateFolder::open(folder.dir()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..100 {
+                folder.inject_xid("0", 13, None, None).unwrap();
+            }
+        });
+        let mut last = 0;
+        while last < 100 {
+            let state = other.state().unwrap();
+            assert_eq!(state.events.last, state.generation);
+            assert!(state.generation >= last);
+            last = state.generation;
+            assert!(!writer.is_finished() || other.state().unwrap().generation == 100);
+        }
+    });
+}
+
+#[test]
+fn folder_without_node_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(StateFolder::open(dir.path()), Err(StateFolderError::Missing { .. })));
+}
+
+#[test]
+fn damaged_state_is_an_error_that_names_the_file() {
+    let (_dir, folder) = node("t4");
+    folder.lose("0", None).unwrap();
+    let name = fs::read_link(folder.dir().join("state")).unwrap();
+    fs::write(folder.dir().join(&name), "{\"generation\": \"one\"}").unwrap();
+    let error = StateFolder::open(folder.dir()).unwrap().state().unwrap_err();
+    assert!(error.to_string().contains(name.to_str().unwrap()), "{error}");
+}

@@ -1,0 +1,248 @@
+//! One GPU's getters.
+
+use std::ffi::{c_uint, c_ulong};
+
+use gpu_model::{CommonAncestor, GpuUuid, MigMode, PciAddress};
+use nvml_wrapper::Device;
+use nvml_wrapper::error::NvmlError as WrapperError;
+use nvml_wrapper_sys::bindings as sys;
+
+use super::text::Text;
+use super::{Driver, Failure, raw};
+use crate::{Code, RecoveryAction};
+
+/// Room for a UUID or a name; NVML asks for 96.
+const TEXT_SIZE: usize = 128;
+
+/// NUMA nodes that fit the mask: 16 words, as many as Linux has on the largest machines.
+const NUMA_WORDS: usize = 16;
+
+/// `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`: on no renumbering list.
+const FIELD_RECOVERY_ACTION: u32 = 230;
+
+/// A GPU of a [`Driver`].
+pub(crate) struct Gpu<'d> {
+    pub(super) driver: &'d Driver<'d>,
+    pub index: u32,
+    pub(super) handle: sys::nvmlDevice_t,
+}
+
+/// Tells GPUs of one [`Driver`] apart; an address that is never followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GpuKey(usize);
+
+/// What is at the other end of an active NVLink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkEnd {
+    Switch,
+    /// Whatever sits at this address: a GPU, or a switch of a driver that does not tell kinds.
+    At(PciAddress),
+    Other,
+}
+
+/// Everything PCI that one call tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pci {
+    pub address: PciAddress,
+    /// Device and vendor id: the same number is the same chip and product.
+    pub chip: u32,
+}
+
+impl<'d> Gpu<'d> {
+    pub(super) fn new(driver: &'d Driver<'d>, index: u32, handle: sys::nvmlDevice_t) -> Gpu<'d> {
+        Gpu { driver, index, handle }
+    }
+
+    pub fn key(&self) -> GpuKey {
+        GpuKey::of(self.handle)
+    }
+
+    /// A getter of nvml-wrapper.
+    fn get<T>(
+        &self,
+        call: &'static str,
+        body: impl FnOnce(&Device<'_>) -> Result<T, WrapperError>,
+    ) -> Result<T, Failure> {
+        self.driver.query(call, |nvml| {
+            // SAFETY: the handle came from this library, which is initialised.
+            body(&unsafe { Device::new(self.handle, nvml) })
+        })
+    }
+
+    pub fn uuid(&self) -> Result<GpuUuid, Failure> {
+        let mut text = Text::<TEXT_SIZE>::new();
+        raw!(self.driver, Query, nvmlDeviceGetUUID(self.handle, text.pointer(), text.size()))?;
+        text.read().parse().map_err(|_| Failure::senseless("nvmlDeviceGetUUID"))
+    }
+
+    pub fn name(&self) -> Result<String, Failure> {
+        let mut text = Text::<TEXT_SIZE>::new();
+        raw!(self.driver, Query, nvmlDeviceGetName(self.handle, text.pointer(), text.size()))?;
+        Ok(text.read())
+    }
+
+    pub fn minor(&self) -> Result<u32, Failure> {
+        self.get("nvmlDeviceGetMinorNumber", |gpu| gpu.minor_number())
+    }
+
+    pub fn compute_capability(&self) -> Result<(u32, u32), Failure> {
+        const CALL: &str = "nvmlDeviceGetCudaComputeCapability";
+        let version = self.get(CALL, |gpu| gpu.cuda_compute_capability())?;
+        match (u32::try_from(version.major), u32::try_from(version.minor)) {
+            (Ok(major), Ok(minor)) => Ok((major, minor)),
+            _ => Err(Failure::senseless(CALL)),
+        }
+    }
+
+    pub fn mig_mode(&self) -> Result<MigMode, Failure> {
+        const CALL: &str = "nvmlDeviceGetMigMode";
+        if !self.driver.abilities.mig {
+            return Err(Failure { call: CALL, code: Code::NotSupported });
+        }
+        let mode = self.get(CALL, |gpu| gpu.mig_mode())?;
+        Ok(MigMode { current: mode.current != 0, pending: mode.pending != 0 })
+    }
+
+    pub fn memory_bytes(&self) -> Result<u64, Failure> {
+        let mut memory = sys::nvmlMemory_t { total: 0, free: 0, used: 0 };
+        raw!(self.driver, Query, nvmlDeviceGetMemoryInfo(self.handle, &raw mut memory))?;
+        Ok(memory.total)
+    }
+
+    pub fn pci(&self) -> Result<Pci, Failure> {
+        let mut info = empty_pci();
+        raw!(self.driver, Query, nvmlDeviceGetPciInfo_v3(self.handle, &raw mut info))?;
+        let address = address(&info).ok_or_else(|| Failure::senseless("nvmlDeviceGetPciInfo_v3"))?;
+        Ok(Pci { address, chip: info.pciDeviceId })
+    }
+
+    /// The NUMA node of the host memory next to the GPU; the first one if there are several.
+    pub fn numa_node(&self) -> Result<u32, Failure> {
+        const CALL: &str = "nvmlDeviceGetMemoryAffinity";
+        if !self.driver.abilities.affinity {
+            return Err(Failure { call: CALL, code: Code::NotSupported });
+        }
+        let mut mask: [c_ulong; NUMA_WORDS] = [0; NUMA_WORDS];
+        let (words, scope) = (c_uint::try_from(NUMA_WORDS).unwrap_or(0), sys::NVML_AFFINITY_SCOPE_NODE);
+        raw!(self.driver, Query, nvmlDeviceGetMemoryAffinity(self.handle, words, mask.as_mut_ptr(), scope))?;
+        let nodes = mask.iter().zip(0u32..).filter(|(word, _)| **word != 0);
+        let first = nodes.map(|(word, at)| at * c_ulong::BITS + word.trailing_zeros()).next();
+        first.ok_or(Failure { call: CALL, code: Code::NotSupported })
+    }
+
+    pub fn common_ancestor(&self, other: &Gpu<'_>) -> Result<CommonAncestor, Failure> {
+        const CALL: &str = "nvmlDeviceGetTopologyCommonAncestor";
+        let mut level = c_uint::MAX;
+        raw!(
+            self.driver,
+            Query,
+            nvmlDeviceGetTopologyCommonAncestor(self.handle, other.handle, &raw mut level)
+        )?;
+        Ok(match level {
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_INTERNAL => CommonAncestor::SameBoard,
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_SINGLE => CommonAncestor::SinglePcieSwitch,
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_MULTIPLE => CommonAncestor::MultiplePcieSwitches,
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_HOSTBRIDGE => CommonAncestor::HostBridge,
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_NODE => CommonAncestor::NumaNode,
+            sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_SYSTEM => CommonAncestor::System,
+            _ => return Err(Failure::senseless(CALL)),
+        })
+    }
+
+    /// Whether NVLink number `link` is active.
+    pub fn link_is_active(&self, link: u32) -> Result<bool, Failure> {
+        let mut state = 0;
+        raw!(self.driver, Query, nvmlDeviceGetNvLinkState(self.handle, link, &raw mut state))?;
+        Ok(state != 0)
+    }
+
+    /// What is at the other end of an active NVLink: asked by kind first, then by address.
+    pub fn link_end(&self, link: u32) -> Result<LinkEnd, Failure> {
+        if self.driver.abilities.nvlink_kind {
+            let mut kind = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_UNKNOWN;
+            let asked = raw!(
+                self.driver,
+                Query,
+                nvmlDeviceGetNvLinkRemoteDeviceType(self.handle, link, &raw mut kind)
+            );
+            match (asked, kind) {
+                (Ok(()), sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH) => {
+                    return Ok(LinkEnd::Switch);
+                }
+                (Ok(()), sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_IBMNPU) => {
+                    return Ok(LinkEnd::Other);
+                }
+                // A GPU, or not told: its address says which.
+                _ => {}
+            }
+        }
+        let mut info = empty_pci();
+        raw!(self.driver, Query, nvmlDeviceGetNvLinkRemotePciInfo_v2(self.handle, link, &raw mut info))?;
+        Ok(address(&info).map_or(LinkEnd::Other, LinkEnd::At))
+    }
+
+    /// What the driver wants done to this GPU.
+    pub fn recovery_action(&self) -> Result<RecoveryAction, Failure> {
+        const CALL: &str = "nvmlDeviceGetFieldValues";
+        if !self.driver.abilities.fields {
+            return Err(Failure { call: CALL, code: Code::NotSupported });
+        }
+        let mut field = sys::nvmlFieldValue_t {
+            fieldId: FIELD_RECOVERY_ACTION,
+            scopeId: 0,
+            timestamp: 0,
+            latencyUsec: 0,
+            valueType: 0,
+            nvmlReturn: u32::from(Code::NotSupported),
+            value: sys::nvmlValue_t { ullVal: 0 },
+        };
+        raw!(self.driver, Query, nvmlDeviceGetFieldValues(self.handle, 1, &raw mut field))?;
+        match Code::from(field.nvmlReturn) {
+            // A driver that does not know the field calls its number invalid.
+            Code::InvalidArgument => return Err(Failure { call: CALL, code: Code::NotSupported }),
+            _ if field.nvmlReturn == 0 => {}
+            code => return Err(Failure { call: CALL, code }),
+        }
+        // SAFETY: every member is plain numbers of at most eight bytes, all of which were initialised
+        // above, and little endian puts a shorter one in front.
+        let number = unsafe { field.value.ullVal };
+        let number = match field.valueType {
+            sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT
+            | sys::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT => number & u64::from(u32::MAX),
+            _ => number,
+        };
+        Ok(match number {
+            0 => RecoveryAction::None,
+            1 => RecoveryAction::Reset,
+            2 => RecoveryAction::Reboot,
+            3 => RecoveryAction::DrainP2p,
+            4 => RecoveryAction::DrainAndReset,
+            other => RecoveryAction::Other(other),
+        })
+    }
+}
+
+impl GpuKey {
+    pub(super) fn of(handle: sys::nvmlDevice_t) -> GpuKey {
+        GpuKey(handle.addr())
+    }
+}
+
+fn empty_pci() -> sys::nvmlPciInfo_t {
+    sys::nvmlPciInfo_t {
+        busIdLegacy: [0; 16],
+        domain: 0,
+        bus: 0,
+        device: 0,
+        pciDeviceId: 0,
+        pciSubSystemId: 0,
+        busId: [0; 32],
+    }
+}
+
+/// The address in numbers; a GPU is always function 0.
+fn address(info: &sys::nvmlPciInfo_t) -> Option<PciAddress> {
+    let bus = u8::try_from(info.bus).ok()?;
+    let device = u8::try_from(info.device).ok().filter(|device| *device < 32)?;
+    Some(PciAddress { domain: info.domain, bus, device, function: 0 })
+}

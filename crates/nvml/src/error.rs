@@ -1,0 +1,83 @@
+//! What can come of asking NVML through a worker.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use worker::CallError;
+
+use crate::Code;
+
+/// Why an operation has no answer. One GPU's failure is not among these: it stands in the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NvmlError {
+    /// There is no driver to ask, or its library cannot be loaded or initialised.
+    #[error("no NVIDIA driver: {reason}")]
+    NoDriver {
+        /// Where it was looked for, or which call says so.
+        reason: String,
+    },
+    /// A call that concerns all GPUs failed.
+    #[error("{call} failed: {code}")]
+    Call {
+        /// The C function.
+        call: String,
+        /// Its return code; `u32::from` gives the number, [`Code::meaning`] the words.
+        code: Code,
+    },
+    /// A call did not return in time, and its worker was given up.
+    #[error("{call} did not return within {after:?}")]
+    Stuck {
+        /// The C function, or what the worker did itself.
+        call: String,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// The worker died.
+    #[error("the NVML worker died in {call}: {how}")]
+    Crashed {
+        /// The C function that it was in, or what the worker did itself.
+        call: String,
+        /// The signal or exit code.
+        how: String,
+    },
+    /// The answer makes no sense, and its worker was given up.
+    #[error("the NVML worker answered garbage: {reason}")]
+    Garbage {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No worker can be started.
+    #[error("cannot start the NVML worker: {reason}")]
+    CannotStart {
+        /// The cause.
+        reason: String,
+    },
+    /// As many workers as allowed hang in the driver and cannot be ended; no more are started until
+    /// one goes.
+    #[error("{count} NVML workers hang in the driver and cannot be ended")]
+    TooManyAbandoned {
+        /// How many.
+        count: usize,
+    },
+    /// [`crate::Nvml::shutdown`] was called.
+    #[error("NVML was shut down")]
+    Closed,
+}
+
+impl From<CallError> for NvmlError {
+    fn from(error: CallError) -> NvmlError {
+        match error {
+            CallError::NotReady { reason } => NvmlError::NoDriver { reason },
+            CallError::Stuck { call, after } => NvmlError::Stuck { call, after },
+            CallError::Crashed { call, how } => NvmlError::Crashed { call, how },
+            CallError::Garbage { reason } => NvmlError::Garbage { reason },
+            CallError::TooManyAbandoned { count } => NvmlError::TooManyAbandoned { count },
+            CallError::Closed => NvmlError::Closed,
+            CallError::CannotStart { program, source } => {
+                NvmlError::CannotStart { reason: format!("{}: {source}", program.display()) }
+            }
+            other => NvmlError::CannotStart { reason: other.to_string() },
+        }
+    }
+}

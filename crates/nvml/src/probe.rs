@@ -1,0 +1,43 @@
+//! The cheap question whether each GPU still answers.
+
+use gpu_model::{GpuFailure, GpuUuid, Reading};
+use serde::{Deserialize, Serialize};
+
+/// What one GPU answered when probed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Index of this enumeration.
+    pub index: u32,
+    /// Its UUID; failed when it could not be identified.
+    pub uuid: Reading<GpuUuid>,
+    /// The first call that this GPU failed; `None` when it answers.
+    pub failure: Option<GpuFailure>,
+    /// What the driver wants done (field 230, from driver 550 on); not supported on older ones.
+    pub recovery: Reading<RecoveryAction>,
+}
+
+/// What the driver wants done to bring a GPU back, `nvmlDeviceGpuRecoveryAction_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecoveryAction {
+    /// Nothing: the GPU is well.
+    None,
+    /// Reset the GPU.
+    Reset,
+    /// Reboot the node.
+    Reboot,
+    /// Stop all work on the GPU first.
+    DrainP2p,
+    /// Stop new work, let the present end, then reset.
+    DrainAndReset,
+    /// A number that is not listed here.
+    Other(u64),
+}
+
+impl Probe {
+    /// Whether the GPU answers and the driver wants nothing done.
+    pub fn is_well(&self) -> bool {
+        let wanted = self.recovery.value().is_some_and(|action| *action != RecoveryAction::None);
+        self.failure.is_none() && !wanted
+    }
+}

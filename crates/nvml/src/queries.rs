@@ -1,0 +1,50 @@
+//! The role that answers queries: one library, opened at the first query, given up with the process
+//! when it is of no use any more.
+
+mod inventory;
+mod liveness;
+mod topology;
+
+use serde::Serialize;
+use worker::{Channel, ChannelError};
+
+use crate::binding::{Driver, Failure};
+use crate::protocol::{Answer, Query, Refusal};
+
+/// Serves queries until the parent wants no more, or the library is of no use: the parent then starts
+/// a fresh process for the next one.
+pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
+    let Some(first) = channel.receive::<Query>()? else { return Ok(()) };
+    let driver = match Driver::open(channel, channel.argument()) {
+        Ok(driver) => driver,
+        Err(refusal) => return channel.reply(&Answer::<()>::Err(refusal)),
+    };
+    let mut next = Some(first);
+    while let Some(query) = next {
+        let usable = match query {
+            Query::Inventory => answer(channel, inventory::take(&driver))?,
+            Query::Topology => answer(channel, topology::take(&driver))?,
+            Query::Probe => answer(channel, liveness::probe(&driver))?,
+        };
+        if !usable {
+            return Ok(());
+        }
+        next = channel.receive()?;
+    }
+    Ok(())
+}
+
+/// Replies, and says whether the library may be asked again.
+fn answer<T: Serialize>(channel: &Channel, answer: Answer<T>) -> Result<bool, ChannelError> {
+    channel.reply(&answer)?;
+    Ok(answer.is_ok())
+}
+
+/// One GPU's failure, or the whole library's as an error.
+fn of_one_gpu(index: u32, failure: Failure) -> Result<gpu_model::GpuFailure, Refusal> {
+    let Failure { call, code } = failure;
+    if code.needs_fresh_library() {
+        return Err(failure.into());
+    }
+    Ok(gpu_model::GpuFailure { index, call: call.to_owned(), code: code.into() })
+}

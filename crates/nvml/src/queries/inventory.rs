@@ -1,0 +1,53 @@
+//! What GPUs there are. Seven calls for each GPU, five for the node, and one for each model of chip.
+
+use std::collections::BTreeMap;
+
+use gpu_model::{Gpu as Seen, Inventory, Reading};
+
+use super::of_one_gpu;
+use crate::binding::{Driver, Failure, Gpu, reading};
+use crate::protocol::Refusal;
+
+/// Compute capabilities by PCI device id: the chip decides them, so one GPU of each kind is asked.
+type Capabilities = BTreeMap<u32, Reading<(u32, u32)>>;
+
+pub(super) fn take(driver: &Driver<'_>) -> Result<Inventory, Refusal> {
+    let versions = driver.versions()?;
+    let (mut gpus, mut failures, mut capabilities) = (Vec::new(), Vec::new(), Capabilities::new());
+    for index in 0..driver.gpu_count()? {
+        match identified(driver, index) {
+            Ok((gpu, uuid)) => gpus.push(look(&gpu, uuid, &mut capabilities)?),
+            Err(failure) => failures.push(of_one_gpu(index, failure)?),
+        }
+    }
+    Ok(Inventory { driver: versions, gpus, failures })
+}
+
+fn identified<'d>(driver: &'d Driver<'d>, index: u32) -> Result<(Gpu<'d>, gpu_model::GpuUuid), Failure> {
+    let gpu = driver.gpu(index)?;
+    let uuid = gpu.uuid()?;
+    Ok((gpu, uuid))
+}
+
+fn look(gpu: &Gpu<'_>, uuid: gpu_model::GpuUuid, known: &mut Capabilities) -> Result<Seen, Refusal> {
+    let pci = reading(gpu.pci())?;
+    let compute_capability = match pci.value().and_then(|pci| known.get(&pci.chip)) {
+        Some(known) => known.clone(),
+        None => reading(gpu.compute_capability())?,
+    };
+    if let (Reading::Value(pci), Reading::Value(_)) = (&pci, &compute_capability) {
+        known.insert(pci.chip, compute_capability.clone());
+    }
+    Ok(Seen {
+        index: gpu.index,
+        uuid,
+        minor: reading(gpu.minor())?,
+        product: reading(gpu.name())?,
+        pci: pci.map(|pci| pci.address),
+        memory_bytes: reading(gpu.memory_bytes())?,
+        compute_capability,
+        // Of the CPUs, not of NVML: sysfs has it under the PCI address.
+        numa_node: Reading::NotSupported,
+        mig_mode: reading(gpu.mig_mode())?,
+    })
+}

@@ -1,0 +1,109 @@
+//! Finding and losing the driver itself.
+
+use std::sync::Arc;
+
+use nvml::{Code, Nvml, NvmlError, RoleState};
+use nvml_sim::Effect;
+
+use crate::node::{Node, block_on, eventually};
+
+crate::tests![
+    missing_library_is_no_driver_with_the_reason_until_it_appears,
+    file_that_is_no_library_is_no_driver_with_the_loaders_words,
+    library_named_without_its_folder_is_refused,
+    driver_not_loaded_at_init_is_no_driver_and_names_the_call,
+    init_failing_otherwise_is_an_error_with_its_code,
+    library_that_lost_its_driver_is_loaded_anew_by_the_next_call,
+    shutdown_ends_the_worker_and_later_calls_fail,
+    program_that_is_no_worker_is_an_error_and_not_a_hang,
+];
+
+fn missing_library_is_no_driver_with_the_reason_until_it_appears() {
+    let node = Node::of("t4");
+    node.uninstall();
+    let nvml = node.nvml();
+    for _ in 0..3 {
+        let error = block_on(nvml.inventory()).unwrap_err();
+        assert_eq!(error, NvmlError::NoDriver { reason: format!("no {}", node.library().display()) });
+    }
+    assert_eq!(nvml.status().borrow().queries.starts, 0);
+    node.install();
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 1);
+}
+
+fn file_that_is_no_library_is_no_driver_with_the_loaders_words() {
+    let node = Node::of("t4");
+    std::fs::write(node.library(), "no ELF file, but long enough to be taken for one; ".repeat(100)).unwrap();
+    match block_on(node.nvml().inventory()).unwrap_err() {
+        NvmlError::NoDriver { reason } => {
+            assert!(reason.contains("cannot load") && reason.contains("invalid ELF header"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn library_named_without_its_folder_is_refused() {
+    let node = Node::of("t4");
+    let nvml = Nvml::start(node.config(), Arc::new(|| Ok("libnvidia-ml.so.1".into()))).unwrap();
+    let error = block_on(nvml.inventory()).unwrap_err().to_string();
+    assert!(error.contains("not named by its full path"), "{error}");
+}
+
+fn driver_not_loaded_at_init_is_no_driver_and_names_the_call() {
+    let node = Node::of("t4");
+    node.fault("nvmlInit_v2", Effect::Return(9), None);
+    let nvml = node.nvml();
+    match block_on(nvml.inventory()).unwrap_err() {
+        NvmlError::NoDriver { reason } => assert!(reason.starts_with("nvmlInit_v2 failed: "), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    node.state.clear_faults(None).unwrap();
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 1);
+}
+
+fn init_failing_otherwise_is_an_error_with_its_code() {
+    let node = Node::of("t4");
+    node.fault("nvmlInit_v2", Effect::Return(27), None);
+    let error = block_on(node.nvml().inventory()).unwrap_err();
+    assert_eq!(error, NvmlError::Call { call: "nvmlInit_v2".into(), code: Code::NotReady });
+    assert_eq!(error.to_string(), "nvmlInit_v2 failed: the system is not ready (code 27)");
+}
+
+fn library_that_lost_its_driver_is_loaded_anew_by_the_next_call() {
+    let node = Node::of("t4");
+    let nvml = node.nvml();
+    block_on(nvml.inventory()).unwrap();
+    node.fault("nvmlDeviceGetUUID", Effect::Return(1), Some(1));
+    let error = block_on(nvml.inventory()).unwrap_err();
+    assert_eq!(error, NvmlError::Call { call: "nvmlDeviceGetUUID".into(), code: Code::Uninitialized });
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 1);
+    assert_eq!(nvml.status().borrow().queries.starts, 2);
+}
+
+fn shutdown_ends_the_worker_and_later_calls_fail() {
+    let node = Node::of("t4");
+    let nvml = node.nvml();
+    block_on(nvml.inventory()).unwrap();
+    let RoleState::Running { pid } = nvml.status().borrow().queries.state.clone() else {
+        panic!("not running")
+    };
+    block_on(nvml.shutdown());
+    assert_eq!(nvml.status().borrow().queries.state, RoleState::Closed);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert_eq!(block_on(nvml.inventory()).unwrap_err(), NvmlError::Closed);
+}
+
+fn program_that_is_no_worker_is_an_error_and_not_a_hang() {
+    let node = Node::of("t4");
+    let mut config = node.config();
+    config.program = "/bin/true".into();
+    let library = node.library();
+    let nvml = Nvml::start(config.clone(), Arc::new(move || Ok(library.clone()))).unwrap();
+    assert!(matches!(block_on(nvml.inventory()).unwrap_err(), NvmlError::Crashed { .. }));
+    config.program = "/nowhere/at-all".into();
+    let nvml = Nvml::start(config, Arc::new(|| Ok("/lib/libnvidia-ml.so.1".into()))).unwrap();
+    let error = block_on(nvml.inventory()).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/at-all: No such file"), "{error}");
+    // A good one still works.
+    eventually(|| block_on(node.nvml().inventory()));
+}

@@ -1,0 +1,44 @@
+//! Whether each GPU answers.
+
+use gpu_model::Reading;
+use nvml::{Probe, RecoveryAction};
+
+use crate::node::{Node, block_on};
+
+crate::tests![
+    well_gpus_answer_with_no_more_than_three_calls_each,
+    lost_gpu_fails_its_probe_until_it_returns,
+    recovery_action_of_the_driver_makes_a_gpu_unwell,
+];
+
+fn well_gpus_answer_with_no_more_than_three_calls_each() {
+    let node = Node::of("dgx-a100");
+    let nvml = node.nvml();
+    assert!(block_on(nvml.probe()).unwrap().iter().all(Probe::is_well));
+    let before = nvml.status().borrow().queries.calls;
+    let probes = block_on(nvml.probe()).unwrap();
+    let uuids: Vec<_> = probes.iter().map(|probe| probe.uuid.value().unwrap().to_string()).collect();
+    assert_eq!(uuids, (0..8).map(|index| node.uuid(index)).collect::<Vec<_>>());
+    let calls = nvml.status().borrow().queries.calls;
+    assert!(calls - before <= 1 + 3 * 8, "{}", calls - before);
+}
+
+fn lost_gpu_fails_its_probe_until_it_returns() {
+    let node = Node::of("dgx-a100");
+    let nvml = node.nvml();
+    node.state.lose("5", None).unwrap();
+    let probes = block_on(nvml.probe()).unwrap();
+    let unwell: Vec<_> = probes.iter().filter(|probe| !probe.is_well()).collect();
+    assert_eq!(unwell.iter().map(|probe| probe.index).collect::<Vec<_>>(), [5]);
+    assert_eq!(unwell[0].failure.as_ref().map(|failure| failure.code), Some(15));
+    node.state.give_back("5").unwrap();
+    assert!(block_on(nvml.probe()).unwrap().iter().all(Probe::is_well));
+}
+
+fn recovery_action_of_the_driver_makes_a_gpu_unwell() {
+    let node = Node::of("dgx-a100");
+    node.state.set("2", "recovery-action", "reset").unwrap();
+    let probes = block_on(node.nvml().probe()).unwrap();
+    assert_eq!(probes[2].recovery, Reading::Value(RecoveryAction::Reset));
+    assert!(!probes[2].is_well() && probes[1].is_well());
+}

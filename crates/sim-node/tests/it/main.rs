@@ -1,0 +1,5 @@
+//! The harness itself: what daemons' tests rely on.
+
+mod node;
+mod process;
+mod waiting;

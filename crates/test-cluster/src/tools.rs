@@ -1,0 +1,206 @@
+//! The cluster's programs, built from the Go modules in `tools/` and kept until those change.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::layout::Layout;
+use crate::packages::find_program;
+use crate::progress::Progress;
+
+/// A Go module in `tools/` and how its programs are built.
+struct Module {
+    folder: &'static str,
+    /// The module whose version the programs carry.
+    version_of: &'static str,
+    cgo: bool,
+    tags: &'static str,
+    /// Linker settings; `VERSION`, `MAJOR` and `MINOR` are filled in from go.mod.
+    linker: &'static str,
+    /// (package, name of the program). Go names a program after its package's folder.
+    programs: &'static [(&'static str, &'static str)],
+}
+
+const MODULES: [Module; 3] = [
+    Module {
+        folder: "containerd",
+        version_of: "github.com/containerd/containerd/v2",
+        cgo: false,
+        // Leaves out snapshotters that need C libraries.
+        tags: "no_btrfs no_devmapper no_zfs no_aufs",
+        linker: "-X github.com/containerd/containerd/v2/version.Version=VERSION",
+        programs: &[
+            ("github.com/containerd/containerd/v2/cmd/containerd", "containerd"),
+            ("github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
+            ("github.com/containerd/containerd/v2/cmd/ctr", "ctr"),
+            ("go.etcd.io/etcd/server/v3", "etcd"),
+        ],
+    },
+    Module {
+        folder: "runc",
+        version_of: "github.com/opencontainers/runc",
+        // runc enters namespaces in C, before Go's threads exist.
+        cgo: true,
+        tags: "seccomp",
+        linker: "",
+        programs: &[("github.com/opencontainers/runc", "runc")],
+    },
+    Module {
+        folder: "kubernetes",
+        version_of: "k8s.io/kubernetes",
+        cgo: false,
+        tags: "",
+        // Without these, kubelet and API server call themselves v0.0.0.
+        linker: "-X k8s.io/component-base/version.gitVersion=VERSION \
+                 -X k8s.io/component-base/version.gitMajor=MAJOR -X k8s.io/component-base/version.gitMinor=MINOR \
+                 -X k8s.io/component-base/version.gitTreeState=clean",
+        programs: &[
+            ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+            ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+            ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+            ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+            ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+        ],
+    },
+];
+
+/// Builds what is not built yet. Returns the folders that hold the programs.
+pub(crate) fn ensure(layout: &Layout, progress: &Progress) -> Result<Vec<PathBuf>> {
+    MODULES.iter().map(|module| module.ensure(layout, progress)).collect()
+}
+
+/// kubectl as built for the cluster, or else the one on the path.
+///
+/// # Errors
+/// When there is neither.
+pub fn kubectl_program() -> Result<PathBuf> {
+    let layout = Layout::new(crate::DEFAULT_NAME)?;
+    for module in &MODULES {
+        let built = module.bin(&layout)?.join("kubectl");
+        if built.is_file() {
+            return Ok(built);
+        }
+    }
+    find_program("kubectl").context("no kubectl: neither built for the test cluster nor on PATH")
+}
+
+impl Module {
+    /// Where the programs are kept: a folder named after everything that they are built from.
+    fn bin(&self, layout: &Layout) -> Result<PathBuf> {
+        let mut inputs = Vec::new();
+        for file in ["go.mod", "go.sum"] {
+            let path = layout.tool_modules().join(self.folder).join(file);
+            inputs.extend(fs::read(&path).with_context(|| format!("read {}", path.display()))?);
+        }
+        inputs.extend(format!("{}|{}|{}|{:?}", self.cgo, self.tags, self.linker, self.programs).into_bytes());
+        Ok(layout.tools_cache().join(format!("{}-{:016x}/bin", self.folder, fingerprint(&inputs))))
+    }
+
+    fn ensure(&self, layout: &Layout, progress: &Progress) -> Result<PathBuf> {
+        let bin = self.bin(layout)?;
+        if !bin.is_dir() {
+            self.build(layout, progress, &bin)?;
+        }
+        Ok(bin)
+    }
+
+    /// Builds into a folder beside the final one, which therefore is whole whenever it exists.
+    fn build(&self, layout: &Layout, progress: &Progress, bin: &Path) -> Result<()> {
+        let folder = layout.tool_modules().join(self.folder);
+        let version = required_version(&folder.join("go.mod"), self.version_of)?;
+        let names: Vec<&str> = self.programs.iter().map(|(_, name)| *name).collect();
+        let what = format!("building {} {version} ({})", self.folder, names.join(", "));
+        progress.say(format!("{what}: once, and kept in {}", bin.display()));
+
+        let home = bin.parent().context("the programs' folder has a parent")?;
+        let new = home.join("new");
+        fs::create_dir_all(&new).with_context(|| format!("create {}", new.display()))?;
+        let log_path = home.join("build.log");
+        let log = File::create(&log_path).with_context(|| format!("create {}", log_path.display()))?;
+        let mut child = Command::new("go")
+            .arg("build")
+            .args(["-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", self.tags])
+            .args(["-ldflags", &self.linker_flags(&version), "-o"])
+            .arg(new.join("")) // The closing slash tells go that this is a folder.
+            .args(self.programs.iter().map(|(package, _)| *package))
+            .current_dir(&folder)
+            .env("CGO_ENABLED", if self.cgo { "1" } else { "0" })
+            .env("GOFLAGS", "")
+            .env("GOWORK", "off")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start `go build`")?;
+        if !progress.wait_for(&what, &mut child)? {
+            bail!("{what} failed:\n{}", fs::read_to_string(&log_path).unwrap_or_default());
+        }
+        for (package, name) in self.programs {
+            let built = new.join(go_program_name(package));
+            fs::rename(&built, new.join(name)).with_context(|| format!("rename {}", built.display()))?;
+        }
+        fs::rename(&new, bin).with_context(|| format!("rename to {}", bin.display()))
+    }
+
+    fn linker_flags(&self, version: &str) -> String {
+        let mut numbers = version.trim_start_matches('v').split('.');
+        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let own = self.linker.replace("VERSION", version).replace("MAJOR", major).replace("MINOR", minor);
+        format!("-s -w {own}")
+    }
+}
+
+/// The version at which a go.mod requires a module.
+fn required_version(go_mod: &Path, module: &str) -> Result<String> {
+    let text = fs::read_to_string(go_mod).with_context(|| format!("read {}", go_mod.display()))?;
+    text.lines()
+        .map(|line| line.trim().trim_start_matches("require "))
+        .find_map(|line| line.strip_prefix(module)?.strip_prefix(' ')?.split_whitespace().next())
+        .map(str::to_owned)
+        .with_context(|| format!("{}: requires no {module}", go_mod.display()))
+}
+
+/// The name that `go build` gives to a package's program: the last folder that is no major version.
+fn go_program_name(package: &str) -> &str {
+    let is_version = |part: &str| part.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
+    package.rsplit('/').find(|part| !is_version(part)).unwrap_or(package)
+}
+
+/// FNV-1a: stable across compilers, which the standard library's hasher is not.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_module_requires_what_its_programs_are_built_from() {
+        let layout = Layout::new("x").unwrap();
+        for module in &MODULES {
+            let go_mod = layout.tool_modules().join(module.folder).join("go.mod");
+            let version = required_version(&go_mod, module.version_of).unwrap();
+            assert!(version.starts_with('v'), "{}: {version}", go_mod.display());
+            let text = fs::read_to_string(&go_mod).unwrap();
+            for (package, _) in module.programs {
+                assert!(text.contains(package), "{}: no tool directive for {package}", go_mod.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_in_a_versioned_package_is_named_after_the_folder_above() {
+        assert_eq!(go_program_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(go_program_name("k8s.io/kubernetes/cmd/kubelet"), "kubelet");
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_published_fnv_1a() {
+        assert_eq!(fingerprint(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}

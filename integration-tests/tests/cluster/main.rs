@@ -1,0 +1,26 @@
+//! Tests on a real one-node Kubernetes: real kubelet, scheduler, API server and containerd, the image and the
+//! manifest as shipped, and a simulated driver with real device nodes. `make e2e` runs them.
+//!
+//! They act on one node, so they run one after the other: each takes the [`node::Node`], which is locked.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test's helpers fail and speak as the test itself does"
+)]
+
+mod conformance;
+mod driver;
+mod images;
+mod isolation;
+mod loader;
+mod node;
+mod plugin;
+mod pod;
+mod protocols;
+mod python;
+mod restarts;
+mod scheduling;
+mod simulation;

@@ -1,0 +1,123 @@
+//! The device plugin as deployed: its DaemonSet, its pod, and what it says of itself.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use test_cluster::{Verdict, until};
+
+use crate::node::{Node, PATIENCE, text, workspace};
+
+const NAMESPACE: &str = "--namespace=gantry-system";
+const SELECTOR: &str = "--selector=app.kubernetes.io/name=gpu-device-plugin";
+const OVERLAY: &str = "manifests/overlays/simulated";
+
+/// Applies the manifests as shipped, with the simulated driver's overlay.
+pub fn deploy(node: &Node) -> Result<()> {
+    let overlay = workspace().join(OVERLAY);
+    node.kubectl.run(&["apply", "--kustomize", &overlay.to_string_lossy()]).map(drop)
+}
+
+/// Removes the DaemonSet and waits until its pod is gone.
+pub fn remove(node: &Node) -> Result<()> {
+    let delete =
+        ["delete", "daemonset", "gpu-device-plugin", NAMESPACE, "--ignore-not-found", "--cascade=foreground"];
+    node.kubectl.run(&delete).map(drop)
+}
+
+/// Deletes the pod and waits until the DaemonSet has started another one that is registered.
+pub fn replace(node: &Node) -> Result<()> {
+    let before = node.registrations()?;
+    node.kubectl.run(&["delete", "pods", NAMESPACE, SELECTOR, "--wait"])?;
+    node.wait_for_registration_after(before)
+}
+
+/// The pod, if there is one.
+pub fn pod(node: &Node) -> Result<Option<Value>> {
+    let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR])?;
+    Ok(pods["items"].as_array().and_then(|pods| pods.first()).cloned())
+}
+
+/// Waits until the pod's container runs, and returns the pod.
+pub fn wait_until_running(node: &Node) -> Result<Value> {
+    until("the plugin's container to run", PATIENCE, || {
+        let Some(pod) = pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
+        match container(&pod)["state"]["running"].is_object() && pod["status"]["podIP"].is_string() {
+            true => Ok(Verdict::Done(pod)),
+            false => Ok(Verdict::Waiting(pod["status"].to_string())),
+        }
+    })
+}
+
+/// Waits until the pod is Ready.
+pub fn wait_until_ready(node: &Node) -> Result<()> {
+    until("the plugin's pod to be Ready", PATIENCE, || {
+        let ready = pod(node)?.is_some_and(|pod| container(&pod)["ready"] == true);
+        Ok(if ready { Verdict::Done(()) } else { Verdict::Waiting(summary(node)) })
+    })
+}
+
+/// Kills the plugin's process, as the kernel does when memory runs out.
+pub fn kill(node: &Node, pod: &Value) -> Result<()> {
+    let id = text(&container(pod)["containerID"]);
+    let id = id.strip_prefix("containerd://").with_context(|| format!("container id {id:?}"))?;
+    let kill = ["--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", id];
+    let output = node.cluster().enter("ctr").args(kill).output().context("start ctr")?;
+    ensure!(output.status.success(), "ctr tasks kill: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// The status of a pod's only container.
+pub fn container(pod: &Value) -> &Value {
+    &pod["status"]["containerStatuses"][0]
+}
+
+/// What the plugin answers on its admin port: status line, headers and body. The API server's proxy would hide
+/// the body of an answer that says not ready.
+pub fn ask(node: &Node, path: &str) -> Result<String> {
+    let pod = pod(node)?.context("no plugin pod")?;
+    let Some(ip) = pod["status"]["podIP"].as_str() else { bail!("the plugin's pod has no address yet") };
+    let mut nc = node
+        .cluster()
+        .enter("busybox")
+        .args(["nc", ip, "9401"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start busybox nc")?;
+    let mut input = nc.stdin.take().context("nc's input")?;
+    input
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let output = nc.wait_with_output().context("wait for nc")?;
+    drop(input);
+    if !output.status.success() {
+        bail!("nc {ip} 9401: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// For messages: how the pod stands, what it says on /ready, its last log lines.
+pub fn summary(node: &Node) -> String {
+    let pod = match pod(node) {
+        Ok(Some(pod)) => pod,
+        Ok(None) => return "no pod".to_owned(),
+        Err(error) => return error.to_string(),
+    };
+    let mut said = format!("container {}", container(&pod)["state"]);
+    if node.is_own() {
+        match ask(node, "/ready") {
+            Ok(answer) => {
+                let body = answer.split_once("\r\n\r\n").map_or(&*answer, |(_, body)| body);
+                let words: Vec<&str> = body.split_whitespace().collect();
+                said += &format!("; /ready: {}", words.join(" "));
+            }
+            Err(error) => said += &format!("; /ready: {error}"),
+        }
+    }
+    let name = text(&pod["metadata"]["name"]);
+    let log =
+        node.kubectl.run(&["logs", NAMESPACE, &name, "--tail=8"]).unwrap_or_else(|error| error.to_string());
+    format!("{said}; log:\n{log}")
+}

@@ -1,0 +1,113 @@
+//! `cargo xtask tidy`: the workspace's invariants, checked. ARCHITECTURE.md gives their reasons.
+//!
+//! Each rule is a pure function over texts or manifests, with tests that show it failing. This module
+//! only gathers the files and prints what the rules found.
+
+mod floors;
+mod manifests;
+mod sources;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use manifests::Manifest;
+
+/// One broken rule, told so that a person can mend it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    /// File, relative to the repository.
+    path: PathBuf,
+    /// Line, counted from 1; 0 where the whole file is meant.
+    line: usize,
+    /// What is wrong, and what would be right.
+    message: String,
+}
+
+impl Problem {
+    fn new(path: &Path, line: usize, message: impl Into<String>) -> Self {
+        Problem { path: path.to_owned(), line, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.message)
+    }
+}
+
+/// Checks the repository at `root` and fails with every problem found.
+pub fn run(root: &Path) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut manifests = Vec::new();
+    let files = tracked_files(root)?;
+    for path in &files {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        problems.extend(sources::check_path(path));
+        if name.ends_with(".rs") {
+            problems.extend(sources::check_text(path, &read(root, path)?));
+        } else if name == "Cargo.toml" && path.components().count() > 1 {
+            manifests.push(Manifest::parse(path, &read(root, path)?)?);
+        }
+    }
+    for manifest in &manifests {
+        problems.extend(manifests::check(manifest));
+        problems.extend(floors::check(manifest));
+    }
+    ensure!(!manifests.is_empty(), "no crate found below {}: is this the repository's root?", root.display());
+    problems.sort();
+    for problem in &problems {
+        crate::say(problem);
+    }
+    match problems.len() {
+        0 => {
+            crate::say(format!("tidy: {} files, {} crates, no problem", files.len(), manifests.len()));
+            Ok(())
+        }
+        count => bail!("tidy: {count} problems"),
+    }
+}
+
+fn read(root: &Path, path: &Path) -> Result<String> {
+    std::fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Files that git tracks or would track, so that build outputs and caches never count.
+fn tracked_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root)
+        .output()
+        .context("cannot run git")?;
+    ensure!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let listing = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    Ok(listing
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|path| root.join(path).is_file())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tidy_on_this_repository_finds_no_problem() {
+        run(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).unwrap();
+    }
+
+    #[test]
+    fn tidy_on_a_tree_with_problems_names_file_and_line() {
+        let root = tempfile::tempdir().unwrap();
+        let crate_dir = root.path().join("crates/gpu-model");
+        std::fs::create_dir_all(crate_dir.join("src")).unwrap();
+        std::fs::write(crate_dir.join("Cargo.toml"), "[package]\nname = \"gpu-model\"\n").unwrap();
+        std::fs::write(crate_dir.join("src/lib.rs"), "use std::fs;\n").unwrap();
+        assert!(Command::new("git").arg("init").arg("-q").arg(root.path()).status().unwrap().success());
+        assert_eq!(run(root.path()).unwrap_err().to_string(), "tidy: 3 problems");
+    }
+}
