@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,7 +22,7 @@ use thiserror::Error;
 use tokio::{
     net::UnixListener,
     runtime::{self, Runtime},
-    sync::broadcast,
+    sync::{broadcast, oneshot},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -35,6 +36,9 @@ use crate::{
     registration::Registry,
     state::{PodName, PodRequest, State},
 };
+
+/// How long a task of an ended life may still run before it is left behind; none blocks, so this is never reached.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kubelet could not start.
 #[derive(Debug, Error)]
@@ -244,11 +248,12 @@ impl FakeKubelet {
         known
     }
 
-    /// Stops as a killed process does: every connection ends, the sockets' files stay, pods run on.
-    pub fn stop(&self) {
+    /// Stops as a killed process does: every connection ends, the sockets' files stay, pods run on. Once this returns,
+    /// nobody is listening any more.
+    pub async fn stop(&self) {
         let runtime = self.life().runtime.take();
         if let Some(runtime) = runtime {
-            runtime.shutdown_background();
+            end(runtime).await;
             self.0.events.push(Event::Stopped);
         }
     }
@@ -260,7 +265,7 @@ impl FakeKubelet {
     pub async fn restart(&self) -> Result<(), StartError> {
         // No admission runs into the change.
         let _turn = self.0.admission.lock().await;
-        self.stop();
+        self.stop().await;
         let starts = self.0.starts.fetch_add(1, Ordering::SeqCst) + 1;
         let begun = begin(&self.0.settings, &self.0.events, starts).await;
         let (incarnation, runtime) =
@@ -322,6 +327,17 @@ async fn begin(
             Err(error)
         }
     }
+}
+
+/// Ends a life and waits for its sockets to close. A runtime may only be waited for on a thread that runs no tasks.
+async fn end(runtime: Runtime) {
+    let (ended, end) = oneshot::channel();
+    thread::spawn(move || {
+        runtime.shutdown_timeout(STOP_PATIENCE);
+        // The receiver is gone only if the caller no longer waits.
+        let _ = ended.send(());
+    });
+    let _ = end.await;
 }
 
 /// Opens the sockets and leaves their service to tasks.

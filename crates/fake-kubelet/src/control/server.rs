@@ -92,7 +92,7 @@ async fn answer(kubelet: &FakeKubelet, request: Request) -> Value {
         }
         Request::Release { pod } => ok(kubelet.release(pod)),
         Request::Stop => {
-            kubelet.stop();
+            kubelet.stop().await;
             ok(())
         }
         Request::Restart => match kubelet.restart().await {

@@ -86,7 +86,7 @@ async fn pod_admitted_anew_needs_its_devices_healthy() {
 async fn kubelet_stopped_admits_nothing_and_keeps_what_pods_hold() {
     let mut node = Node::new(&[("a", None), ("b", None)]).await;
     let held = node.admit("pod", "main", 1).await.unwrap();
-    node.kubelet.stop();
+    node.kubelet.stop().await;
     assert_eq!(node.admit("late", "main", 1).await.unwrap_err(), AdmissionError::NotRunning);
     assert!(registrar(&node.kubelet.socket()).await.is_err());
     assert!(node.kubelet.socket().exists(), "a killed kubelet leaves its socket's file");

@@ -105,11 +105,10 @@ async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() 
 #[tokio::test]
 async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration() {
     let node = bare().build().unwrap();
-    // A kubelet that registers the plugin and never opens the stream.
     let kubelet = start_kubelet(&node).await;
     let plugin = start_plugin(&node, &QUICK);
     counts(&kubelet, 8, 8);
-    kubelet.stop();
+    kubelet.stop().await;
     plugin.readiness_says(&["\"kubelet-unreachable\""]).unwrap();
     assert!(
         plugin.metric("gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"").unwrap() >= 1.0
@@ -138,7 +137,7 @@ async fn own_socket_that_somebody_removes_is_bound_again() {
 #[tokio::test]
 async fn folder_that_is_moved_away_and_made_again_is_followed() {
     let (node, kubelet, _plugin) = serving().await;
-    kubelet.stop();
+    kubelet.stop().await;
     std::fs::rename(node.plugin_dir(), node.dir().join("moved-away")).unwrap();
     std::fs::create_dir(node.plugin_dir()).unwrap();
     kubelet.restart().await.unwrap();
