@@ -16,8 +16,8 @@ enum Sign {
     Program(&'static [&'static str]),
     /// This file exists.
     File(&'static str),
-    /// This command ends well.
-    Runs(&'static str, &'static [&'static str]),
+    /// One of these commands ends well.
+    Runs(&'static [&'static [&'static str]]),
     /// This program exists and needs no dynamic loader.
     Static(&'static str),
 }
@@ -25,8 +25,12 @@ enum Sign {
 /// Debian packages, what shows that each is there, and what it is for.
 const PACKAGES: [(&str, Sign, &str); 11] = [
     ("busybox-static", Sign::Static("/bin/busybox"), "the programs in test images"),
-    // Any of the three builds images; buildah needs no daemon.
-    ("buildah", Sign::Program(&["docker", "podman", "buildah"]), "building images"),
+    // Any of the three builds images. Docker's client alone, without its engine, does not; buildah needs none.
+    (
+        "buildah",
+        Sign::Runs(&[&["docker", "info"], &["podman", "--version"], &["buildah", "--version"]]),
+        "building images",
+    ),
     ("containernetworking-plugins", Sign::File("/usr/lib/cni/bridge"), "the pod network"),
     ("gcc", Sign::Program(&["cc"]), "building runc"),
     ("iproute2", Sign::Program(&["ip"]), "the node's network"),
@@ -34,7 +38,7 @@ const PACKAGES: [(&str, Sign, &str); 11] = [
     ("mount", Sign::Program(&["mount"]), "the node's and the pods' mounts"),
     ("openssl", Sign::Program(&["openssl"]), "the cluster's certificates"),
     ("pkg-config", Sign::Program(&["pkg-config"]), "building runc"),
-    ("python3-venv", Sign::Runs("python3", &["-c", "import ensurepip, venv"]), "nvidia-ml-py in tests"),
+    ("python3-venv", Sign::Runs(&[&["python3", "-c", "import ensurepip, venv"]]), "nvidia-ml-py in tests"),
     ("util-linux", Sign::Program(&["unshare"]), "the node's namespaces"),
 ];
 
@@ -85,17 +89,20 @@ impl Sign {
         match self {
             Sign::Program(names) => names.iter().any(|name| find_program(name).is_some()),
             Sign::File(path) => Path::new(path).is_file(),
-            Sign::Runs(program, args) => {
-                let status =
-                    Command::new(program).args(*args).stdout(Stdio::null()).stderr(Stdio::null()).status();
-                status.is_ok_and(|status| status.success())
-            }
+            Sign::Runs(commands) => commands.iter().any(|command| ends_well(command)),
             // A dynamic program names its loader, /lib64/ld-linux-x86-64.so.2 or its like.
             Sign::Static(path) => {
                 fs::read(path).is_ok_and(|bytes| !bytes.windows(9).any(|part| part == b"/ld-linux"))
             }
         }
     }
+}
+
+fn ends_well(command: &[&str]) -> bool {
+    let Some((program, args)) = command.split_first() else { return false };
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn apt_get(progress: &Progress, args: &[&str]) -> Result<()> {
