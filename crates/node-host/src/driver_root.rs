@@ -3,7 +3,7 @@
 //! It goes by names and links alone and opens no library. The name under which the loader asks for a
 //! library (its SONAME) is read from the `.so.N` links that lead to the file, which every driver package
 //! installs with it; a file that no such link leads to bears its SONAME as its own name, as NVIDIA's
-//! internal libraries do.
+//! internal libraries do, or as each library does where every name of it is mounted into a container.
 
 mod names;
 
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::path::{HostPath, LocalPath};
-use crate::root::{HostRoot, Root};
+use crate::root::{HostRoot, ResolveError, Root};
 
 /// The library by which a driver is found.
 const NVML: &str = "libnvidia-ml.so.1";
@@ -39,10 +39,26 @@ pub struct DriverRoot(Root);
 
 /// No driver was found. Temporary by nature: a driver may be installed later.
 #[derive(Debug, Error)]
-#[error("no NVIDIA driver: {NVML} is in none of {}", list(searched))]
+#[error("no NVIDIA driver: {NVML} is in none of {}{}", list(searched), also(unreadable))]
 pub struct NoDriver {
     /// Every path that was looked at, in order.
     pub searched: Vec<LocalPath>,
+    /// What could not be looked at.
+    pub unreadable: Vec<ResolveError>,
+}
+
+/// There is a driver, and its version cannot be told: without it no other library of it is known from a
+/// stranger's.
+#[derive(Debug, Error)]
+#[error(
+    "cannot tell the version of the NVIDIA driver: {library} does not bear it in its name, and {}",
+    told(beside)
+)]
+pub struct NoVersion {
+    /// The NVML library.
+    pub library: LocalPath,
+    /// Versions that files beside it bear, if more than one.
+    pub beside: BTreeSet<String>,
 }
 
 /// A folder of the driver root could not be listed.
@@ -116,9 +132,28 @@ impl DriverRoot {
         self.nvml_inside().map(|inside| self.0.local_path(&inside))
     }
 
-    /// Version of the installed driver, as its NVML library's file name gives it: `580.95.05`.
-    pub fn version(&self) -> Result<String, NoDriver> {
-        self.nvml_inside().map(|inside| version_of(&inside))
+    /// Version of the installed driver, such as `580.95.05`: as its NVML library's file name gives it, else the
+    /// name of a versioned file of NVML or `libcuda` beside it.
+    pub fn version(&self) -> Result<String, FilesError> {
+        let inside = self.nvml_inside()?;
+        let own = inside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(version) = names::driver_version(own, names::NVML_STEM) {
+            return Ok(version.to_owned());
+        }
+        let listed = self.list(inside.parent().unwrap_or(Path::new("")))?;
+        let beside = names::VERSION_TELLERS.iter().find_map(|stem| {
+            let versions = listed.iter().filter_map(|name| names::driver_version(name, stem));
+            let versions: BTreeSet<String> = versions.map(str::to_owned).collect();
+            (!versions.is_empty()).then_some(versions)
+        });
+        let mut beside = beside.unwrap_or_default();
+        match beside.pop_first() {
+            Some(version) if beside.is_empty() => Ok(version),
+            first => {
+                beside.extend(first);
+                Err(NoVersion { library: self.0.local_path(&inside), beside }.into())
+            }
+        }
     }
 
     /// Everything of the driver that a container needs.
@@ -131,22 +166,22 @@ impl DriverRoot {
         })
     }
 
-    /// The driver's libraries, and nobody else's, sorted. Of a library that stands in several folders the first in
-    /// search order is taken, as the loader would.
+    /// The driver's libraries, and nobody else's, sorted. Of a file or a name that stands in several folders the
+    /// first in search order is taken, as the loader would: no two libraries share a name.
     pub fn libraries(&self) -> Result<Vec<DriverLibrary>, FilesError> {
         let version = self.version()?;
-        let mut found = BTreeMap::new();
+        let mut found = Found::default();
         let mut seen = BTreeSet::new();
         for folder in LIBRARY_FOLDERS {
             for subfolder in names::SUBFOLDERS {
-                let Ok(folder) = self.0.resolve(Path::new(folder).join(subfolder)) else { continue };
+                let Some(folder) = self.resolve(&Path::new(folder).join(subfolder))? else { continue };
                 // `/lib` is often a link to `/usr/lib`.
                 if seen.insert((folder.clone(), subfolder)) {
                     self.collect(&folder, subfolder, &version, &mut found)?;
                 }
             }
         }
-        Ok(found.into_values().collect())
+        Ok(found.libraries.into_values().collect())
     }
 
     /// The driver's programs that a container may use, sorted.
@@ -166,30 +201,43 @@ impl DriverRoot {
     }
 
     fn nvml_inside(&self) -> Result<PathBuf, NoDriver> {
-        let candidates = LIBRARY_FOLDERS.map(|folder| Path::new(folder).join(NVML));
-        let usable = |path: &PathBuf| self.0.local_path(path).as_path().is_file();
-        let found = candidates.iter().find_map(|path| self.0.resolve(path).ok().filter(usable));
-        found.ok_or_else(|| NoDriver {
-            searched: candidates.iter().map(|path| self.0.local_path(path)).collect(),
-        })
+        let mut error = NoDriver { searched: Vec::new(), unreadable: Vec::new() };
+        for folder in LIBRARY_FOLDERS {
+            let path = Path::new(folder).join(NVML);
+            match self.0.resolve(&path) {
+                Ok(inside) if self.0.local_path(&inside).as_path().is_file() => return Ok(inside),
+                Err(cause) if !cause.is_missing() => error.unreadable.push(cause),
+                _ => {}
+            }
+            error.searched.push(self.0.local_path(&path));
+        }
+        Err(error)
     }
 
-    /// Adds the driver's libraries in one folder to `found`, by the name of the file in its subfolder.
+    /// As [`Root::resolve`]; nothing where nothing is, such as at the end of a broken link.
+    fn resolve(&self, inside: &Path) -> Result<Option<PathBuf>, ResolveError> {
+        match self.0.resolve(inside) {
+            Ok(resolved) => Ok(Some(resolved)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds the driver's libraries in one folder to `found`.
     fn collect(
         &self,
         folder: &Path,
         subfolder: &str,
         version: &str,
-        found: &mut BTreeMap<(String, String), DriverLibrary>,
-    ) -> Result<(), ListError> {
-        // The file behind each name of this folder; a broken or foreign link has none.
+        found: &mut Found,
+    ) -> Result<(), FilesError> {
+        // The file behind each name of this folder; a broken link has none.
         let mut files: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-        for name in self.list(folder)? {
-            if !names::is_driver_library(&name) {
-                continue;
-            }
-            if let Ok(file) = self.0.resolve(folder.join(&name)) {
-                files.entry(file).or_default().insert(name);
+        let listed: BTreeSet<String> =
+            self.list(folder)?.into_iter().filter(|name| names::is_driver_library(name)).collect();
+        for name in &listed {
+            if let Some(file) = self.resolve(&folder.join(name))? {
+                files.entry(file).or_default().insert(name.clone());
             }
         }
         for (inside, names) in files {
@@ -198,15 +246,14 @@ impl DriverRoot {
             };
             let local = self.0.local_path(&inside);
             let Some(host) = self.0.host_path(&inside) else { continue };
-            if !names::belongs_to(&file_name, version) || !local.as_path().is_file() {
+            if !names::belongs_to(&file_name, version, &listed) || !local.as_path().is_file() {
                 continue;
             }
             let mut names: BTreeSet<_> =
                 names.into_iter().filter(|name| names::is_asked_for(name, version)).collect();
             names.insert(file_name.clone());
             names.extend(names::unversioned(&file_name));
-            let library = DriverLibrary { subfolder: subfolder.to_owned(), file_name, names, host, local };
-            found.entry((library.subfolder.clone(), library.file_name.clone())).or_insert(library);
+            found.add(DriverLibrary { subfolder: subfolder.to_owned(), file_name, names, host, local });
         }
         Ok(())
     }
@@ -222,26 +269,52 @@ impl DriverRoot {
     }
 }
 
+/// Libraries by the name of the file in its subfolder, and the names that are taken.
+#[derive(Default)]
+struct Found {
+    libraries: BTreeMap<(String, String), DriverLibrary>,
+    taken: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    /// Adds a library under those of its names that are still free, if any is.
+    fn add(&mut self, mut library: DriverLibrary) {
+        let in_folder = |name: &String| (library.subfolder.clone(), name.clone());
+        let key = in_folder(&library.file_name);
+        if self.libraries.contains_key(&key) {
+            return;
+        }
+        let free: BTreeSet<_> =
+            library.names.iter().filter(|name| !self.taken.contains(&in_folder(name))).cloned().collect();
+        if free.is_empty() {
+            return;
+        }
+        self.taken.extend(free.iter().map(in_folder));
+        library.names = free;
+        self.libraries.insert(key, library);
+    }
+}
+
 /// The files of a driver could not be told.
 #[derive(Debug, Error)]
 pub enum FilesError {
     /// There is no driver.
     #[error(transparent)]
     NoDriver(#[from] NoDriver),
+    /// Its version cannot be told.
+    #[error(transparent)]
+    NoVersion(#[from] NoVersion),
     /// A folder could not be listed.
     #[error(transparent)]
     List(#[from] ListError),
+    /// A file or folder could not be looked at.
+    #[error(transparent)]
+    Unreadable(#[from] ResolveError),
 }
 
 /// Debian's name of this machine's architecture, as in `/usr/lib/x86_64-linux-gnu`.
 pub fn multiarch() -> &'static str {
     if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" }
-}
-
-/// What follows `.so.` in a library's file name.
-fn version_of(library: &Path) -> String {
-    let name = library.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.split_once(".so.").map(|(_, version)| version.to_owned()).unwrap_or_default()
 }
 
 fn list(paths: &[LocalPath]) -> String {
@@ -250,4 +323,29 @@ fn list(paths: &[LocalPath]) -> String {
         let _ = write!(text, "{}{path}", if at == 0 { "" } else { ", " });
     }
     text
+}
+
+fn also(unreadable: &[ResolveError]) -> String {
+    unreadable.iter().fold(String::new(), |mut text, error| {
+        let _ = write!(text, "; {error}");
+        if let Some(cause) = std::error::Error::source(error) {
+            let _ = write!(text, ": {cause}");
+        }
+        text
+    })
+}
+
+fn told(beside: &BTreeSet<String>) -> String {
+    if beside.is_empty() {
+        let names = names::VERSION_TELLERS.map(|stem| format!("{stem}.so.VERSION"));
+        return format!(
+            "neither {} stands beside it: the driver's packages install them, link or mount them too",
+            names.join(" nor ")
+        );
+    }
+    let versions: Vec<&str> = beside.iter().map(String::as_str).collect();
+    format!(
+        "files of several versions stand beside it ({}): remove the leftovers of the older driver",
+        versions.join(", ")
+    )
 }

@@ -14,7 +14,8 @@ mod root;
 pub mod stage;
 
 pub use driver_root::{
-    DriverBinary, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver, multiarch,
+    DriverBinary, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver, NoVersion,
+    multiarch,
 };
 pub use kernel::{BootId, ReadError, boot_id, numa_node};
 pub use path::{HostPath, LocalPath, NotAHostPath};

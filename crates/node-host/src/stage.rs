@@ -51,7 +51,7 @@ pub enum StageError {
 
 /// Stages the driver's libraries in a folder below `parent`, which is made if need be.
 pub fn libraries(driver: &DriverRoot, parent: &LocalPath) -> Result<StagedLibraries, StageError> {
-    let version = driver.version().map_err(FilesError::from)?;
+    let version = driver.version()?;
     let mut links = BTreeMap::new();
     for library in driver.libraries()? {
         for name in library.names {

@@ -3,6 +3,14 @@
 //! The names are those of the driver's own file list (the `.manifest` of NVIDIA's installer, R470 to R580,
 //! and the `libnvidia-*`, `libcuda*` packages of Debian and RHEL).
 
+use std::collections::BTreeSet;
+
+/// The stem of the library by which a driver is found.
+pub(super) const NVML_STEM: &str = "libnvidia-ml";
+
+/// Libraries whose file names tell the driver's version, in the order in which they are asked.
+pub(super) const VERSION_TELLERS: [&str; 2] = [NVML_STEM, "libcuda"];
+
 /// Folders below a library folder that hold driver libraries. The first is the folder itself.
 pub(super) const SUBFOLDERS: [&str; 2] = ["", "vdpau"];
 
@@ -49,26 +57,47 @@ pub(super) fn is_driver_library(name: &str) -> bool {
     stem(name).is_some_and(|stem| matches(&OF_DRIVER_VERSION, stem) || matches(&OF_OWN_VERSION, stem))
 }
 
-/// Whether a file, with its links resolved, belongs to the driver of this version. This keeps out an older
-/// driver's leftovers, and strangers such as the container toolkit's `libnvidia-container.so.1.17.8`.
-pub(super) fn belongs_to(file_name: &str, driver_version: &str) -> bool {
+/// Whether a file, with its links resolved, belongs to the driver of this version; `beside` are the names in its
+/// folder. This keeps out an older driver's leftovers, and strangers such as the container toolkit's
+/// `libnvidia-container.so.1.17.8`.
+///
+/// A plain file may bear the SONAME itself, as where each name of a library is mounted into a container: it
+/// counts beside the versioned file, and by its name alone where no pattern had to guess.
+pub(super) fn belongs_to(file_name: &str, driver_version: &str, beside: &BTreeSet<String>) -> bool {
     let Some((stem, version)) = file_name.split_once(".so.") else { return false };
-    matches(&OF_OWN_VERSION, stem)
-        || (matches(&OF_DRIVER_VERSION, stem) && !driver_version.is_empty() && version == driver_version)
+    if matches(&OF_OWN_VERSION, stem) {
+        return true;
+    }
+    let is_plain_soname = || {
+        is_number(version)
+            && (OF_DRIVER_VERSION.contains(&stem)
+                || stem == NVML_STEM
+                || beside.contains(&format!("{stem}.so.{driver_version}")))
+    };
+    matches(&OF_DRIVER_VERSION, stem) && (version == driver_version || is_plain_soname())
+}
+
+/// The driver's version in the name of a library whose files end in it: two numbers or more.
+pub(super) fn driver_version<'a>(name: &'a str, stem: &str) -> Option<&'a str> {
+    let version = name.strip_prefix(stem)?.strip_prefix(".so.")?;
+    (version.contains('.') && version.split('.').all(is_number)).then_some(version)
 }
 
 /// Whether a name that leads to a library is one that a loader or program asks for: the file's own, a
 /// SONAME (`.so.N`).
 pub(super) fn is_asked_for(name: &str, driver_version: &str) -> bool {
     let version = name.split_once(".so.").map(|(_, version)| version);
-    version
-        .is_some_and(|version| version == driver_version || version.bytes().all(|byte| byte.is_ascii_digit()))
+    version.is_some_and(|version| version == driver_version || is_number(version))
 }
 
 /// The name without a version by which programs open this library at run time, if some do.
 pub(super) fn unversioned(file_name: &str) -> Option<String> {
     let stem = stem(file_name)?;
     OPENED_UNVERSIONED.contains(&stem).then(|| format!("{stem}.so"))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The part before `.so`, where the name ends with it or goes on with a version.

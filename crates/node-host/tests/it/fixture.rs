@@ -64,6 +64,14 @@ impl Host {
         }
     }
 
+    /// As [`Host::library`], with a plain file under each name, as where each is mounted into a container.
+    pub fn plain_library(&self, folder: &str, stem: &str, version: &str, names: &[&str]) {
+        for name in names {
+            self.file(&format!("{folder}/{stem}{name}"), stem);
+        }
+        self.file(&format!("{folder}/{stem}.so.{version}"), stem);
+    }
+
     pub fn root(&self) -> HostRoot {
         HostRoot::new(self.folder.path())
     }
