@@ -22,7 +22,6 @@ mod builder;
 mod container;
 mod container_runtime;
 mod eventually;
-mod golden;
 mod kubelet;
 mod node;
 mod process;

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("bench", Floor::Test),
     ("demo", Floor::Test),
     ("fake-kubelet", Floor::Test),
+    ("golden", Floor::Test),
     ("integration-tests", Floor::Test),
     ("nvml-sim", Floor::Test),
     ("nvml-sim-abi", Floor::Test),

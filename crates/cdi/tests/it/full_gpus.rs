@@ -11,15 +11,9 @@ use proptest::prelude::*;
 
 use crate::fixture::{dgx_a100, driver, nodes};
 
-/// Compares `text` with the document `name`; `UPDATE_GOLDEN=1` replaces it.
-fn golden(name: &str, text: &str) {
+fn assert_golden(name: &str, spec: &Spec) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{name}; UPDATE_GOLDEN=1 accepts the new document");
+    golden::assert_golden(&path, &spec.to_json().unwrap());
 }
 
 fn host_driver() -> Spec {
@@ -28,14 +22,14 @@ fn host_driver() -> Spec {
 
 #[test]
 fn spec_of_a_dgx_with_the_driver_on_the_host_is_the_golden_document() {
-    golden("dgx-a100-host-driver.json", &host_driver().to_json().unwrap());
+    assert_golden("dgx-a100-host-driver.json", &host_driver());
 }
 
 #[test]
 fn spec_of_a_dgx_with_a_driver_container_is_the_golden_document() {
     let root = "/run/nvidia/driver";
     let built = full_gpus(&dgx_a100(), &driver(root), &nodes(&format!("{root}/dev"))).unwrap();
-    golden("dgx-a100-driver-container.json", &built.spec.to_json().unwrap());
+    assert_golden("dgx-a100-driver-container.json", &built.spec);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The `nvml-sim` command: what it answers, and its exit codes.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::fs;
+use std::path::Path;
 
 use nvml_sim::{Code, presets};
 
@@ -13,20 +13,12 @@ fn failed(dir: &Path, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Compares with a golden file, or writes it where `UPDATE_GOLDEN=1`.
-fn golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "UPDATE_GOLDEN=1 rewrites {}", path.display());
-}
-
 #[test]
 fn show_as_json_is_the_golden_node() {
     let (_dir, folder) = node("t4");
-    golden("t4.json", &said(&nvml_sim(folder.dir()).args(["show", "--output", "json"]).output().unwrap()));
+    let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/t4.json"));
+    let shown = said(&nvml_sim(folder.dir()).args(["show", "--output", "json"]).output().unwrap());
+    golden::assert_golden(golden, &shown);
 }
 
 #[test]

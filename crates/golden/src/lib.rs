@@ -1,4 +1,6 @@
 //! Goldens: files that say what an output has to be, and one switch that writes them anew.
+//!
+//! For tests of any crate: it knows nothing of GPUs, nodes or daemons.
 
 use std::path::Path;
 use std::{env, fs};
