@@ -59,7 +59,9 @@ impl fmt::Display for BootId {
 /// changes it, so the two agree on one machine; a simulated host root may have its own.
 pub fn boot_id(host: &HostRoot) -> Result<BootId, ReadError> {
     let inside = host.as_root().local_path(Path::new(BOOT_ID));
-    let path = if inside.as_path().exists() { inside } else { LocalPath::new(BOOT_ID) };
+    let is_there = inside.as_path().try_exists();
+    let is_there = is_there.map_err(|source| ReadError::Io { path: inside.clone(), source })?;
+    let path = if is_there { inside } else { LocalPath::new(BOOT_ID) };
     let text = read(&path)?;
     let plausible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if plausible {
@@ -75,7 +77,11 @@ pub fn numa_node(host: &HostRoot, device: PciAddress) -> Result<Option<u32>, Rea
     let inside = format!("/sys/bus/pci/devices/{device}/numa_node");
     let path = match host.as_root().resolve(&inside) {
         Ok(resolved) => host.as_root().local_path(&resolved),
-        Err(_) => return Ok(None),
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => {
+            let path = host.as_root().local_path(Path::new(&inside));
+            return Err(ReadError::Io { path, source: io::Error::other(error) });
+        }
     };
     let value = read(&path)?;
     match value.parse::<i64>() {

@@ -35,3 +35,11 @@ fn numa_node_is_read_through_the_links_of_sysfs() {
     assert_eq!(node("0000:ff:00.0").unwrap(), None);
     assert!(node("0000:10:00.0").unwrap_err().to_string().contains("many"));
 }
+
+#[test]
+fn numa_node_that_cannot_be_looked_at_is_an_error_and_not_unknown() {
+    let host = Host::empty();
+    host.link("0000:07:00.0", "sys/bus/pci/devices/0000:07:00.0");
+    let error = numa_node(&host.root(), "0000:07:00.0".parse().unwrap()).unwrap_err();
+    assert!(error.to_string().ends_with("devices/0000:07:00.0/numa_node"), "{error}");
+}
