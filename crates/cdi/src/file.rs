@@ -14,7 +14,8 @@ use crate::spec::{Kind, Spec};
 const FILE_MODE: u32 = 0o644;
 const FOLDER_MODE: u32 = 0o755;
 
-/// A spec that was not written. An older file under its name is untouched.
+/// A spec that was not written. An older file under its name is untouched, but for a last step that failed: see
+/// [`atomic::WriteError::replaced`].
 #[derive(Debug, Error)]
 pub enum WriteError {
     /// A runtime would refuse it.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::path::LocalPath;
@@ -19,9 +20,13 @@ use crate::path::LocalPath;
 /// Tries to make a temporary file before giving up: only another writer's clean-up can spoil one.
 const ATTEMPTS: u32 = 16;
 
+/// The one step after which a failure finds the new content in place.
+const SYNC_FOLDER: &str = "syncing the folder";
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A file that could not be written. Its old content, if any, is untouched.
+/// A file that could not be written. Its old content, if any, is untouched, unless [`WriteError::replaced`] says
+/// otherwise.
 #[derive(Debug, Error)]
 #[error("cannot write {path}: {step} failed")]
 pub struct WriteError {
@@ -35,6 +40,12 @@ impl WriteError {
     /// Which step failed, in words.
     pub fn step(&self) -> &'static str {
         self.step
+    }
+
+    /// Whether readers see the new content all the same: it is whole and in place, and only whether it outlasts a
+    /// loss of power is not known.
+    pub fn replaced(&self) -> bool {
+        self.step == SYNC_FOLDER
     }
 
     /// What the system said.
@@ -54,13 +65,24 @@ pub fn write(path: &LocalPath, bytes: &[u8], mode: u32) -> Result<(), WriteError
         _ => Path::new("."),
     };
 
+    // Opened before anything is replaced: a folder that cannot be synced is found out in time.
+    let opened = File::open(folder).map_err(fail("opening the folder"))?;
     remove_leftovers(folder, name);
-    let temporary = Temporary::create(folder, name).map_err(fail("creating a temporary file"))?;
+    let temporary = Temporary::create(folder, name, lock).map_err(fail("creating a temporary file"))?;
     temporary.file.set_permissions(fs::Permissions::from_mode(mode)).map_err(fail("setting the mode"))?;
     (&temporary.file).write_all(bytes).map_err(fail("writing the temporary file"))?;
     temporary.file.sync_all().map_err(fail("syncing the temporary file"))?;
     temporary.rename_to(path.as_path()).map_err(fail("renaming the temporary file"))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail("syncing the folder"))
+    opened.sync_all().map_err(fail(SYNC_FOLDER))
+}
+
+/// Takes the lock by which other writers tell a file in use from a leftover. `false` if one of them has it.
+fn lock(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A temporary file under its lock; removed when dropped before it was renamed.
@@ -71,7 +93,8 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn create(folder: &Path, name: &str) -> io::Result<Temporary> {
+    /// Makes one, and takes `lock` on it.
+    fn create(folder: &Path, name: &str, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<Temporary> {
         for _ in 0..ATTEMPTS {
             let unique = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!(".{name}.{}-{unique}.tmp", std::process::id()));
@@ -80,10 +103,10 @@ impl Temporary {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
+            let temporary = Temporary { path, file, renamed: false };
             // Between open and lock another writer may take the file for a leftover.
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && file.metadata()?.nlink() > 0
-            {
-                return Ok(Temporary { path, file, renamed: false });
+            if lock(&temporary.file)? && temporary.file.metadata()?.nlink() > 0 {
+                return Ok(temporary);
             }
         }
         Err(io::Error::other("other writers keep removing it"))
@@ -115,7 +138,7 @@ fn remove_leftovers(folder: &Path, name: &str) {
             continue;
         }
         let Ok(file) = File::open(entry.path()) else { continue };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if lock(&file).is_ok_and(|is_free| is_free) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -125,4 +148,40 @@ fn remove_leftovers(folder: &Path, name: &str) {
 fn is_our_mark(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once('-').is_some_and(|(pid, count)| digits(pid) && digits(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn temporary_file_on_a_disk_without_locks_is_tried_once_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for refusal in [Errno::NOLCK, Errno::OPNOTSUPP] {
+            let tries = Cell::new(0);
+            let lock = |_: &File| {
+                tries.set(tries.get() + 1);
+                Err(refusal.into())
+            };
+            let error = Temporary::create(folder.path(), "spec.json", lock).err().unwrap();
+            assert_eq!((error.raw_os_error(), tries.get()), (Some(refusal.raw_os_error()), 1));
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn temporary_file_that_others_keep_taking_is_given_up_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Temporary::create(folder.path(), "spec.json", |_| Ok(false)).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn error_of_the_last_step_alone_says_that_the_file_was_replaced() {
+        let failed = |step| WriteError { path: LocalPath::new("/x"), step, source: Errno::IO.into() };
+        assert!(failed(SYNC_FOLDER).replaced());
+        assert!(!failed("renaming the temporary file").replaced());
+    }
 }

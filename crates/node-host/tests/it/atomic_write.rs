@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -9,7 +10,7 @@ use node_host::{LocalPath, atomic};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::fixture::Host;
+use crate::fixture::{Host, Part};
 
 fn names(host: &Host) -> Vec<String> {
     fs::read_dir(host.path("."))
@@ -90,6 +91,45 @@ fn write_often(path: &LocalPath, content: &[u8]) {
     }
 }
 
+/// Kills writers at whatever step they are in, the temporary file's life above all.
+#[test]
+fn writer_that_is_killed_leaves_the_old_content_or_the_new_and_no_lasting_rest() {
+    const CHILD: &str = "NODE_HOST_TEST_KILLED_WRITER";
+    let contents: [Vec<u8>; 2] = [vec![b'a'; 2_000_000], vec![b'b'; 1_000_000]];
+    if let Ok(folder) = std::env::var(CHILD) {
+        let path = LocalPath::new(folder).join("spec.json");
+        // More than the test waits for.
+        for content in contents.iter().cycle().take(10_000) {
+            atomic::write(&path, content, 0o600).unwrap();
+        }
+        return;
+    }
+    let host = Host::empty();
+    let path = host.local("spec.json");
+    atomic::write(&path, &contents[0], 0o600).unwrap();
+    // Some writers die at any time, some with a temporary file seen; on until one left its file behind.
+    let mut rests = 0;
+    for round in 0..200 {
+        let mut writer = Part::start(
+            "atomic_write::writer_that_is_killed_leaves_the_old_content_or_the_new_and_no_lasting_rest",
+            CHILD,
+            host.path("."),
+        );
+        let has_temporary = || names(&host).iter().any(|name| name.ends_with(".tmp"));
+        writer.wait_until(|| round % 4 == 0 || has_temporary());
+        drop(writer);
+        let seen = fs::read(&path).unwrap();
+        assert!(contents.contains(&seen), "{} bytes", seen.len());
+        rests += usize::from(has_temporary());
+        atomic::write(&path, &contents[1], 0o600).unwrap();
+        assert_eq!(names(&host), ["spec.json"]);
+        if round >= 20 && rests > 0 {
+            return;
+        }
+    }
+    panic!("no writer died with its temporary file in place");
+}
+
 /// A disk that is full, as far as this can be had without one: a limit on the size of files, in a process of its own.
 #[test]
 fn write_that_runs_out_of_space_keeps_the_old_content() {
@@ -106,7 +146,7 @@ fn write_that_runs_out_of_space_keeps_the_old_content() {
     host.file("spec.json", "old");
     // The limit comes with SIGXFSZ, which ends a process unless it is ignored.
     let own = std::env::current_exe().unwrap();
-    let child = std::process::Command::new("/bin/sh")
+    let child = Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
         .arg(own)
         .args(["--exact", "atomic_write::write_that_runs_out_of_space_keeps_the_old_content"])

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath};
 use tempfile::TempDir;
@@ -88,6 +89,38 @@ impl Host {
     /// A driver installed in a folder of the host.
     pub fn driver_in(&self, inside: &str) -> DriverRoot {
         DriverRoot::below(&self.root(), self.local(inside)).unwrap()
+    }
+}
+
+/// This test binary, run again for one test, which then plays another process. It is killed when dropped.
+pub struct Part(Child);
+
+impl Part {
+    /// Runs the test `test` with the variable `name` set to `value`.
+    pub fn start(test: &str, name: &str, value: PathBuf) -> Part {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(name, value)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Part(child)
+    }
+
+    /// Waits for what the other process does.
+    pub fn wait_until(&mut self, is_done: impl Fn() -> bool) {
+        while !is_done() {
+            assert!(self.0.try_wait().unwrap().is_none(), "the other process ended by itself");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
