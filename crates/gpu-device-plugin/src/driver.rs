@@ -1,7 +1,7 @@
 //! Where the driver is on this host, and what of it a container needs. Looks at files; never loads anything.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use node_host::device::{self, DeviceNode};
 use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
@@ -48,6 +48,8 @@ impl Settings {
     /// Gives the NVML library's path, staging the driver's libraries anew at each worker start.
     pub fn library_source(&self) -> LibrarySource {
         let settings = self.clone();
+        // Kept, so that no other instance takes the stage for one that nobody uses.
+        let in_use = Mutex::new(None);
         Arc::new(move || {
             if let Some(library) = &settings.library {
                 return if library.exists() {
@@ -59,7 +61,9 @@ impl Settings {
             let driver = settings.find()?;
             let staged = stage::libraries(driver, &settings.stage)
                 .map_err(|error| daemon::error_chain(&error).to_string())?;
-            Ok(staged.nvml.into())
+            let nvml = staged.nvml.clone().into();
+            *in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
+            Ok(nvml)
         })
     }
 
