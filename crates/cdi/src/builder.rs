@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gpu_model::{GpuUuid, Inventory, names};
-use node_host::device::{DeviceNode as HostNode, NodeKind};
+use node_host::device::{self, DeviceError, DeviceNode as HostNode, NodeKind, Nodes};
 use node_host::{DriverFiles, DriverLibrary, HostPath};
 use thiserror::Error;
 
@@ -25,15 +25,15 @@ const NODE_PERMISSIONS: &str = "rw";
 pub struct GpuSpec {
     /// The spec.
     pub spec: Spec,
-    /// GPUs without a device node, each with what is missing.
+    /// GPUs without a usable device node, each with what is missing.
     pub left_out: BTreeMap<GpuUuid, String>,
 }
 
 /// There is nothing to make a spec of.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BuildError {
-    /// No GPU of the inventory has a device node.
-    #[error("no GPU has a device node: {}", if left_out.is_empty() { "the inventory is empty".to_owned() } else { left_out.join("; ") })]
+    /// No GPU of the inventory has a usable device node.
+    #[error("no GPU has a usable device node: {}", if left_out.is_empty() { "the inventory is empty".to_owned() } else { left_out.join("; ") })]
     NoGpu {
         /// What each GPU lacks.
         left_out: Vec<String>,
@@ -48,13 +48,11 @@ pub enum BuildError {
 ///
 /// `nodes` are the driver's device nodes, from `node_host::device::nodes`. Each library is mounted under
 /// every name that programs ask for, in both folders that a container's loader may search by default.
-pub fn full_gpus(
-    inventory: &Inventory,
-    driver: &DriverFiles,
-    nodes: &[HostNode],
-) -> Result<GpuSpec, BuildError> {
+pub fn full_gpus(inventory: &Inventory, driver: &DriverFiles, nodes: &Nodes) -> Result<GpuSpec, BuildError> {
     let by_minor: BTreeMap<u32, &HostNode> =
-        nodes.iter().filter_map(|node| Some((node.gpu_minor()?, node))).collect();
+        nodes.usable.iter().filter_map(|node| Some((node.gpu_minor()?, node))).collect();
+    let unusable: BTreeMap<u32, &DeviceError> =
+        nodes.unusable.iter().filter_map(|(name, why)| Some((device::gpu_minor(name)?, why))).collect();
     let mut gpus: BTreeMap<&GpuUuid, DeviceNode> = BTreeMap::new();
     let mut left_out = BTreeMap::new();
     for gpu in &inventory.gpus {
@@ -63,7 +61,11 @@ pub fn full_gpus(
                 gpus.insert(&gpu.uuid, device_node(node));
             }
             Some((minor, None)) => {
-                left_out.insert(gpu.uuid.clone(), format!("/dev/nvidia{minor} does not exist"));
+                let why = match unusable.get(minor) {
+                    Some(error) => in_words(error),
+                    None => format!("/dev/nvidia{minor} does not exist"),
+                };
+                left_out.insert(gpu.uuid.clone(), why);
             }
             None => {
                 left_out.insert(gpu.uuid.clone(), "the driver does not tell its minor number".to_owned());
@@ -86,10 +88,17 @@ pub fn full_gpus(
         kind: names::CDI_KIND_GPU.parse::<Kind>()?,
         annotations: BTreeMap::new(),
         devices,
-        container_edits: common_edits(driver, nodes),
+        container_edits: common_edits(driver, &nodes.usable),
     };
     spec.cdi_version = spec.lowest_version();
     Ok(GpuSpec { spec, left_out })
+}
+
+fn in_words(error: &DeviceError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 fn device(name: &str, nodes: Vec<DeviceNode>) -> Device {
@@ -148,7 +157,7 @@ fn device_node(node: &HostNode) -> DeviceNode {
     let path = node.container_path();
     let (major, minor) = match node.kind {
         NodeKind::Character { major, minor } => (Some(i64::from(major)), Some(i64::from(minor))),
-        NodeKind::Other => (None, None),
+        NodeKind::Block { .. } | NodeKind::Pipe | NodeKind::Other => (None, None),
     };
     DeviceNode {
         host_path: (node.path.as_str() != path).then(|| node.path.clone()),

@@ -23,8 +23,11 @@ pub struct Problem {
 pub enum ProblemKind {
     /// Nothing is there.
     Missing,
-    /// The spec has a device node where the host has none.
-    NotADevice,
+    /// The spec has a device node where the host has none of that type.
+    NotADevice {
+        /// What the spec has there, such as `character device`.
+        expected: &'static str,
+    },
     /// The host's device has other numbers: the spec is of another boot, or another driver.
     OtherNumbers {
         /// Major and minor number in the spec.
@@ -44,7 +47,9 @@ impl fmt::Display for Problem {
         let Problem { at, host_path, kind } = self;
         match kind {
             ProblemKind::Missing => write!(f, "{at}: {host_path} does not exist on the host"),
-            ProblemKind::NotADevice => write!(f, "{at}: {host_path} is no character device on the host"),
+            ProblemKind::NotADevice { expected } => {
+                write!(f, "{at}: {host_path} is no {expected} on the host")
+            }
             ProblemKind::OtherNumbers { stated, found } => write!(
                 f,
                 "{at}: {host_path} is device {}:{} on the host, the spec says {}:{}",
@@ -90,15 +95,30 @@ fn device_problem(node: &DeviceNode, host: &HostRoot) -> Option<ProblemKind> {
         Ok(path) => path,
         Err(error) => return unreadable(&error),
     };
-    match device::kind_at(host, &path) {
-        Err(error) => unreadable(&error),
-        Ok(None) => Some(ProblemKind::Missing),
-        Ok(Some(NodeKind::Other)) => Some(ProblemKind::NotADevice),
-        Ok(Some(NodeKind::Character { major, minor })) => {
+    let found = match device::kind_at(host, &path) {
+        Err(error) => return unreadable(&error),
+        Ok(None) => return Some(ProblemKind::Missing),
+        Ok(Some(found)) => found,
+    };
+    match (found, node.node_type.as_str()) {
+        (NodeKind::Character { major, minor }, "c" | "u" | "")
+        | (NodeKind::Block { major, minor }, "b" | "") => {
             let stated = (node.major?, node.minor?);
             let same = stated == (i64::from(major), i64::from(minor));
             (!same).then_some(ProblemKind::OtherNumbers { stated, found: (major, minor) })
         }
+        (NodeKind::Pipe, "p" | "") => None,
+        (_, node_type) => Some(ProblemKind::NotADevice { expected: type_in_words(node_type) }),
+    }
+}
+
+/// What a device node's `type` stands for; without one the runtime takes what it finds.
+fn type_in_words(node_type: &str) -> &'static str {
+    match node_type {
+        "b" => "block device",
+        "p" => "pipe",
+        "" => "device",
+        _ => "character device",
     }
 }
 

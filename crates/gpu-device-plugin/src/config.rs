@@ -7,6 +7,7 @@ use std::time::Duration;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::KUBELET_SOCKET_NAME;
+use node_host::device::NonDevices;
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
 
@@ -30,7 +31,8 @@ const KUBELET_DIR: &str = "/var/lib/kubelet";
 /// Folder of plugins' sockets in it.
 const PLUGINS: &str = "device-plugins";
 
-/// What the simulated driver's library reads; passed on to the workers, which inherit nothing.
+/// What the simulated driver's library reads; passed on to the workers, which inherit nothing. Where it is set, plain
+/// files may stand for device nodes: without root the simulator can make no others.
 const SIMULATOR_VARIABLE: &str = "NVML_SIM_DIR";
 
 /// Settings of the plugin.
@@ -138,6 +140,8 @@ impl Config {
 
         let host = HostRoot::new(absolute("--host-root", runtime.host_root.clone())?);
         let run_dir = LocalPath::new(absolute("--run-dir", runtime.run_dir.clone())?);
+        let simulator = std::env::var_os(SIMULATOR_VARIABLE);
+        let non_devices = if simulator.is_some() { NonDevices::Simulated } else { NonDevices::Refused };
         let driver = Drivers {
             root: driver_root,
             host_root: nvidia_driver_root,
@@ -145,6 +149,7 @@ impl Config {
             devices: dev_root,
             host_devices: nvidia_dev_root,
             library: nvml_library,
+            non_devices,
         };
         let driver = driver.settings(&host, run_dir.join("device-plugin/stage"))?;
 
@@ -178,8 +183,7 @@ impl Config {
         let mut nvml = nvml::Config::default();
         nvml.deadlines.query = nvml_call_timeout;
         nvml.deadlines.init = nvml_init_timeout;
-        nvml.extra_env
-            .extend(std::env::var_os(SIMULATOR_VARIABLE).map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
+        nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
         Ok(Self {
             resource,
             kubelet_socket,
@@ -204,6 +208,7 @@ struct Drivers {
     devices: Option<PathBuf>,
     host_devices: Option<PathBuf>,
     library: Option<PathBuf>,
+    non_devices: NonDevices,
 }
 
 impl Drivers {
@@ -229,7 +234,14 @@ impl Drivers {
         let library = self.library.map(|library| absolute("--nvml-library", library)).transpose()?;
         let candidates =
             candidates.iter().map(|root| DriverRoot::at(root.host().clone(), root.local().clone())).collect();
-        Ok(driver::Settings { candidates, device_root, library, stage, host: host.clone() })
+        Ok(driver::Settings {
+            candidates,
+            device_root,
+            non_devices: self.non_devices,
+            library,
+            stage,
+            host: host.clone(),
+        })
     }
 }
 

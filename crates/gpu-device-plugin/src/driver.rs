@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use node_host::device::{self, DeviceNode};
+use node_host::device::{self, DeviceNode, Nodes, NonDevices};
 use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
 use nvml::LibrarySource;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub candidates: Vec<DriverRoot>,
     /// The root whose `/dev` has the device nodes; found by looking when none is given.
     pub device_root: Option<Root>,
+    /// What to make of a device node that is a plain file.
+    pub non_devices: NonDevices,
     /// The NVML library to load instead of the one found below a driver root.
     pub library: Option<PathBuf>,
     /// Folder in which the driver's libraries are staged.
@@ -71,9 +73,9 @@ impl Settings {
     ///
     /// # Errors
     /// When they cannot be looked at, in words.
-    pub fn device_nodes(&self, driver: &DriverRoot) -> Result<Vec<DeviceNode>, String> {
+    pub fn device_nodes(&self, driver: &DriverRoot) -> Result<Nodes, String> {
         let root = self.device_root.clone().unwrap_or_else(|| device::root_of(driver, &self.host));
-        device::nodes(&root).map_err(|error| daemon::error_chain(&error).to_string())
+        device::nodes(&root, self.non_devices).map_err(|error| daemon::error_chain(&error).to_string())
     }
 }
 

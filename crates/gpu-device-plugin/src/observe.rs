@@ -361,7 +361,7 @@ impl Watching {
     fn try_spec(&mut self) -> Result<(), String> {
         let driver = self.with.driver.find()?;
         let nodes = self.with.driver.device_nodes(driver)?;
-        if driver::has_uvm(&nodes) {
+        if driver::has_uvm(&nodes.usable) {
             self.with.components.nodes.ready();
         } else {
             self.with.components.nodes.not_ready(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cdi::Spec;
 use gpu_model::{GpuUuid, Inventory};
-use node_host::device::DeviceNode;
+use node_host::device::Nodes;
 use node_host::{DriverRoot, HostRoot, LocalPath};
 
 use crate::file_identity::FileIdentity;
@@ -41,7 +41,7 @@ impl SpecFile {
         &mut self,
         inventory: &Inventory,
         driver: &DriverRoot,
-        nodes: &[DeviceNode],
+        nodes: &Nodes,
     ) -> Result<(&BTreeMap<GpuUuid, String>, bool), String> {
         let files = driver.files().map_err(|error| daemon::error_chain(&error).to_string())?;
         let built = cdi::builder::full_gpus(inventory, &files, nodes)
@@ -50,6 +50,10 @@ impl SpecFile {
             self.written.as_ref().is_some_and(|written| written.spec == built.spec) && self.is_in_place();
         if !is_current {
             self.written = None;
+            for (node, error) in &nodes.unusable {
+                let error = daemon::error_chain(error);
+                tracing::warn!(node, %error, "a device node of the driver cannot be used");
+            }
             self.warn_of_problems(&built.spec);
             let path: PathBuf = cdi::write(&self.dir, &built.spec)
                 .map_err(|error| daemon::error_chain(&error).to_string())?

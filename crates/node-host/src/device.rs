@@ -25,8 +25,6 @@ pub struct DeviceNode {
     pub kind: NodeKind,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
-    pub uid: u32,
     /// Group.
     pub gid: u32,
 }
@@ -41,18 +39,56 @@ pub enum NodeKind {
         /// Minor number.
         minor: u32,
     },
-    /// Something that no container could use as a GPU: a plain file of an unprivileged simulation, a block
-    /// device.
+    /// A block device.
+    Block {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Pipe,
+    /// No device at all, such as a plain file.
     Other,
 }
 
-/// A node that is there and cannot be looked at, or whose path the host cannot be told.
+/// The nodes of a root's `/dev`, as far as containers can use them.
+#[derive(Debug)]
+pub struct Nodes {
+    /// Nodes to hand out: control nodes by name, then GPUs by number.
+    pub usable: Vec<DeviceNode>,
+    /// Nodes that are there and not to be handed out, each with its name in `/dev` and the reason. They take
+    /// nothing from the others.
+    pub unusable: Vec<(String, DeviceError)>,
+}
+
+/// What to make of a node that is no character device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonDevices {
+    /// It is unusable, as on every real node: no runtime could hand it out.
+    Refused,
+    /// It stands for a device: the simulated driver makes plain files where it may not make nodes.
+    Simulated,
+}
+
+/// A node that is there and cannot be used.
 #[derive(Debug, Error)]
-#[error("cannot look at the device node {path}")]
-pub struct DeviceError {
-    path: LocalPath,
-    #[source]
-    source: io::Error,
+pub enum DeviceError {
+    /// It cannot be looked at, or the host cannot be told its path.
+    #[error("cannot look at the device node {path}")]
+    Unreadable {
+        /// The node.
+        path: LocalPath,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("{path} is no character device")]
+    NoDevice {
+        /// The node.
+        path: LocalPath,
+    },
 }
 
 impl DeviceNode {
@@ -63,8 +99,16 @@ impl DeviceNode {
 
     /// The minor number in the name of a GPU's node: 7 for `nvidia7`, nothing for control nodes.
     pub fn gpu_minor(&self) -> Option<u32> {
-        self.name.strip_prefix("nvidia")?.parse().ok()
+        gpu_minor(&self.name)
     }
+}
+
+/// As [`DeviceNode::gpu_minor`], for a name alone.
+pub fn gpu_minor(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("nvidia")?;
+    // `parse` alone would take a sign, and several spellings of one number.
+    let minor: u32 = digits.parse().ok()?;
+    (minor.to_string() == digits).then_some(minor)
 }
 
 /// The root whose `/dev` holds the driver's nodes: the driver root where that has `dev/nvidiactl`, else the
@@ -80,7 +124,7 @@ pub fn root_of(driver: &DriverRoot, host: &HostRoot) -> Root {
 /// The node `name` below the `/dev` of `root`, or nothing if it does not exist.
 pub fn node(root: &Root, name: &str) -> Result<Option<DeviceNode>, DeviceError> {
     let inside = Path::new("dev").join(name);
-    let fail = |source| DeviceError { path: root.local_path(&inside), source };
+    let fail = |source| DeviceError::Unreadable { path: root.local_path(&inside), source };
     let resolved = match root.resolve(&inside) {
         Ok(resolved) => resolved,
         Err(error) if error.is_missing() => return Ok(None),
@@ -93,51 +137,64 @@ pub fn node(root: &Root, name: &str) -> Result<Option<DeviceNode>, DeviceError> 
         path,
         kind: kind(&found),
         mode: found.mode() & 0o777,
-        uid: found.uid(),
         gid: found.gid(),
     }))
 }
 
-/// The control nodes that exist, and the nodes of all GPUs, sorted by name with GPUs in the order of their
-/// numbers.
-pub fn nodes(root: &Root) -> Result<Vec<DeviceNode>, DeviceError> {
+/// The control nodes that exist, and the nodes of all GPUs. A node that is odd is told apart and hides no other;
+/// only a `/dev` that cannot be listed is an error.
+pub fn nodes(root: &Root, non_devices: NonDevices) -> Result<Nodes, DeviceError> {
     let dev = root.local_path(Path::new("dev"));
-    let mut found = Vec::new();
-    for name in CONTROL_NODES {
-        found.extend(node(root, name)?);
+    let fail = |source| DeviceError::Unreadable { path: dev.clone(), source };
+    let mut names: Vec<String> = CONTROL_NODES.map(str::to_owned).to_vec();
+    match std::fs::read_dir(&dev) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.map_err(fail)?.file_name().into_string();
+                names.extend(name.into_iter().filter(|name| gpu_minor(name).is_some()));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(fail(source)),
     }
-    let entries = match std::fs::read_dir(&dev) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        Err(source) => return Err(DeviceError { path: dev, source }),
-    };
-    for entry in entries {
-        let entry = entry.map_err(|source| DeviceError { path: dev.clone(), source })?;
-        if let Some(name) = entry.file_name().to_str().filter(|name| is_gpu_node(name)) {
-            found.extend(node(root, name)?);
+    names.sort_by(|a, b| (gpu_minor(a), a).cmp(&(gpu_minor(b), b)));
+
+    let mut nodes = Nodes { usable: Vec::new(), unusable: Vec::new() };
+    for name in names {
+        match node(root, &name) {
+            Ok(None) => {}
+            Ok(Some(node)) if is_usable(node.kind, non_devices) => nodes.usable.push(node),
+            Ok(Some(_)) => {
+                nodes.unusable.push((name.clone(), DeviceError::NoDevice { path: dev.join(name) }))
+            }
+            Err(error) => nodes.unusable.push((name, error)),
         }
     }
-    found.sort_by(|a, b| (a.gpu_minor(), &a.name).cmp(&(b.gpu_minor(), &b.name)));
-    Ok(found)
+    Ok(nodes)
 }
 
-fn is_gpu_node(name: &str) -> bool {
-    let digits = name.strip_prefix("nvidia").unwrap_or_default();
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+fn is_usable(kind: NodeKind, non_devices: NonDevices) -> bool {
+    match kind {
+        NodeKind::Character { .. } => true,
+        NodeKind::Other => non_devices == NonDevices::Simulated,
+        NodeKind::Block { .. } | NodeKind::Pipe => false,
+    }
 }
 
 /// What `found` is.
-pub(crate) fn kind(found: &Metadata) -> NodeKind {
-    if found.file_type().is_char_device() {
-        NodeKind::Character { major: rustix::fs::major(found.rdev()), minor: rustix::fs::minor(found.rdev()) }
-    } else {
-        NodeKind::Other
+fn kind(found: &Metadata) -> NodeKind {
+    let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
+    match found.file_type() {
+        is if is.is_char_device() => NodeKind::Character { major, minor },
+        is if is.is_block_device() => NodeKind::Block { major, minor },
+        is if is.is_fifo() => NodeKind::Pipe,
+        _ => NodeKind::Other,
     }
 }
 
 /// What stands at a path of the host, links resolved below its root. `None` if nothing does.
 pub fn kind_at(host: &HostRoot, path: &HostPath) -> Result<Option<NodeKind>, DeviceError> {
-    let fail = |source| DeviceError { path: host.local(path), source };
+    let fail = |source| DeviceError::Unreadable { path: host.local(path), source };
     match host.as_root().resolve(path.as_str()) {
         Ok(resolved) => {
             let found = host.as_root().local_path(&resolved).as_path().symlink_metadata().map_err(fail)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use gpu_model::{DriverVersions, Gpu, Inventory, MigMode, Reading};
-use node_host::device::{DeviceNode, NodeKind};
+use node_host::device::{DeviceNode, NodeKind, Nodes};
 use node_host::{DriverBinary, DriverFiles, DriverLibrary, HostPath, LocalPath};
 
 pub const VERSION: &str = "580.95.05";
@@ -62,13 +62,12 @@ pub fn driver(root: &str) -> DriverFiles {
 }
 
 /// The driver's nodes, which the host has in `dev`.
-pub fn nodes(dev: &str) -> Vec<DeviceNode> {
+pub fn nodes(dev: &str) -> Nodes {
     let node = |name: &str, major: u32, minor: u32| DeviceNode {
         name: name.to_owned(),
         path: format!("{dev}/{name}").parse().unwrap(),
         kind: NodeKind::Character { major, minor },
         mode: 0o666,
-        uid: 0,
         gid: 0,
     };
     let mut nodes = vec![
@@ -78,5 +77,5 @@ pub fn nodes(dev: &str) -> Vec<DeviceNode> {
         node("nvidiactl", NVIDIA_MAJOR, 255),
     ];
     nodes.extend((0..8).map(|minor| node(&format!("nvidia{minor}"), NVIDIA_MAJOR, minor)));
-    nodes
+    Nodes { usable: nodes, unusable: Vec::new() }
 }

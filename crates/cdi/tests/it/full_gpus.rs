@@ -1,12 +1,14 @@
 //! The spec of whole GPUs, as documents and as rules.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use cdi::builder::{ALL, BuildError, full_gpus};
 use cdi::{Spec, Version};
 use gpu_model::Reading;
-use node_host::device::NodeKind;
+use node_host::LocalPath;
+use node_host::device::{DeviceError, NodeKind, Nodes};
 use proptest::prelude::*;
 
 use crate::fixture::{dgx_a100, driver, nodes};
@@ -77,7 +79,8 @@ fn libraries_stand_under_every_name_in_both_search_paths() {
 fn gpu_without_a_node_is_left_out_and_the_others_stay() {
     let mut inventory = dgx_a100();
     inventory.gpus[1].minor = Reading::Failed { call: "nvmlDeviceGetMinorNumber".to_owned(), code: 15 };
-    let nodes: Vec<_> = nodes("/dev").into_iter().filter(|node| node.name != "nvidia5").collect();
+    let mut nodes = nodes("/dev");
+    nodes.usable.retain(|node| node.name != "nvidia5");
     let built = full_gpus(&inventory, &driver(""), &nodes).unwrap();
     assert_eq!(built.spec.devices.len(), 6 + 1);
     let why: Vec<_> = built.left_out.into_values().collect();
@@ -85,19 +88,42 @@ fn gpu_without_a_node_is_left_out_and_the_others_stay() {
 }
 
 #[test]
+fn gpu_whose_node_is_unusable_is_left_out_with_the_reason() {
+    let mut nodes = nodes("/dev");
+    nodes.usable.retain(|node| !["nvidia2", "nvidia6"].contains(&node.name.as_str()));
+    let path = |name: &str| LocalPath::new(format!("/dev/{name}"));
+    let source = io::Error::other("too many links");
+    nodes.unusable = vec![
+        ("nvidia2".to_owned(), DeviceError::NoDevice { path: path("nvidia2") }),
+        ("nvidia6".to_owned(), DeviceError::Unreadable { path: path("nvidia6"), source }),
+    ];
+    let built = full_gpus(&dgx_a100(), &driver(""), &nodes).unwrap();
+    assert_eq!(built.spec.devices.len(), 6 + 1);
+    let why: Vec<_> = built.left_out.into_values().collect();
+    assert_eq!(
+        why,
+        [
+            "/dev/nvidia2 is no character device",
+            "cannot look at the device node /dev/nvidia6: too many links"
+        ]
+    );
+}
+
+#[test]
 fn node_without_any_gpu_has_no_spec() {
-    let error = full_gpus(&dgx_a100(), &driver(""), &[]).unwrap_err();
+    let none = Nodes { usable: Vec::new(), unusable: Vec::new() };
+    let error = full_gpus(&dgx_a100(), &driver(""), &none).unwrap_err();
     assert!(matches!(&error, BuildError::NoGpu { left_out } if left_out.len() == 8), "{error}");
     let mut empty = dgx_a100();
     empty.gpus.clear();
     let error = full_gpus(&empty, &driver(""), &nodes("/dev")).unwrap_err();
-    assert_eq!(error.to_string(), "no GPU has a device node: the inventory is empty");
+    assert_eq!(error.to_string(), "no GPU has a usable device node: the inventory is empty");
 }
 
 #[test]
 fn node_that_is_closed_to_others_brings_its_group() {
     let mut nodes = nodes("/dev");
-    for node in &mut nodes {
+    for node in &mut nodes.usable {
         (node.mode, node.gid) = (0o660, 44);
     }
     let spec = full_gpus(&dgx_a100(), &driver(""), &nodes).unwrap().spec;
@@ -109,7 +135,7 @@ fn node_that_is_closed_to_others_brings_its_group() {
 #[test]
 fn node_that_is_no_device_states_no_numbers() {
     let mut nodes = nodes("/dev");
-    nodes.iter_mut().for_each(|node| node.kind = NodeKind::Other);
+    nodes.usable.iter_mut().for_each(|node| node.kind = NodeKind::Other);
     let spec = full_gpus(&dgx_a100(), &driver(""), &nodes).unwrap().spec;
     let node = &spec.devices[0].container_edits.device_nodes[0];
     assert_eq!((node.major, node.minor), (None, None));
@@ -122,8 +148,8 @@ proptest! {
         let expected = full_gpus(&inventory, &driver, &nodes).unwrap();
         let turn = |length: usize| usize::try_from(seed % 7).unwrap() % length;
         inventory.gpus.rotate_left(turn(8));
-        nodes.rotate_right(turn(12));
-        nodes.reverse();
+        nodes.usable.rotate_right(turn(12));
+        nodes.usable.reverse();
         driver.libraries.rotate_left(turn(4));
         driver.binaries.reverse();
         prop_assert_eq!(full_gpus(&inventory, &driver, &nodes).unwrap(), expected);
@@ -134,7 +160,7 @@ proptest! {
         let mut inventory = dgx_a100();
         inventory.gpus.truncate(shown);
         let mut nodes = nodes("/dev");
-        nodes.iter_mut().for_each(|node| if closed { (node.mode, node.gid) = (0o660, 44) });
+        nodes.usable.iter_mut().for_each(|node| if closed { (node.mode, node.gid) = (0o660, 44) });
         let spec = full_gpus(&inventory, &driver(""), &nodes).unwrap().spec;
         let mounts: BTreeSet<_> = spec.container_edits.mounts.iter().map(|mount| &mount.container_path).collect();
         prop_assert_eq!(mounts.len(), spec.container_edits.mounts.len());

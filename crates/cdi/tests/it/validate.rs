@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use cdi::{ProblemKind, Spec, validate};
 use node_host::HostRoot;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -68,8 +69,28 @@ fn device_node_that_is_a_plain_file_is_no_device() {
     let host = host();
     let spec = spec(json!({"deviceNodes": [{"path": "/dev/nvidia7", "hostPath": "/dev/nvidia0"}]}));
     let problems = validate(&spec, &HostRoot::new(host.path()));
-    assert_eq!((problems.len(), &problems[0].kind), (1, &ProblemKind::NotADevice));
+    assert_eq!((problems.len(), &problems[0].kind), (1, &ProblemKind::NotADevice { expected: "device" }));
     assert_eq!(problems[0].host_path, "/dev/nvidia0");
+}
+
+#[test]
+fn device_node_is_held_against_the_type_that_the_spec_states() {
+    let host = host();
+    mkfifoat(CWD, host.path().join("dev/pipe"), Mode::RUSR).unwrap();
+    let node = |path: &str, node_type: &str| json!({"path": path, "type": node_type});
+    let told = |root: &std::path::Path, nodes: &[serde_json::Value]| -> Vec<String> {
+        let spec = spec(json!({"deviceNodes": nodes}));
+        validate(&spec, &HostRoot::new(root)).iter().map(|problem| problem.to_string()).collect()
+    };
+    assert_eq!(told("/".as_ref(), &[node("/dev/null", "c"), node("/dev/null", "u")]), [""; 0]);
+    let block = told("/".as_ref(), &[node("/dev/null", "b")]);
+    assert!(block[0].ends_with("/dev/null is no block device on the host"), "{block:?}");
+    let pipes = [node("/dev/pipe", "p"), node("/dev/pipe", ""), node("/dev/pipe", "c")];
+    let pipes = told(host.path(), &pipes);
+    assert_eq!(
+        pipes,
+        ["devices[0].containerEdits.deviceNodes[2]: /dev/pipe is no character device on the host"]
+    );
 }
 
 #[test]

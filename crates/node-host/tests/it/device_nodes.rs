@@ -1,6 +1,6 @@
 //! Device nodes below a root. Without root they are plain files, which is told.
 
-use node_host::device::{self, NodeKind};
+use node_host::device::{self, DeviceError, NodeKind, NonDevices};
 
 use crate::fixture::{Host, host_path};
 
@@ -18,8 +18,9 @@ fn nodes_are_control_nodes_first_then_gpus_by_number() {
     ] {
         host.file(&format!("dev/{name}"), "");
     }
-    let names: Vec<_> =
-        device::nodes(host.root().as_root()).unwrap().into_iter().map(|node| node.name).collect();
+    let nodes = device::nodes(host.root().as_root(), NonDevices::Simulated).unwrap();
+    assert_eq!(nodes.unusable.len(), 0);
+    let names: Vec<_> = nodes.usable.into_iter().map(|node| node.name).collect();
     assert_eq!(names, ["nvidia-uvm", "nvidia-uvm-tools", "nvidiactl", "nvidia2", "nvidia10"]);
 }
 
@@ -58,5 +59,46 @@ fn driver_root_without_nodes_leaves_them_to_the_host() {
 
 #[test]
 fn nodes_of_a_host_without_any_are_none() {
-    assert_eq!(device::nodes(Host::empty().root().as_root()).unwrap(), []);
+    let nodes = device::nodes(Host::empty().root().as_root(), NonDevices::Refused).unwrap();
+    assert_eq!((nodes.usable.len(), nodes.unusable.len()), (0, 0));
+}
+
+#[test]
+fn node_that_is_odd_is_told_with_its_reason_and_hides_no_other() {
+    let host = Host::empty();
+    for name in ["nvidia0", "nvidia2"] {
+        host.file(&format!("dev/{name}"), "");
+    }
+    host.link("nvidia1", "dev/nvidia1");
+    host.link("/dev/nvidia0", "dev/nvidiactl");
+    rustix::fs::mkfifoat(rustix::fs::CWD, host.path("dev/nvidia3"), rustix::fs::Mode::RUSR).unwrap();
+    let root = host.root();
+    let nodes = device::nodes(root.as_root(), NonDevices::Simulated).unwrap();
+    let usable: Vec<_> = nodes.usable.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(usable, ["nvidiactl", "nvidia0", "nvidia2"]);
+    let told: Vec<_> = nodes.unusable.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+    let (looping, pipe) = (host.path("dev/nvidia1"), host.path("dev/nvidia3"));
+    assert_eq!(
+        told,
+        [
+            format!("nvidia1: cannot look at the device node {}", looping.display()),
+            format!("nvidia3: {} is no character device", pipe.display()),
+        ]
+    );
+}
+
+#[test]
+fn node_that_is_a_plain_file_is_unusable_but_in_a_simulation() {
+    let host = Host::empty();
+    host.file("dev/nvidia0", "");
+    let nodes = device::nodes(host.root().as_root(), NonDevices::Refused).unwrap();
+    assert_eq!(nodes.usable, []);
+    assert!(matches!(&nodes.unusable[..], [(name, DeviceError::NoDevice { .. })] if name == "nvidia0"));
+}
+
+#[test]
+fn name_of_a_gpu_node_has_one_spelling() {
+    assert_eq!(["nvidia7", "nvidia07", "nvidia+7", "nvidia", "nvidiactl"].map(device::gpu_minor), {
+        [Some(7), None, None, None, None]
+    });
 }
