@@ -4,6 +4,7 @@
 //! request and is closed: its whole life has one deadline, and idle connections cannot pile up.
 
 mod answer;
+mod slots;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,11 +17,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::Registry;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::build::BuildInfo;
 use crate::readiness::Readiness;
+
+use slots::Slots;
 
 /// Wait after a failed `accept`, which is most often a lack of descriptors: trying again at once would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -32,10 +34,13 @@ const BACKLOG: u32 = 128;
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n\r\ntoo many connections\n";
 
+/// The least that [`Limits::header_bytes`] may be: hyper knows no less.
+pub const MIN_HEADER_BYTES: usize = 8 * 1024;
+
 /// What a client may ask of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Size of the request's line and headers together, in bytes; hyper knows no less than 8 KiB.
+    /// Size of the request's line and headers together, in bytes: [`MIN_HEADER_BYTES`] or more.
     pub header_bytes: usize,
     /// Time until the request's headers are there.
     pub header_timeout: Duration,
@@ -43,15 +48,18 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Connections at a time; further ones are refused.
     pub connections: usize,
+    /// Connections at a time from one address, so that one client cannot keep the kubelet's probes out.
+    pub connections_per_address: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            header_bytes: 8 * 1024,
+            header_bytes: MIN_HEADER_BYTES,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             connections: 64,
+            connections_per_address: 16,
         }
     }
 }
@@ -98,6 +106,11 @@ impl Admin {
     /// all of IPv4 too.
     pub async fn bind(address: SocketAddr, limits: Limits, sources: Sources) -> Result<Admin, BindError> {
         let fail = |source| BindError { address, source };
+        if limits.header_bytes < MIN_HEADER_BYTES {
+            let rule =
+                format!("header_bytes is {}: expected {MIN_HEADER_BYTES} or more", limits.header_bytes);
+            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, rule)));
+        }
         let listener = listen(address).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         let accepting = tokio::spawn(accept(listener, limits, Arc::new(sources))).abort_handle();
@@ -132,17 +145,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(listener: TcpListener, limits: Limits, sources: Arc<Sources>) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Slots::new(&limits));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "admin server cannot accept");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(slot) = Slots::take(&slots, peer.ip()) else {
             let _ = stream.try_write(TOO_MANY);
             continue;
         };

@@ -1,11 +1,12 @@
 //! What the admin server answers, and what it refuses.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use daemon::admin::Limits;
+use daemon::admin::{Limits, MIN_HEADER_BYTES};
 use prometheus::IntCounter;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::http::{body, get, read_to_close, send, server, status};
 
@@ -119,6 +120,7 @@ async fn headers_beyond_the_limit_are_refused() {
     let answer = send(admin.address(), &format!("GET /live HTTP/1.1\r\nhost: x\r\nbig: {big}\r\n\r\n")).await;
     // The rest of the header is never read, so that the close may come as a reset that takes the answer along.
     assert!(answer.is_empty() || status(&answer).starts_with("HTTP/1.1 431"), "{answer}");
+    assert_eq!(status(&get(admin.address(), "/live").await), "HTTP/1.1 200 OK");
 
     let fits = "x".repeat(6 * 1024);
     let answer =
@@ -136,6 +138,15 @@ async fn client_that_never_ends_its_headers_is_cut_off() {
     // Ends only when the server closes.
     let answer = read_to_close(&mut slow).await;
     assert!(answer.is_empty() || status(&answer).contains(" 408 "), "{answer}");
+    // The limit holds for each connection anew, so that a quick one may run into it on a slow machine.
+    let mut last = String::new();
+    for _ in 0..1000 {
+        last = get(admin.address(), "/live").await;
+        if status(&last) == "HTTP/1.1 200 OK" {
+            return;
+        }
+    }
+    panic!("the server lives no more: {last}");
 }
 
 #[tokio::test]
@@ -170,6 +181,51 @@ async fn connection_beyond_the_limit_is_refused_until_another_ends() {
         tokio::task::yield_now().await;
     }
     panic!("the place was never given back: {last}");
+}
+
+async fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[tokio::test]
+async fn client_with_all_its_connections_keeps_no_other_out() {
+    let (admin, ..) = server(Limits { connections_per_address: 2, ..patient() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(connect_from([127, 0, 0, 2], admin.address()).await);
+    }
+    let mut third = connect_from([127, 0, 0, 2], admin.address()).await;
+    assert_eq!(status(&read_to_close(&mut third).await), "HTTP/1.1 503 Service Unavailable");
+
+    let mut other = connect_from([127, 0, 0, 3], admin.address()).await;
+    other.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_eq!(status(&read_to_close(&mut other).await), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn limits_leave_room_for_others_whatever_one_client_does() {
+    let limits = Limits::default();
+    assert_eq!((limits.connections, limits.connections_per_address), (64, 16));
+    assert_eq!(limits.header_bytes, MIN_HEADER_BYTES);
+    assert_eq!(
+        (limits.header_timeout, limits.request_timeout),
+        (Duration::from_secs(5), Duration::from_secs(10))
+    );
+}
+
+#[tokio::test]
+async fn header_limit_that_the_server_cannot_keep_is_an_error_that_says_what_it_can() {
+    let limits = Limits { header_bytes: MIN_HEADER_BYTES - 1, ..patient() };
+    let sources = daemon::admin::Sources {
+        readiness: daemon::Readiness::new(),
+        registry: prometheus::Registry::new(),
+        build: daemon::BuildInfo::of("gpu-example"),
+    };
+    let refused = daemon::admin::Admin::bind(([127, 0, 0, 1], 0).into(), limits, sources).await;
+    let error = daemon::error_chain(&refused.unwrap_err()).to_string();
+    assert!(error.contains("header_bytes is 8191: expected 8192 or more"), "{error}");
 }
 
 #[tokio::test]
