@@ -13,10 +13,17 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
     gauge: Option<IntGaugeVec>,
+    clock: fn() -> Timestamp,
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner { state: Mutex::default(), gauge: None, clock: Timestamp::now }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,9 +75,14 @@ impl Readiness {
         Readiness::default()
     }
 
+    /// The same, with another clock for `since` than the system's.
+    pub fn with_clock(clock: fn() -> Timestamp) -> Readiness {
+        Readiness(Arc::new(Inner { clock, ..Inner::default() }))
+    }
+
     /// The same, shown in a gauge with the label `component` too.
     pub(crate) fn with_gauge(gauge: IntGaugeVec) -> Readiness {
-        Readiness(Arc::new(Inner { state: Mutex::default(), gauge: Some(gauge) }))
+        Readiness(Arc::new(Inner { gauge: Some(gauge), ..Inner::default() }))
     }
 
     /// Adds a component. It is not ready, with code `starting`, until it says otherwise.
@@ -84,7 +96,7 @@ impl Readiness {
             ready: false,
             code: Some("starting".to_owned()),
             detail: Some("it has not been ready yet".to_owned()),
-            since: Timestamp::now(),
+            since: (self.0.clock)(),
         };
         state.components.insert(id, component);
         drop(state);
@@ -153,7 +165,7 @@ impl Component {
         let Some(own) = state.components.get_mut(&self.id) else { return false };
         let changed = own.ready != ready || own.code != code;
         if changed {
-            own.since = Timestamp::now();
+            own.since = (self.readiness.0.clock)();
         }
         (own.ready, own.code, own.detail) = (ready, code, detail);
         drop(state);

@@ -1,6 +1,9 @@
 //! Readiness by handles.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use daemon::Readiness;
+use jiff::Timestamp;
 
 #[test]
 fn readiness_comes_with_the_last_component() {
@@ -30,7 +33,9 @@ fn report_lists_components_that_are_not_ready_by_name() {
 
 #[test]
 fn since_starts_anew_with_the_code_and_not_with_the_detail() {
-    let readiness = Readiness::new();
+    static SECONDS: AtomicI64 = AtomicI64::new(0);
+    let readiness =
+        Readiness::with_clock(|| Timestamp::from_second(SECONDS.fetch_add(1, Ordering::Relaxed)).unwrap());
     let nvml = readiness.component("nvml");
     nvml.not_ready("no-driver", "first look");
     let first = readiness.report().not_ready.remove(0);
