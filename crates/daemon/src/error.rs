@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::log;
+
 /// Prints an error and everything that caused it, outermost first, joined by `: `.
 ///
 /// Our errors never repeat their source, so each link says something new; a link that wraps another
@@ -32,20 +34,24 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Says on standard error why the program fails, and gives exit code 1. For use before logs are set up,
-/// and by subcommands.
+/// Says why the program fails, and gives exit code 1: in the log once that is set up, so that a log in JSON stays one;
+/// before that, and in subcommands, on standard error.
 pub fn fail(error: &(dyn Error + 'static)) -> ExitCode {
     say(error);
     ExitCode::from(1)
 }
 
-/// Says on standard error what is wrong with the arguments or the configuration, and gives exit code 2.
+/// Says what is wrong with the arguments or the configuration, where [`fail`] would, and gives exit code 2.
 pub fn fail_usage(error: &(dyn Error + 'static)) -> ExitCode {
     say(error);
     ExitCode::from(2)
 }
 
 fn say(error: &(dyn Error + 'static)) {
+    if log::is_set_up() {
+        tracing::error!(error = %error_chain(error), "cannot go on");
+        return;
+    }
     // Nobody is left to tell if this fails.
     let _ = writeln!(std::io::stderr(), "error: {}", error_chain(error));
 }

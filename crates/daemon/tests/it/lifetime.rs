@@ -203,6 +203,49 @@ fn daemon_that_logs_json_writes_one_object_per_line() {
     assert_eq!((&starting["level"], &starting["name"]), (&"INFO".into(), &"gpu-example".into()));
 }
 
+/// The log's lines, each of which has to be an object.
+fn objects(log: &str) -> Vec<serde_json::Value> {
+    let object = |line| {
+        let object: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(object.is_ok(), "{line}");
+        object.unwrap()
+    };
+    log.lines().map(object).collect()
+}
+
+#[test]
+fn daemon_that_logs_json_and_cannot_start_says_so_in_json() {
+    play(&["--log-format=json", "--admin-address=192.0.2.1:1"], |_| std::future::ready(()));
+    let (code, log) = Daemon::start("lifetime::daemon_that_logs_json_and_cannot_start_says_so_in_json").end();
+    assert_eq!(code, Some(1), "{log}");
+    let lines = objects(&log);
+    let last = lines.last().unwrap();
+    assert_eq!(last["level"], "ERROR", "{log}");
+    let error = last["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot listen on the admin address 192.0.2.1:1: "), "{log}");
+}
+
+#[test]
+fn daemon_that_logs_json_and_panics_says_so_in_json_with_the_place() {
+    play(&["--log-format=json"], |runtime| {
+        runtime.spawn("broken", async {
+            tokio::task::yield_now().await;
+            panic!("the sky fell");
+            #[expect(unreachable_code, reason = "gives the future its type")]
+            Ok::<_, Infallible>(())
+        });
+        std::future::ready(())
+    });
+    let (code, log) =
+        Daemon::start("lifetime::daemon_that_logs_json_and_panics_says_so_in_json_with_the_place").end();
+    assert_eq!(code, Some(1), "{log}");
+    let lines = objects(&log);
+    let panic = lines.iter().find(|line| line["message"] == "panicked").unwrap();
+    assert_eq!(panic["panic"], "the sky fell", "{log}");
+    assert!(panic["location"].as_str().unwrap().contains("lifetime.rs:"), "{log}");
+    assert!(lines.iter().any(|line| line["message"] == "task panicked" && line["task"] == "broken"), "{log}");
+}
+
 #[test]
 fn daemon_whose_admin_address_is_not_of_this_machine_says_so_and_exits_with_1() {
     // 192.0.2.0/24 is for documentation, and nobody's.

@@ -12,6 +12,14 @@ use crate::http::GIVE_UP;
 /// The variable that names the part which a child plays.
 pub const PART: &str = "DAEMON_TEST_PART";
 
+/// The command without the variables by which whoever runs these tests may steer daemons.
+pub fn without_our_variables(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GANTRY_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A daemon in a process of its own.
 pub struct Daemon {
     child: Child,
@@ -22,7 +30,7 @@ pub struct Daemon {
 impl Daemon {
     /// Runs the test `test` of this binary as the daemon.
     pub fn start(test: &str) -> Daemon {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut child = without_our_variables(&mut Command::new(std::env::current_exe().unwrap()))
             .args(["--exact", test, "--nocapture"])
             .env(PART, "daemon")
             .stdout(Stdio::null())
