@@ -23,7 +23,7 @@
 //!             Err(error) => return daemon::fail(&error),
 //!         };
 //!         let shutdown = runtime.shutdown();
-//!         runtime.spawn("example", async move {
+//!         runtime.spawn_vital("example", async move {
 //!             shutdown.requested().await;
 //!             Ok::<(), std::convert::Infallible>(())
 //!         });

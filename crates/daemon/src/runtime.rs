@@ -54,7 +54,7 @@ pub enum StartError {
 }
 
 impl Runtime {
-    /// Sets up logs, catches signals, and answers on the admin port, not ready yet.
+    /// Sets up logs (from then on [`crate::fail`] speaks there, of the error of this call too), catches signals, and answers on the admin port, not ready yet.
     pub async fn start(args: &RuntimeArgs, about: About) -> Result<Runtime, StartError> {
         log::init(&args.log_level, args.log_format);
         let build = BuildInfo::of(about.name);
@@ -123,6 +123,15 @@ impl Runtime {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.tasks.spawn(name, future);
+    }
+
+    /// Starts a task that has to run until the request to end; see [`Tasks::spawn_vital`].
+    pub fn spawn_vital<F, E>(&self, name: impl Into<String>, future: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.tasks.spawn_vital(name, future);
     }
 
     /// Runs until a signal, a failed task or a request ends the daemon, and gives its exit code. Call it when all

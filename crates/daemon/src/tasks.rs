@@ -1,7 +1,8 @@
 //! The daemon's tasks: none of them can fail unseen.
 //!
 //! A task starts at once. One that returns an error or panics is logged with its whole chain, asks the daemon to
-//! end, and makes its exit code 1. One that returns `Ok` is done, which is no reason to end.
+//! end, and makes its exit code 1. One that returns `Ok` is done, which is no reason to end, unless the daemon is
+//! nothing without it: a vital task that is done before the request to end has failed.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,6 +26,7 @@ pub struct Tasks(mpsc::UnboundedSender<NewTask>);
 
 pub(crate) struct NewTask {
     name: String,
+    is_vital: bool,
     future: TaskFuture,
 }
 
@@ -52,10 +54,34 @@ impl Tasks {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<TaskError>,
     {
+        self.send(name.into(), false, future);
+    }
+
+    /// Starts a task that has to run until the request to end: when it is done before, the daemon ends as if it had
+    /// failed.
+    pub fn spawn_vital<F, E>(&self, name: impl Into<String>, future: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<TaskError>,
+    {
+        self.send(name.into(), true, future);
+    }
+
+    fn send<F, E>(&self, name: String, is_vital: bool, future: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<TaskError>,
+    {
         let future: TaskFuture = Box::pin(async move { future.await.map_err(Into::into) });
         // A daemon that has ended takes no tasks.
-        let _ = self.0.send(NewTask { name: name.into(), future });
+        let _ = self.0.send(NewTask { name, is_vital, future });
     }
+}
+
+/// What is known of a task that runs.
+struct Running {
+    name: String,
+    is_vital: bool,
 }
 
 /// Tends tasks until the request to end, and from then on until all have ended, `drain` at the longest.
@@ -65,30 +91,33 @@ pub(crate) async fn tend(
     drain: Duration,
 ) -> Ending {
     let mut running = JoinSet::new();
-    let mut names: BTreeMap<Id, String> = BTreeMap::new();
+    let mut known: BTreeMap<Id, Running> = BTreeMap::new();
+    let start = |task: NewTask, running: &mut JoinSet<_>, known: &mut BTreeMap<Id, Running>| {
+        let NewTask { name, is_vital, future } = task;
+        known.insert(running.spawn(future).id(), Running { name, is_vital });
+    };
     let mut failed = false;
     let mut deadline: Option<Instant> = None;
     loop {
         // What was asked for before the request to end still counts.
         while let Ok(task) = new.try_recv() {
-            let NewTask { name, future } = task;
-            names.insert(running.spawn(future).id(), name);
+            start(task, &mut running, &mut known);
         }
         if deadline.is_some() && running.is_empty() {
             return if failed { Ending::Failed } else { Ending::Drained };
         }
         tokio::select! {
             () = shutdown.requested(), if deadline.is_none() => deadline = Some(Instant::now() + drain),
-            Some(NewTask { name, future }) = new.recv() => {
-                names.insert(running.spawn(future).id(), name);
-            }
+            Some(task) = new.recv() => start(task, &mut running, &mut known),
             Some(ended) = running.join_next_with_id() => {
-                if !note(ended, &mut names) {
+                if !note(ended, &mut known, deadline.is_some() || shutdown.is_requested()) {
                     failed = true;
                     shutdown.request();
                 }
             }
-            () = wait(deadline) => return Ending::Late(names.into_values().collect()),
+            () = wait(deadline) => {
+                return Ending::Late(known.into_values().map(|task| task.name).collect());
+            }
         }
     }
 }
@@ -106,19 +135,38 @@ async fn wait(deadline: Option<Instant>) {
     }
 }
 
-/// Logs how a task ended, and says whether it ended well.
-fn note(ended: Result<(Id, Result<(), TaskError>), JoinError>, names: &mut BTreeMap<Id, String>) -> bool {
+/// Logs how a task ended, and says whether it ended well. `may_end` is whether vital tasks may end by now.
+fn note(
+    ended: Result<(Id, Result<(), TaskError>), JoinError>,
+    known: &mut BTreeMap<Id, Running>,
+    may_end: bool,
+) -> bool {
     match ended {
-        Ok((id, Ok(()))) => {
-            tracing::debug!(task = names.remove(&id), "task ended");
-            true
-        }
-        Ok((id, Err(error))) => {
-            tracing::error!(task = names.remove(&id), error = %error_chain(&*error), "task failed");
-            false
+        Ok((id, result)) => {
+            let task = known.remove(&id);
+            let is_early = !may_end && task.as_ref().is_some_and(|task| task.is_vital);
+            let task = task.map(|task| task.name);
+            match result {
+                Ok(()) if !is_early => {
+                    tracing::debug!(task, "task ended");
+                    true
+                }
+                Ok(()) => {
+                    tracing::error!(
+                        task,
+                        error = "it ended, and the daemon is nothing without it",
+                        "task failed"
+                    );
+                    false
+                }
+                Err(error) => {
+                    tracing::error!(task, error = %error_chain(&*error), "task failed");
+                    false
+                }
+            }
         }
         Err(error) => {
-            let task = names.remove(&error.id());
+            let task = known.remove(&error.id()).map(|task| task.name);
             let panic =
                 error.try_into_panic().map_or_else(|error| error.to_string(), |panic| panic_text(&*panic));
             tracing::error!(task, error = panic, "task panicked");

@@ -107,7 +107,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     };
 
     let stop = runtime.shutdown();
-    runtime.spawn("observer", {
+    runtime.spawn_vital("observer", {
         let stop = stop.clone();
         async move {
             tokio::select! {
@@ -118,12 +118,12 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             Ok::<(), anyhow::Error>(())
         }
     });
-    runtime.spawn("report", async move {
+    runtime.spawn_vital("report", async move {
         // It ends with the observer, which holds the other end.
         reporter.run(found).await;
         Ok::<(), anyhow::Error>(())
     });
-    runtime.spawn("cdi-gate", {
+    runtime.spawn_vital("cdi-gate", {
         let (stop, component) = (stop.clone(), readiness.component("cdi"));
         async move {
             tokio::select! {
@@ -133,8 +133,8 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             Ok::<(), anyhow::Error>(())
         }
     });
-    runtime.spawn("stream-metrics", count_streams(streams, metrics, stop.clone()));
-    runtime.spawn("kubelet", run_kubelet_side(registration, service, connections, stop, stopping));
+    runtime.spawn_vital("stream-metrics", count_streams(streams, metrics, stop.clone()));
+    runtime.spawn_vital("kubelet", run_kubelet_side(registration, service, connections, stop, stopping));
     Ok(())
 }
 

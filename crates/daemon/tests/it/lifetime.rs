@@ -247,6 +247,29 @@ fn daemon_that_logs_json_and_panics_says_so_in_json_with_the_place() {
 }
 
 #[test]
+fn daemon_whose_vital_task_is_done_before_the_request_to_end_exits_with_1_and_names_it() {
+    play(&[], |runtime| {
+        let shutdown = runtime.shutdown();
+        // Done when it may be.
+        runtime.spawn_vital("patient", async move {
+            shutdown.requested().await;
+            Ok::<_, Infallible>(())
+        });
+        runtime.spawn("passing", async { Ok::<_, Infallible>(()) });
+        runtime.spawn_vital("early", async { Ok::<_, Infallible>(()) });
+        std::future::ready(())
+    });
+    let daemon = Daemon::start(
+        "lifetime::daemon_whose_vital_task_is_done_before_the_request_to_end_exits_with_1_and_names_it",
+    );
+    let (code, log) = daemon.end();
+    assert_eq!(code, Some(1), "{log}");
+    let failed: Vec<_> = log.lines().filter(|line| line.contains("task failed")).collect();
+    assert_eq!(failed.len(), 1, "{log}");
+    assert!(failed[0].contains("early") && failed[0].contains("nothing without it"), "{log}");
+}
+
+#[test]
 fn daemon_whose_admin_address_is_not_of_this_machine_says_so_and_exits_with_1() {
     // 192.0.2.0/24 is for documentation, and nobody's.
     play(&["--admin-address=192.0.2.1:1"], |_| std::future::ready(()));
