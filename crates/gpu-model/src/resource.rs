@@ -31,16 +31,27 @@ impl ResourceName {
     }
 }
 
-/// The first rule that `text` breaks. Bounds: a qualified name's (253 for the domain, 63 for the name).
+/// What Kubernetes puts before a resource's name in a quota; the whole has to be a qualified name still.
+const QUOTA_PREFIX: &str = "requests.";
+
+/// Longest domain of a qualified name.
+const MAX_DOMAIN: usize = 253;
+
+/// The first rule of `IsExtendedResourceName` (`k8s.io/kubernetes/pkg/apis/core/v1/helper`) that `text` breaks.
 fn broken_rule(text: &str) -> Option<&'static str> {
+    // Anywhere in the text, so that `mykubernetes.io/gpu` is reserved too.
+    if text.contains("kubernetes.io/") || text.starts_with(QUOTA_PREFIX) {
+        return Some(
+            "names with 'kubernetes.io/' in them or 'requests.' before them are reserved by Kubernetes",
+        );
+    }
     let Some((domain, name)) = text.split_once('/') else {
         return Some("expected DOMAIN/NAME, such as nvidia.com/gpu");
     };
-    if domain.len() > 253 || !domain.split('.').all(is_dns_label) {
-        return Some("the part before the slash must be a DNS domain in lower case");
-    }
-    if domain.starts_with("requests.") || domain == "kubernetes.io" || domain.ends_with(".kubernetes.io") {
-        return Some("the domain is reserved by Kubernetes");
+    if QUOTA_PREFIX.len() + domain.len() > MAX_DOMAIN || !domain.split('.').all(is_domain_part) {
+        return Some(
+            "the part before the slash must be a DNS domain in lower case, of at most 244 characters",
+        );
     }
     if !is_qualified_name(name) {
         return Some(
@@ -50,15 +61,12 @@ fn broken_rule(text: &str) -> Option<&'static str> {
     None
 }
 
-fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_domain_part(text: &str) -> bool {
     let inner = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-fn is_qualified_name(text: &str) -> bool {
+pub(crate) fn is_qualified_name(text: &str) -> bool {
     let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     text.len() <= 63 && text.bytes().all(inner) && edge(text.bytes().next()) && edge(text.bytes().last())
@@ -124,11 +132,25 @@ mod tests {
             "nvidia.com/a/b",
             "kubernetes.io/gpu",
             "requests.nvidia.com/gpu",
+            "requests./gpu",
+            "node.kubernetes.io/gpu",
+            "mykubernetes.io/gpu",
             "NVIDIA.com/gpu",
             &long,
         ] {
             assert!(name.parse::<ResourceName>().is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn resource_name_is_as_long_as_its_quota_allows() {
+        let name = |domain: usize, name: usize| {
+            let domain = format!("{}.{}", "d".repeat(63), "e".repeat(domain - 64));
+            format!("{domain}/{}", "g".repeat(name)).parse::<ResourceName>()
+        };
+        assert!(name(244, 63).is_ok());
+        assert!(name(245, 1).unwrap_err().to_string().contains("at most 244"));
+        assert!(name(100, 64).is_err());
     }
 
     proptest! {
