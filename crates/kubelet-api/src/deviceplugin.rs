@@ -34,9 +34,6 @@ pub const HEALTHY: &str = "Healthy";
 /// [`v1beta1::Device::health`] of a device that cannot; the kubelet takes every text but [`HEALTHY`] for this.
 pub const UNHEALTHY: &str = "Unhealthy";
 
-/// Documented bound on [`v1beta1::Device::id`], in characters; the kubelet does not check it.
-pub const MAX_DEVICE_ID_LENGTH: usize = 63;
-
 /// How long the kubelet tries to reach a plugin's socket inside `Register`.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 

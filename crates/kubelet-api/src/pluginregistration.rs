@@ -10,9 +10,3 @@
 pub mod v1 {
     include!("gen/pluginregistration.v1.rs");
 }
-
-/// Folder that the kubelet searches for plugin sockets, on the host.
-pub const PLUGINS_REGISTRY_DIR: &str = "/var/lib/kubelet/plugins_registry";
-
-/// [`v1::PluginInfo::type`](v1::PluginInfo) of a device plugin.
-pub const DEVICE_PLUGIN_TYPE: &str = "DevicePlugin";

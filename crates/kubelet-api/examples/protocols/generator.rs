@@ -56,14 +56,22 @@ pub fn generate() -> Result<BTreeMap<PathBuf, String>, Box<dyn Error>> {
     Ok(files)
 }
 
-/// Paths of generated files that are absent or say something else than they should.
+/// Paths of generated files that are absent, say something else than they should, or have no protocol.
 pub fn stale() -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let fresh = generate()?;
-    Ok(fresh
-        .into_iter()
-        .filter(|(path, text)| fs::read_to_string(path).ok().as_ref() != Some(text))
-        .map(|(path, _)| path)
-        .collect())
+    differing(&generate()?, &gen_dir())
+}
+
+/// Paths by which the folder `dir` differs from the files `fresh`.
+pub fn differing(fresh: &BTreeMap<PathBuf, String>, dir: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let is_stale = |(path, text): &(&PathBuf, &String)| fs::read_to_string(path).ok().as_ref() != Some(*text);
+    let mut stale: Vec<PathBuf> = fresh.iter().filter(is_stale).map(|(path, _)| path.clone()).collect();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if !fresh.contains_key(&path) {
+            stale.push(path);
+        }
+    }
+    Ok(stale)
 }
 
 fn proto_dir() -> PathBuf {

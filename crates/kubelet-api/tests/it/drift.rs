@@ -9,6 +9,18 @@ fn generated_code_regenerated_is_unchanged() {
 }
 
 #[test]
+fn file_that_is_absent_altered_or_of_no_protocol_is_stale() {
+    let dir = tempfile::tempdir().unwrap();
+    let [same, altered, absent, extra] =
+        ["same.rs", "altered.rs", "absent.rs", "extra.rs"].map(|name| dir.path().join(name));
+    let fresh = [&same, &altered, &absent].map(|path| (path.clone(), "fn f() {}".to_owned())).into();
+    std::fs::write(&same, "fn f() {}").unwrap();
+    std::fs::write(&altered, "fn g() {}").unwrap();
+    std::fs::write(&extra, "").unwrap();
+    assert_eq!(generator::differing(&fresh, dir.path()).unwrap(), [absent, altered, extra]);
+}
+
+#[test]
 fn descriptors_written_name_every_service() {
     let set = generator::descriptors().unwrap();
     let services: Vec<String> = set
