@@ -191,11 +191,6 @@ impl Spec {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }
 
-    /// Full names of its devices, for `cdi_devices` and the command line of a container tool.
-    pub fn qualified_names(&self) -> impl Iterator<Item = String> + '_ {
-        self.devices.iter().map(|device| qualified_name(&self.kind, &device.name))
-    }
-
     /// All its edits: the common ones, then each device's.
     pub(crate) fn edits(&self) -> impl Iterator<Item = &ContainerEdits> {
         std::iter::once(&self.container_edits)
