@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gpu_model::{GpuUuid, Inventory, names};
-use node_host::device::{self, DeviceError, DeviceNode as HostNode, NodeKind, Nodes};
+use node_host::device::{self, DeviceNode as HostNode, NodeKind, Nodes};
 use node_host::{DriverFiles, DriverLibrary, HostPath};
 use thiserror::Error;
 
@@ -51,7 +51,7 @@ pub enum BuildError {
 pub fn full_gpus(inventory: &Inventory, driver: &DriverFiles, nodes: &Nodes) -> Result<GpuSpec, BuildError> {
     let by_minor: BTreeMap<u32, &HostNode> =
         nodes.usable.iter().filter_map(|node| Some((node.gpu_minor()?, node))).collect();
-    let unusable: BTreeMap<u32, &DeviceError> =
+    let unusable: BTreeMap<u32, &String> =
         nodes.unusable.iter().filter_map(|(name, why)| Some((device::gpu_minor(name)?, why))).collect();
     let mut gpus: BTreeMap<&GpuUuid, DeviceNode> = BTreeMap::new();
     let mut left_out = BTreeMap::new();
@@ -62,7 +62,7 @@ pub fn full_gpus(inventory: &Inventory, driver: &DriverFiles, nodes: &Nodes) -> 
             }
             Some((minor, None)) => {
                 let why = match unusable.get(minor) {
-                    Some(error) => in_words(error),
+                    Some(why) => why.to_string(),
                     None => format!("/dev/nvidia{minor} does not exist"),
                 };
                 left_out.insert(gpu.uuid.clone(), why);
@@ -92,13 +92,6 @@ pub fn full_gpus(inventory: &Inventory, driver: &DriverFiles, nodes: &Nodes) -> 
     };
     spec.cdi_version = spec.lowest_version();
     Ok(GpuSpec { spec, left_out })
-}
-
-fn in_words(error: &DeviceError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 fn device(name: &str, nodes: Vec<DeviceNode>) -> Device {

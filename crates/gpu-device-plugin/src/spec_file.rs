@@ -50,9 +50,8 @@ impl SpecFile {
             self.written.as_ref().is_some_and(|written| written.spec == built.spec) && self.is_in_place();
         if !is_current {
             self.written = None;
-            for (node, error) in &nodes.unusable {
-                let error = daemon::error_chain(error);
-                tracing::warn!(node, %error, "a device node of the driver cannot be used");
+            for (node, reason) in &nodes.unusable {
+                tracing::warn!(node, reason, "a device node of the driver cannot be used");
             }
             self.warn_of_problems(&built.spec);
             let path: PathBuf = cdi::write(&self.dir, &built.spec)

@@ -1,11 +1,11 @@
 //! Device nodes of the driver, as the file system shows them. It opens none.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-
-use thiserror::Error;
 
 use crate::driver_root::DriverRoot;
 use crate::path::{HostPath, LocalPath};
@@ -53,13 +53,13 @@ pub enum NodeKind {
 }
 
 /// The nodes of a root's `/dev`, as far as containers can use them.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
     /// Nodes to hand out: control nodes by name, then GPUs by number.
     pub usable: Vec<DeviceNode>,
-    /// Nodes that are there and not to be handed out, each with its name in `/dev` and the reason. They take
+    /// Nodes that are there and not to be handed out: names in `/dev`, each with the reason in words. They take
     /// nothing from the others.
-    pub unusable: Vec<(String, DeviceError)>,
+    pub unusable: BTreeMap<String, String>,
 }
 
 /// What to make of a node that is no character device.
@@ -71,24 +71,13 @@ pub enum NonDevices {
     Simulated,
 }
 
-/// A node that is there and cannot be used.
-#[derive(Debug, Error)]
-pub enum DeviceError {
-    /// It cannot be looked at, or the host cannot be told its path.
-    #[error("cannot look at the device node {path}")]
-    Unreadable {
-        /// The node.
-        path: LocalPath,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// It is something else.
-    #[error("{path} is no character device")]
-    NoDevice {
-        /// The node.
-        path: LocalPath,
-    },
+/// A node that is there and cannot be looked at, or whose path the host cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot look at the device node {path}")]
+pub struct DeviceError {
+    path: LocalPath,
+    #[source]
+    source: io::Error,
 }
 
 impl DeviceNode {
@@ -124,7 +113,7 @@ pub fn root_of(driver: &DriverRoot, host: &HostRoot) -> Root {
 /// The node `name` below the `/dev` of `root`, or nothing if it does not exist.
 pub fn node(root: &Root, name: &str) -> Result<Option<DeviceNode>, DeviceError> {
     let inside = Path::new("dev").join(name);
-    let fail = |source| DeviceError::Unreadable { path: root.local_path(&inside), source };
+    let fail = |source| DeviceError { path: root.local_path(&inside), source };
     let resolved = match root.resolve(&inside) {
         Ok(resolved) => resolved,
         Err(error) if error.is_missing() => return Ok(None),
@@ -145,7 +134,7 @@ pub fn node(root: &Root, name: &str) -> Result<Option<DeviceNode>, DeviceError> 
 /// only a `/dev` that cannot be listed is an error.
 pub fn nodes(root: &Root, non_devices: NonDevices) -> Result<Nodes, DeviceError> {
     let dev = root.local_path(Path::new("dev"));
-    let fail = |source| DeviceError::Unreadable { path: dev.clone(), source };
+    let fail = |source| DeviceError { path: dev.clone(), source };
     let mut names: Vec<String> = CONTROL_NODES.map(str::to_owned).to_vec();
     match std::fs::read_dir(&dev) {
         Ok(entries) => {
@@ -159,18 +148,32 @@ pub fn nodes(root: &Root, non_devices: NonDevices) -> Result<Nodes, DeviceError>
     }
     names.sort_by(|a, b| (gpu_minor(a), a).cmp(&(gpu_minor(b), b)));
 
-    let mut nodes = Nodes { usable: Vec::new(), unusable: Vec::new() };
+    let mut nodes = Nodes::default();
     for name in names {
         match node(root, &name) {
             Ok(None) => {}
             Ok(Some(node)) if is_usable(node.kind, non_devices) => nodes.usable.push(node),
             Ok(Some(_)) => {
-                nodes.unusable.push((name.clone(), DeviceError::NoDevice { path: dev.join(name) }))
+                let why = format!("{} is no character device", dev.join(&name));
+                nodes.unusable.insert(name, why);
             }
-            Err(error) => nodes.unusable.push((name, error)),
+            Err(error) => {
+                nodes.unusable.insert(name, in_words(&error));
+            }
         }
     }
     Ok(nodes)
+}
+
+/// The error and what caused it, since a listing is a value and keeps no errors.
+fn in_words(error: &DeviceError) -> String {
+    let mut words = error.to_string();
+    let mut next = Error::source(error);
+    while let Some(cause) = next {
+        words += &format!(": {cause}");
+        next = cause.source();
+    }
+    words
 }
 
 fn is_usable(kind: NodeKind, non_devices: NonDevices) -> bool {
@@ -194,7 +197,7 @@ fn kind(found: &Metadata) -> NodeKind {
 
 /// What stands at a path of the host, links resolved below its root. `None` if nothing does.
 pub fn kind_at(host: &HostRoot, path: &HostPath) -> Result<Option<NodeKind>, DeviceError> {
-    let fail = |source| DeviceError::Unreadable { path: host.local(path), source };
+    let fail = |source| DeviceError { path: host.local(path), source };
     match host.as_root().resolve(path.as_str()) {
         Ok(resolved) => {
             let found = host.as_root().local_path(&resolved).as_path().symlink_metadata().map_err(fail)?;

@@ -77,5 +77,5 @@ pub fn nodes(dev: &str) -> Nodes {
         node("nvidiactl", NVIDIA_MAJOR, 255),
     ];
     nodes.extend((0..8).map(|minor| node(&format!("nvidia{minor}"), NVIDIA_MAJOR, minor)));
-    Nodes { usable: nodes, unusable: Vec::new() }
+    Nodes { usable: nodes, ..Nodes::default() }
 }

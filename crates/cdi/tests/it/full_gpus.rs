@@ -1,14 +1,12 @@
 //! The spec of whole GPUs, as documents and as rules.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 
 use cdi::builder::{ALL, BuildError, full_gpus};
 use cdi::{Spec, Version};
 use gpu_model::Reading;
-use node_host::LocalPath;
-use node_host::device::{DeviceError, NodeKind, Nodes};
+use node_host::device::{NodeKind, Nodes};
 use proptest::prelude::*;
 
 use crate::fixture::{dgx_a100, driver, nodes};
@@ -91,28 +89,21 @@ fn gpu_without_a_node_is_left_out_and_the_others_stay() {
 fn gpu_whose_node_is_unusable_is_left_out_with_the_reason() {
     let mut nodes = nodes("/dev");
     nodes.usable.retain(|node| !["nvidia2", "nvidia6"].contains(&node.name.as_str()));
-    let path = |name: &str| LocalPath::new(format!("/dev/{name}"));
-    let source = io::Error::other("too many links");
-    nodes.unusable = vec![
-        ("nvidia2".to_owned(), DeviceError::NoDevice { path: path("nvidia2") }),
-        ("nvidia6".to_owned(), DeviceError::Unreadable { path: path("nvidia6"), source }),
+    let reasons = [
+        "/dev/nvidia2 is no character device",
+        "cannot look at the device node /dev/nvidia6: too many links",
     ];
+    nodes.unusable =
+        ["nvidia2", "nvidia6"].map(str::to_owned).into_iter().zip(reasons.map(str::to_owned)).collect();
     let built = full_gpus(&dgx_a100(), &driver(""), &nodes).unwrap();
     assert_eq!(built.spec.devices.len(), 6 + 1);
     let why: Vec<_> = built.left_out.into_values().collect();
-    assert_eq!(
-        why,
-        [
-            "/dev/nvidia2 is no character device",
-            "cannot look at the device node /dev/nvidia6: too many links"
-        ]
-    );
+    assert_eq!(why, reasons);
 }
 
 #[test]
 fn node_without_any_gpu_has_no_spec() {
-    let none = Nodes { usable: Vec::new(), unusable: Vec::new() };
-    let error = full_gpus(&dgx_a100(), &driver(""), &none).unwrap_err();
+    let error = full_gpus(&dgx_a100(), &driver(""), &Nodes::default()).unwrap_err();
     assert!(matches!(&error, BuildError::NoGpu { left_out } if left_out.len() == 8), "{error}");
     let mut empty = dgx_a100();
     empty.gpus.clear();
