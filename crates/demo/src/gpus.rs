@@ -39,7 +39,7 @@ impl Gpus {
         let chosen = self.chosen(indexes);
         let pairs =
             chosen.iter().enumerate().flat_map(|(at, one)| chosen[..at].iter().map(move |two| (one, two)));
-        pairs.map(|(one, two)| one.pcie.common_ancestor(&two.pcie)).max().unwrap_or(CommonAncestor::Internal)
+        pairs.map(|(one, two)| one.common_ancestor(two)).max().unwrap_or(CommonAncestor::Internal)
     }
 
     /// The least spread that any `size` of these have.
@@ -66,8 +66,8 @@ impl Gpus {
                 CommonAncestor::SingleSwitch => "one PCIe switch",
                 CommonAncestor::MultipleSwitches => "neighbouring PCIe switches",
                 CommonAncestor::HostBridge => "one PCIe host bridge",
-                CommonAncestor::Node => "one CPU socket",
-                CommonAncestor::System => "both CPU sockets",
+                CommonAncestor::Node => "one NUMA node",
+                CommonAncestor::System => "several NUMA nodes",
             }
             .to_owned(),
         );

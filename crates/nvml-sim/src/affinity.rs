@@ -52,13 +52,14 @@ impl GpuView<'_> {
         Ok(mask)
     }
 
-    /// The GPU's NUMA node, or those of all GPUs on its socket.
+    /// The GPU's NUMA node, or all of its socket.
     fn near_nodes(&self, scope: AffinityScope) -> Vec<u32> {
         match scope {
             AffinityScope::Node => self.gpu.numa.into_iter().collect(),
             AffinityScope::Socket => {
-                let on_socket = |gpu: &&Gpu| gpu.pcie.socket() == self.gpu.pcie.socket();
-                self.snapshot.node.gpus.iter().filter(on_socket).filter_map(|gpu| gpu.numa).collect()
+                let sockets = &self.snapshot.node.sockets;
+                let own = |(numa, socket): (&u32, &u16)| (*socket == self.gpu.pcie.socket()).then_some(*numa);
+                sockets.iter().filter_map(own).collect()
             }
         }
     }

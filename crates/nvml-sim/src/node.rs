@@ -20,6 +20,8 @@ pub type NodeError = YamlError;
 
 /// More GPUs than any machine has; keeps device numbers and handles in range.
 const GPUS_MAX: usize = 64;
+/// The PCI device id of an NVSwitch of the Ampere generation.
+const NVSWITCH_DEVICE: u16 = 0x1AF1;
 
 /// A declared node.
 #[derive(Clone, Debug)]
@@ -34,8 +36,12 @@ pub struct Node {
     pub machine: String,
     /// NUMA node -> its CPUs.
     pub cpus: BTreeMap<u32, CpuList>,
+    /// NUMA node -> its socket, as far as known.
+    pub sockets: BTreeMap<u32, u16>,
     /// The NVSwitches.
     pub nvswitches: Vec<PciAddress>,
+    /// PCI device id of the NVSwitches.
+    pub nvswitch_device: u16,
     /// The NVLink fabric, if any.
     pub fabric: Option<Fabric>,
     /// How long calls take unless the state says otherwise.
@@ -82,10 +88,11 @@ impl Node {
         let declared: NodeFile = yaml::parse(file, text)?;
         let check = Check { file };
         check.gpu_count(declared.gpus.len())?;
+        let sockets = check.sockets(&declared)?;
         let mut models = BTreeMap::new();
         let mut gpus = Vec::new();
         for (index, entry) in declared.gpus.iter().enumerate() {
-            gpus.push(check.gpu(index, entry, &declared, &mut models)?);
+            gpus.push(check.gpu(index, entry, &declared, &sockets, &mut models)?);
         }
         check.distinct(&gpus)?;
         check.latency(&declared.latency)?;
@@ -110,7 +117,9 @@ impl Node {
             cuda_version,
             machine: declared.machine.unwrap_or_else(|| "Simulated machine".to_owned()),
             cpus: declared.cpus,
+            sockets,
             nvswitches: declared.nvswitches,
+            nvswitch_device: declared.nvswitch_device.unwrap_or(NVSWITCH_DEVICE),
             fabric,
             latency: declared.latency,
             gpus,
@@ -148,6 +157,7 @@ impl Check<'_> {
         index: usize,
         entry: &GpuEntry,
         node: &NodeFile,
+        sockets: &BTreeMap<u32, u16>,
         models: &mut BTreeMap<String, ModelLayer>,
     ) -> Result<Gpu, NodeError> {
         let at = |key: &str| format!("gpus[{index}].{key}");
@@ -171,12 +181,16 @@ impl Check<'_> {
             let problem = format!("{} reserved of {} memory", model.memory_reserved, model.memory);
             return Err(self.fail(at("overrides.memory-reserved"), problem));
         }
-        if let Some(numa) = entry.numa
-            && !node.cpus.is_empty()
-            && !node.cpus.contains_key(&numa)
+        if let Some(numa) = entry.numa {
+            self.numa(at("numa"), numa, node)?;
+        }
+        let socket = entry.numa.and_then(|numa| sockets.get(&numa)).copied();
+        if let (Some(place), Some(numa), Some(socket)) = (entry.pcie, entry.numa, socket)
+            && place.socket() != socket
         {
-            let known = node.cpus.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
-            return Err(self.fail(at("numa"), format!("no NUMA node {numa} in `cpus`; there are {known}")));
+            let own = place.socket();
+            let problem = format!("socket {own}, but its NUMA node {numa} is on socket {socket}");
+            return Err(self.fail(at("pcie"), problem));
         }
         let uuid = entry.uuid.clone().unwrap_or_else(|| identity::gpu_uuid(&node.seed, index));
         if identity::uuid_bytes(&uuid).is_none() || uuid.len() != 40 {
@@ -190,10 +204,39 @@ impl Check<'_> {
             minor: entry.minor.unwrap_or(u32::try_from(index).unwrap_or(u32::MAX)),
             pci: entry.pci,
             numa: entry.numa,
-            pcie: entry.pcie.unwrap_or_else(|| PciePlace::alone(index)),
+            pcie: entry.pcie.unwrap_or_else(|| PciePlace::alone(socket.unwrap_or(0), index)),
             links: self.links(index, entry, node, &model)?,
             model,
         })
+    }
+
+    fn numa(&self, at: impl Into<String>, numa: u32, node: &NodeFile) -> Result<(), NodeError> {
+        if node.cpus.is_empty() || node.cpus.contains_key(&numa) {
+            return Ok(());
+        }
+        let known = node.cpus.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        Err(self.fail(at, format!("no NUMA node {numa} in `cpus`; there are {known}")))
+    }
+
+    /// NUMA node -> socket: as declared, else as the first GPU of each NUMA node tells.
+    fn sockets(&self, node: &NodeFile) -> Result<BTreeMap<u32, u16>, NodeError> {
+        let mut sockets = BTreeMap::new();
+        for (socket, numas) in node.sockets.iter().enumerate() {
+            for (index, numa) in numas.iter().enumerate() {
+                let at = format!("sockets[{socket}][{index}]");
+                self.numa(&at, *numa, node)?;
+                let number = u16::try_from(socket).unwrap_or(u16::MAX);
+                if sockets.insert(*numa, number).is_some() {
+                    return Err(self.fail(at, format!("NUMA node {numa} stands twice; it is on one socket")));
+                }
+            }
+        }
+        if node.sockets.is_empty() {
+            for (numa, place) in node.gpus.iter().filter_map(|gpu| gpu.numa.zip(gpu.pcie)) {
+                sockets.entry(numa).or_insert(place.socket());
+            }
+        }
+        Ok(sockets)
     }
 
     fn links(

@@ -25,9 +25,15 @@ pub struct NodeFile {
     /// NUMA node -> its CPUs.
     #[serde(default)]
     pub cpus: BTreeMap<u32, CpuList>,
+    /// For each socket its NUMA nodes; as the GPUs' places tell where absent.
+    #[serde(default)]
+    pub sockets: Vec<Vec<u32>>,
     /// PCI addresses of the NVSwitches, over which the GPUs' NVLinks are spread.
     #[serde(default)]
     pub nvswitches: Vec<PciAddress>,
+    /// PCI device id of the NVSwitches; that of the Ampere generation where absent.
+    #[serde(default)]
+    pub nvswitch_device: Option<u16>,
     /// The NVLink fabric that the GPUs are part of.
     #[serde(default)]
     pub fabric: Option<FabricSection>,

@@ -29,9 +29,9 @@ pub enum CommonAncestor {
     MultipleSwitches = 20,
     /// One PCIe host bridge.
     HostBridge = 30,
-    /// One CPU socket.
+    /// One NUMA node.
     Node = 40,
-    /// The link between sockets.
+    /// The link between NUMA nodes, on one socket or between sockets.
     System = 50,
 }
 
@@ -45,9 +45,9 @@ pub enum Link {
 }
 
 impl PciePlace {
-    /// A host bridge of its own on the first socket.
-    pub fn alone(index: usize) -> Self {
-        PciePlace([0, u16::try_from(index).unwrap_or(u16::MAX), 0, 0])
+    /// A host bridge of its own on a socket.
+    pub fn alone(socket: u16, index: usize) -> Self {
+        PciePlace([socket, u16::try_from(index).unwrap_or(u16::MAX), 0, 0])
     }
 
     /// The CPU socket.
@@ -56,8 +56,8 @@ impl PciePlace {
         socket
     }
 
-    /// What two different GPUs have in common.
-    pub fn common_ancestor(&self, other: &PciePlace) -> CommonAncestor {
+    /// What two devices have in common as far as PCIe goes.
+    fn common_ancestor(&self, other: &PciePlace) -> CommonAncestor {
         match self.0.iter().zip(other.0).take_while(|(mine, theirs)| **mine == *theirs).count() {
             0 => CommonAncestor::System,
             1 => CommonAncestor::Node,
@@ -78,13 +78,24 @@ impl TryFrom<String> for PciePlace {
     }
 }
 
+impl Gpu {
+    /// What this GPU has in common with another.
+    pub fn common_ancestor(&self, other: &Gpu) -> CommonAncestor {
+        if self.index == other.index {
+            return CommonAncestor::Internal;
+        }
+        match self.pcie.common_ancestor(&other.pcie) {
+            // A socket may hold several NUMA nodes; what lies between those is the system's.
+            CommonAncestor::Node if self.numa != other.numa => CommonAncestor::System,
+            ancestor => ancestor,
+        }
+    }
+}
+
 impl GpuView<'_> {
     /// What this GPU has in common with another.
     pub fn common_ancestor(&self, other: &Gpu) -> CommonAncestor {
-        if self.gpu.index == other.index {
-            return CommonAncestor::Internal;
-        }
-        self.gpu.pcie.common_ancestor(&other.pcie)
+        self.gpu.common_ancestor(other)
     }
 
     /// What an NVLink ends at; nothing where it is not connected.

@@ -9,7 +9,7 @@ use super::{exports, gpu};
 use crate::from_c::text_array;
 
 /// PCI vendor id of NVIDIA.
-const VENDOR: u32 = 0x10DE;
+pub(super) const VENDOR: u32 = 0x10DE;
 /// `nvmlBusType_t`: PCIe.
 const BUS_TYPE_PCIE: u32 = 2;
 /// What `nvmlPciInfo_t` ended with before the 32-byte bus id was added to it.

@@ -3,15 +3,13 @@
 use nvml_sim::{Call, Code, Link};
 use nvml_wrapper_sys::bindings::*;
 
-use super::identity::{OLD_PCI_INFO_BYTES, pci_info};
+use super::identity::{OLD_PCI_INFO_BYTES, VENDOR, pci_info};
 use super::{exports, gpu};
 use crate::from_c::{Out, text_array};
 
 /// `nvmlIntNvLinkDeviceType_t`.
 const REMOTE_GPU: u32 = 0;
 const REMOTE_SWITCH: u32 = 2;
-/// PCI vendor and device id of an NVSwitch of the Ampere generation.
-const NVSWITCH_PCI_ID: u32 = 0x1AF1_10DE;
 /// `nvmlNvLinkCapability_t`: the first six numbers.
 const CAPABILITIES: u32 = 6;
 /// Two of them that GPUs on x86 lack: access to system memory, and atomics on it.
@@ -30,7 +28,7 @@ fn remote_pci(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result
             domain: pci.domain,
             bus: pci.bus.into(),
             device: pci.device.into(),
-            pciDeviceId: NVSWITCH_PCI_ID,
+            pciDeviceId: u32::from(call.snapshot()?.node.nvswitch_device) << 16 | VENDOR,
             pciSubSystemId: 0,
             busId: text_array(&pci.nvml_id()),
         }),

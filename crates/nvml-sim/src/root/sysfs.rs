@@ -7,8 +7,6 @@ use crate::pci::PciAddress;
 const VENDOR: u16 = 0x10DE;
 /// Bridge, other: the class of an NVSwitch.
 const NVSWITCH_CLASS: u32 = 0x06_80_00;
-/// The PCI device id of an NVSwitch of the Ampere generation.
-const NVSWITCH_DEVICE: u16 = 0x1AF1;
 
 /// One folder per PCI device, the machine's name, NUMA nodes and the kernel module.
 pub fn plan(plan: &mut Plan, node: &Node) {
@@ -25,7 +23,7 @@ pub fn plan(plan: &mut Plan, node: &Node) {
         );
     }
     for switch in &node.nvswitches {
-        let ids = Ids { device: NVSWITCH_DEVICE, subsystem: 0, class: NVSWITCH_CLASS };
+        let ids = Ids { device: node.nvswitch_device, subsystem: 0, class: NVSWITCH_CLASS };
         pci_device(plan, *switch, &ids, None);
     }
     for (numa, list) in &node.cpus {

@@ -32,6 +32,8 @@ fn root_has_the_files_of_a_driver() {
     assert_eq!(read("sys/bus/pci/devices/0000:07:00.0/numa_node"), "3\n");
     assert_eq!(read("sys/bus/pci/devices/0000:07:00.0/class"), "0x030200\n");
     assert_eq!(read("sys/bus/pci/devices/0000:c4:00.0/class"), "0x068000\n");
+    assert_eq!(read("sys/bus/pci/devices/0000:c4:00.0/device"), "0x1af1\n");
+    assert_eq!(read("sys/devices/system/node/node4/cpulist"), "64-79,192-207\n", "a NUMA node without a GPU");
     let config = fs::read(host.join("sys/bus/pci/devices/0000:07:00.0/config")).unwrap();
     assert_eq!(config[..4], [0xDE, 0x10, 0xB2, 0x20]);
     assert!(read("sys/class/dmi/id/product_name").starts_with("DGXA100"));

@@ -55,8 +55,8 @@ fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
         let node = preset(name);
         for one in &node.gpus {
             for other in node.gpus.iter().filter(|other| other.index != one.index) {
-                let ancestor = one.pcie.common_ancestor(&other.pcie);
-                assert_eq!(ancestor, other.pcie.common_ancestor(&one.pcie));
+                let ancestor = one.common_ancestor(other);
+                assert_eq!(ancestor, other.common_ancestor(one));
                 assert!(ancestor > CommonAncestor::Internal);
             }
         }
@@ -115,6 +115,20 @@ fn two_gpus_at_one_address_are_refused() {
                 - {model: T4, pci: \"0000:01:00.0\"}\n- {model: T4, pci: \"01:00.0\"}\n";
     let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
     assert!(message.contains("gpus[1].pci"), "{message}");
+}
+
+#[test]
+fn sockets_that_contradict_each_other_are_refused() {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    for (old, new, path, hint) in [
+        ("[4, 5, 6, 7]", "[4, 5, 6, 9]", "sockets[1][3]", "no NUMA node 9 in `cpus`"),
+        ("[4, 5, 6, 7]", "[4, 5, 6, 7, 0]", "sockets[1][4]", "NUMA node 0 stands twice"),
+        ("0/3/0/0", "1/3/0/0", "gpus[0].pcie", "NUMA node 3 is on socket 0"),
+    ] {
+        let yaml = yaml.replacen(old, new, 1).replace("# pcie", "#");
+        let message = Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string();
+        assert!(message.contains(path) && message.contains(hint), "{message}");
+    }
 }
 
 #[test]
