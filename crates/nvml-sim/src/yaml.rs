@@ -34,21 +34,39 @@ impl YamlError {
 
 /// Reads one document into `T`. Unknown keys are errors by `T`'s own attributes, duplicate keys always.
 pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, YamlError> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    let mut path = String::new();
+    let read = serde_saphyr::with_deserializer_from_str(text, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            path = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| {
         let error = error.without_snippet();
+        let said = error.to_string();
+        let said = in_plain_words(said.lines().next().unwrap_or("not valid YAML"));
         let location = error.location().map(|place| (place.line() as usize, place.column() as usize));
+        let path = whole(&path, &said);
         let (place, value) = match location.filter(|(line, _)| *line > 0) {
             Some((line, column)) => {
-                let path = path_of(text, line);
                 let separator = if path.is_empty() { "" } else { ": " };
                 let value = text.lines().nth(line - 1).map(|line| line.trim().to_owned());
                 (format!(":{line}:{column}{separator}{path}"), value)
             }
             None => (String::new(), None),
         };
-        let problem = in_plain_words(error.to_string().lines().next().unwrap_or("not valid YAML"));
-        YamlError { file: file.to_owned(), place, value, problem }
+        YamlError { file: file.to_owned(), place, value, problem: said }
     })
+}
+
+/// The path with what the deserializer leaves unknown: `.` is the document, and a final `?` a key that could not
+/// be taken, since it stands twice.
+fn whole(path: &str, said: &str) -> String {
+    let Some(parent) = path.strip_suffix('?') else { return path.trim_matches('.').to_owned() };
+    match said.strip_prefix("duplicate mapping key: ") {
+        Some(key) => format!("{parent}{key}"),
+        None => parent.trim_end_matches('.').to_owned(),
+    }
 }
 
 /// What the parser says, without the place (which stands in front already) and its advice to programmers.
@@ -60,47 +78,4 @@ fn in_plain_words(said: &str) -> String {
         "unexpected end of input" => "the file is empty; `nvml-sim presets --node t4` prints one".to_owned(),
         other => other.to_owned(),
     }
-}
-
-/// The path of block-style keys and sequence items that leads to a line, such as `gpus[1].pci`.
-fn path_of(text: &str, line: usize) -> String {
-    // One entry for each open mapping key or sequence: its indentation, and its key or item number.
-    let mut open: Vec<(usize, Step)> = Vec::new();
-    for content in text.lines().take(line) {
-        let trimmed = content.trim_start();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
-        }
-        let mut indent = content.len() - trimmed.len();
-        let mut rest = trimmed;
-        while let Some(item) = rest.strip_prefix("- ") {
-            open.retain(|(at, _)| *at <= indent);
-            match open.last_mut() {
-                Some((at, Step::Item(number))) if *at == indent => *number += 1,
-                _ => open.push((indent, Step::Item(0))),
-            }
-            let skipped = rest.len() - item.trim_start().len();
-            indent += skipped;
-            rest = item.trim_start();
-        }
-        // Keys inside `{…}` are not followed: the path ends at what holds them.
-        if let Some((key, _)) = rest.split_once(':').filter(|_| !rest.starts_with(['{', '['])) {
-            open.retain(|(at, _)| *at < indent);
-            open.push((indent, Step::Key(key.trim().to_owned())));
-        }
-    }
-    let mut path = String::new();
-    for (_, step) in open {
-        match step {
-            Step::Key(key) if path.is_empty() => path.push_str(&key),
-            Step::Key(key) => path.push_str(&format!(".{key}")),
-            Step::Item(number) => path.push_str(&format!("[{number}]")),
-        }
-    }
-    path
-}
-
-enum Step {
-    Key(String),
-    Item(usize),
 }

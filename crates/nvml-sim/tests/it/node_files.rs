@@ -73,7 +73,7 @@ fn wrong_values_are_named_with_file_path_value_and_hint() {
         ("numa:", "    numa: [1]", "mine.yaml:13:", "gpus[0].numa", "numa: [1]"),
         ("pcie:", "    pcie: 0/0", "mine.yaml:14:", "gpus[0].pcie", "such as 0/3/0/0"),
         ("pcie:", "    uuid: GPU-12", "mine.yaml: ", "gpus[0].uuid", "8-4-4-4-12"),
-        ("pcie:", "    overrides: {memory: 12}", "mine.yaml:14:", "gpus[0].overrides", "15360MiB"),
+        ("pcie:", "    overrides: {memory: 12}", "mine.yaml:14:", "gpus[0].overrides.memory: ", "15360MiB"),
         ("pcie:", "    pci: \"0000:00:1e.0\"", "mine.yaml:14:", "gpus[0].pci", "duplicate"),
         ("cuda:", "  cuda: thirteen", "mine.yaml: ", "driver.cuda", "such as \"13.0\""),
         (
@@ -96,10 +96,23 @@ fn wrong_values_are_named_with_file_path_value_and_hint() {
 }
 
 #[test]
-fn wrong_value_in_a_flow_mapping_is_named_by_what_holds_it() {
-    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\ngpus:\n  - {model: T4, pci: one}\n";
-    let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
-    assert!(message.starts_with("mine.yaml:4:") && message.contains(": gpus[0]: "), "{message}");
+fn wrong_value_is_named_by_its_whole_path_in_every_style_of_yaml() {
+    let head = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\n";
+    let cases = [
+        ("gpus:\n  - {model: T4, pci: one}\n", "mine.yaml:4:22: gpus[0].pci: `one` is not"),
+        ("gpus: [{model: T4, pci: \"0:1:0.0\"}, {model: T4, pci: one}]\n", "mine.yaml:3:54: gpus[1].pci: "),
+        ("nvswitches:\n  - \"0000:c4:00.0\"\n  - \"0000:zz:00.0\"\n", "mine.yaml:5:5: nvswitches[1]: "),
+        // An item may begin on a line of its own, and a value hold what looks like a key.
+        (
+            "gpus:\n-\n  model: T4\n  pci: 0:1:0.0\n-\n  model: T4\n  pci: one\n",
+            "mine.yaml:9:8: gpus[1].pci: ",
+        ),
+        ("latency:\n  functions: {nvmlInit_v2: soon}\n", "mine.yaml:4:28: latency.functions.nvmlInit_v2: "),
+    ];
+    for (rest, beginning) in cases {
+        let message = Node::parse(Path::new("mine.yaml"), &format!("{head}{rest}")).unwrap_err().to_string();
+        assert!(message.starts_with(beginning), "{message}");
+    }
 }
 
 #[test]
