@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::events::{EventKind, EventRecord};
-use crate::faults::Fault;
+use crate::faults::{Effect, Fault};
 use crate::functions::{self, UnknownFunctionError};
 use crate::latency::{Delay, Latency};
 use crate::node::{Gpu, Node};
@@ -38,6 +38,12 @@ pub enum ControlError {
     #[error("no call of `{function}` takes a GPU's handle; leave the GPU out, and every call is struck")]
     TakesNoGpu {
         /// The function, as it was written.
+        function: String,
+    },
+    /// A wrong code from a function that returns none.
+    #[error("`{function}` returns no code: its calls can hang or crash")]
+    ReturnsNoCode {
+        /// The function.
         function: String,
     },
     /// A setting that cannot be.
@@ -141,6 +147,9 @@ impl StateFolder {
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
     pub fn add_fault(&self, mut fault: Fault) -> Result<(), ControlError> {
         functions::check(&fault.function)?;
+        if let (Effect::Return(_), "nvmlErrorString") = (fault.effect, fault.function.as_str()) {
+            return Err(ControlError::ReturnsNoCode { function: fault.function });
+        }
         if let Some(name) = &fault.gpu {
             let uuid = self.uuid_of(name)?;
             if !functions::takes_gpu(&fault.function) {

@@ -46,32 +46,29 @@ pub enum Occurrence {
 }
 
 impl Fault {
-    /// Whether a strike changes nothing, so that it needs no commit.
-    pub fn is_steady(&self) -> bool {
-        self.after == 0 && self.occurrence == Occurrence::Always
-    }
-
     /// Whether a call of a function, on a GPU or on none, meets this fault.
     pub fn concerns(&self, function: &str, gpu: Option<&str>) -> bool {
         fits(&self.function, function) && self.gpu.as_deref().is_none_or(|own| gpu == Some(own))
     }
 }
 
-/// Counts one call of a function, on a GPU or on none, against the first fault that concerns it, and says what
-/// happens to the call.
-pub fn strike(faults: &mut Vec<Fault>, function: &str, gpu: Option<&str>) -> Option<Effect> {
-    let index = faults.iter().position(|fault| fault.concerns(function, gpu))?;
-    let fault = faults.get_mut(index)?;
-    if fault.after > 0 {
-        fault.after -= 1;
-        return None;
-    }
-    let effect = fault.effect;
-    if let Occurrence::Times(left) = &mut fault.occurrence {
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            faults.remove(index);
+/// Counts one call of a function, on a GPU or on none, against the faults that concern it, and gives the one that
+/// strikes it: the first that need not let it pass. A struck call does not count for the faults behind that one.
+pub fn strike(faults: &mut Vec<Fault>, function: &str, gpu: Option<&str>) -> Option<Fault> {
+    let concerned = faults.iter_mut().enumerate().filter(|(_, fault)| fault.concerns(function, gpu));
+    for (index, fault) in concerned {
+        if fault.after > 0 {
+            fault.after -= 1;
+            continue;
         }
+        let struck = fault.clone();
+        if let Occurrence::Times(left) = &mut fault.occurrence {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                faults.remove(index);
+            }
+        }
+        return Some(struck);
     }
-    Some(effect)
+    None
 }

@@ -16,7 +16,8 @@ pub struct Latency {
     /// The delay of every call that `functions` does not name.
     #[serde(default)]
     pub default: Delay,
-    /// Function name, or its beginning and `*` -> delay. The longest name that fits wins.
+    /// Function name, or its beginning and `*` -> delay. The longest name that fits wins, a whole one
+    /// before a beginning.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, Delay>,
 }
@@ -38,7 +39,8 @@ impl Latency {
     /// The delay of a function.
     pub fn of(&self, function: &str) -> Duration {
         let named = self.functions.iter().filter(|(pattern, _)| fits(pattern, function));
-        named.max_by_key(|(pattern, _)| pattern.len()).map_or(self.default.0, |(_, delay)| delay.0)
+        let rank = |pattern: &str| (pattern.trim_end_matches('*').len(), !pattern.ends_with('*'));
+        named.max_by_key(|(pattern, _)| rank(pattern)).map_or(self.default.0, |(_, delay)| delay.0)
     }
 }
 

@@ -3,20 +3,24 @@
 
 mod call;
 mod call_log;
+mod complaints;
 mod event_wait;
 mod find;
 mod handle;
+mod suffer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::code::Code;
+use crate::events::RegisteredEvents;
 use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::StateFolder;
+use crate::state::{State, StateFolder};
 use call_log::CallLog;
+use complaints::Complaints;
+use find::FindError;
 
-use crate::events::RegisteredEvents;
 pub use call::Call;
 pub use event_wait::LibraryEvent;
 
@@ -27,6 +31,7 @@ pub struct Library {
     address: usize,
     process: Mutex<Process>,
     call_log: CallLog,
+    complaints: Complaints,
 }
 
 #[derive(Debug, Default)]
@@ -41,22 +46,17 @@ struct Process {
 impl Library {
     /// The library, given the address of one of its functions.
     pub fn new(address: usize) -> Library {
-        Library { address, process: Mutex::default(), call_log: CallLog::of(find::state_dir(address)) }
+        let call_log = CallLog::of(find::state_dir(address).ok());
+        Library { address, process: Mutex::default(), call_log, complaints: Complaints::default() }
     }
 
-    /// `nvmlInit`: loads the node on the first of nested initialisations.
-    pub fn init(&self) -> Result<(), Code> {
-        let folder = self.folder().ok_or(Code::DRIVER_NOT_LOADED)?;
+    /// One initialisation more; the first takes the node.
+    fn begin(&self, node: &Arc<Node>) {
         let mut process = self.process();
         if process.initialisations == 0 {
-            let node = folder.node().map_err(|error| {
-                find::complain(&error);
-                Code::DRIVER_NOT_LOADED
-            })?;
-            process.node = Some(Arc::new(node));
+            process.node = Some(Arc::clone(node));
         }
         process.initialisations = process.initialisations.saturating_add(1);
-        Ok(())
     }
 
     /// `nvmlShutdown`: undoes one initialisation; the last one frees everything.
@@ -79,11 +79,11 @@ impl Library {
         if !rustix::process::geteuid().is_root() {
             return Err(Code::NO_PERMISSION);
         }
-        let folder = self.folder().ok_or(Code::UNINITIALIZED)?;
+        let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
         let uuid = gpu.gpu.uuid.clone();
         let set = folder.update(|state| state.overrides.entry(uuid).or_default().persistence_mode = Some(on));
         set.map_err(|error| {
-            find::complain(&error);
+            self.complaints.say(&error);
             Code::UNKNOWN
         })
     }
@@ -95,25 +95,27 @@ impl Library {
             let node = process.node.clone().ok_or(Code::UNINITIALIZED)?;
             (process.folder.clone().ok_or(Code::UNINITIALIZED)?, node)
         };
-        let state = folder.state().map_err(|error| {
-            find::complain(&error);
+        Ok(Snapshot { node, state: self.state_of(&folder)? })
+    }
+
+    fn state_of(&self, folder: &StateFolder) -> Result<Arc<State>, Code> {
+        folder.state().map_err(|error| {
+            self.complaints.say(&error);
             Code::UNKNOWN
-        })?;
-        Ok(Snapshot { node, state })
+        })
     }
 
     /// The state folder. Looked for until found, since the driver may appear after the client started.
-    fn folder(&self) -> Option<Arc<StateFolder>> {
+    fn folder(&self) -> Result<Arc<StateFolder>, FindError> {
         let mut process = self.process();
-        if process.initialisations > 0 {
-            return process.folder.clone();
+        if let Some(folder) = process.folder.as_ref().filter(|_| process.initialisations > 0) {
+            return Ok(Arc::clone(folder));
         }
         let dir = find::state_dir(self.address)?;
-        match &process.folder {
-            Some(folder) if folder.dir() == dir && dir.join("node.yaml").exists() => {}
-            _ => process.folder = StateFolder::open(&dir).ok().map(Arc::new),
-        }
-        process.folder.clone()
+        let known = process.folder.take().filter(|folder| folder.dir() == dir && folder.is_there());
+        let folder = known.map_or_else(|| StateFolder::open(&dir).map(Arc::new), Ok)?;
+        process.folder = Some(Arc::clone(&folder));
+        Ok(folder)
     }
 
     fn process(&self) -> MutexGuard<'_, Process> {

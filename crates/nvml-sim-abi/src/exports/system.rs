@@ -14,10 +14,10 @@ use crate::library;
 const INIT_FLAGS: u32 = 0x7;
 
 exports! {
-    fn nvmlInit() => |call| call.library.init();
-    fn nvmlInit_v2() => |call| call.library.init();
+    fn nvmlInit() => |call| call.init();
+    fn nvmlInit_v2() => |call| call.init();
     fn nvmlInitWithFlags(flags: u32) => |call| {
-        if flags & !INIT_FLAGS != 0 { Err(Code::INVALID_ARGUMENT) } else { call.library.init() }
+        if flags & !INIT_FLAGS != 0 { Err(Code::INVALID_ARGUMENT) } else { call.init() }
     };
     fn nvmlShutdown() => |call| call.library.shutdown();
     fn nvmlSystemGetDriverVersion(version: *mut c_char, length: u32) => |call| {
@@ -64,7 +64,7 @@ exports! {
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlErrorString(result: nvmlReturn_t) -> *const c_char {
     static TEXTS: OnceLock<Vec<(u32, CString)>> = OnceLock::new();
-    library().note("nvmlErrorString");
+    library().call_without_code("nvmlErrorString");
     let texts = TEXTS.get_or_init(|| {
         let numbers = [0].into_iter().chain(Code::ALL.iter().map(|(code, _)| code.0));
         numbers.filter_map(|number| Some((number, CString::new(Code::text(number)).ok()?))).collect()

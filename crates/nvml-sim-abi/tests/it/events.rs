@@ -1,6 +1,6 @@
 //! XIDs and lost GPUs, as a program in another process sees them.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use nvml_sim::Code;
@@ -9,7 +9,7 @@ use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t};
 
-use crate::sim::{child, in_child, is_child, nvml, own_folder};
+use crate::sim::{asleep, child, in_child, is_child, nvml, own_folder, say_thread, thread_of};
 
 /// Long enough for a loaded machine; a test that passes never waits so long.
 const PATIENCE_MS: u32 = 60_000;
@@ -22,8 +22,7 @@ fn xid_wakes_waiter_in_another_process() {
         let set = nvml.create_event_set().unwrap();
         let device = nvml.device_by_index(3).unwrap();
         let set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).unwrap();
-        println!("\nWAITING");
-        std::io::stdout().flush().unwrap();
+        say_thread("WAITING");
         let event = set.wait(PATIENCE_MS).unwrap();
         assert_eq!(event.event_data, Some(XidError::Value(79)));
         assert_eq!(event.device.index().unwrap(), 3);
@@ -33,8 +32,10 @@ fn xid_wakes_waiter_in_another_process() {
     let (_dir, folder) = crate::sim::node("dgx-a100");
     let mut waiter = child(NAME, folder.dir()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(waiter.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == "WAITING"));
+    let thread = thread_of("WAITING", &mut lines);
+    let rests = asleep(&waiter, thread, 0).expect("it waits");
     folder.inject_xid("2", 31, None, None).unwrap(); // not registered
+    asleep(&waiter, thread, rests).expect("it waits on");
     folder.inject_xid("3", 79, None, None).unwrap();
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert!(waiter.wait().unwrap().success(), "{rest:?}");

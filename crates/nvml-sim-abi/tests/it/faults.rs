@@ -1,13 +1,13 @@
 //! Faults of functions, as a program meets them.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use nvml_sim::{Code, Effect, Fault, Occurrence};
 use nvml_wrapper::error::NvmlError;
 
-use crate::sim::{child, in_child, is_child, node, nvml, own_folder, passed};
+use crate::sim::{asleep, child, in_child, is_child, node, nvml, own_folder, passed, say_thread, thread_of};
 
 fn fault(function: &str, effect: Effect, occurrence: Occurrence) -> Fault {
     Fault { function: function.to_owned(), gpu: None, effect, after: 0, occurrence }
@@ -73,21 +73,45 @@ fn hang_fault_holds_a_call_until_it_is_cleared() {
     const NAME: &str = "faults::hang_fault_holds_a_call_until_it_is_cleared";
     if is_child() {
         let nvml = nvml();
-        println!("\nCALLING");
-        std::io::stdout().flush().unwrap();
-        nvml.device_by_index(0).unwrap().name().unwrap();
-        println!("\nRETURNED");
+        let device = nvml.device_by_index(0).unwrap();
+        say_thread("CALLING");
+        device.name().unwrap();
+        assert!(own_folder().state().unwrap().faults.is_empty(), "returned while the fault waited");
         return;
     }
     let (_dir, folder) = node("t4");
     folder.add_fault(fault("nvmlDeviceGetName", Effect::Hang, Occurrence::Always)).unwrap();
     let mut caller = child(NAME, folder.dir()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(caller.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == "CALLING"));
-    assert!(caller.try_wait().unwrap().is_none());
+    let thread = thread_of("CALLING", &mut lines);
+    let mut rests = asleep(&caller, thread, 0).expect("the call blocks");
+    for xid in 1..4 {
+        // It looks whether the fault still waits, and blocks again.
+        folder.inject_xid("0", xid, None, None).unwrap();
+        rests = asleep(&caller, thread, rests).expect("the call still blocks");
+    }
     folder.clear_faults(Some("nvmlDeviceGetName")).unwrap();
-    assert!(lines.any(|line| line.unwrap() == "RETURNED"));
-    assert!(caller.wait().unwrap().success());
+    let rest: Vec<_> = lines.map(Result::unwrap).collect();
+    assert!(caller.wait().unwrap().success(), "{rest:?}");
+}
+
+#[test]
+fn error_text_can_crash_though_it_returns_no_code() {
+    const NAME: &str = "faults::error_text_can_crash_though_it_returns_no_code";
+    if is_child() {
+        let nvml = nvml();
+        let text = *nvml.lib().nvmlErrorString.as_ref().unwrap();
+        // SAFETY: it takes a number, and its text lives as long as the library.
+        assert_eq!(unsafe { std::ffi::CStr::from_ptr(text(15)) }, c"GPU is lost");
+        return;
+    }
+    let (_dir, folder) = node("t4");
+    let output = || child(NAME, folder.dir()).output().unwrap();
+    folder.add_fault(fault("nvmlError*", Effect::Return(3), Occurrence::Always)).unwrap();
+    passed(&output());
+    folder.clear_faults(None).unwrap();
+    folder.add_fault(fault("nvmlErrorString", Effect::Crash, Occurrence::Always)).unwrap();
+    assert_eq!(output().status.signal(), Some(11));
 }
 
 #[test]
@@ -104,7 +128,20 @@ fn call_log_has_a_line_for_each_call() {
     passed(&output);
     let log = std::fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
     let calls = std::fs::read_to_string(log).unwrap();
-    let expected = ["nvmlInit_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName", "nvmlShutdown"];
-    let calls: Vec<_> = calls.lines().filter(|call| *call != "nvmlSystemGetDriverVersion").collect();
-    assert_eq!(calls, expected);
+    assert_eq!(counted(&calls), EXPECTED);
+
+    // A client may pass no environment on: the state folder can ask for the record too.
+    let logs = folder.dir().join("calls");
+    std::fs::create_dir(&logs).unwrap();
+    passed(&child(NAME, folder.dir()).output().unwrap());
+    let log = std::fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(counted(&std::fs::read_to_string(log).unwrap()), EXPECTED);
+}
+
+const EXPECTED: [&str; 4] =
+    ["nvmlInit_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName", "nvmlShutdown"];
+
+/// The calls of a log, without the one that nvml-wrapper makes on its own.
+fn counted(log: &str) -> Vec<&str> {
+    log.lines().filter(|call| *call != "nvmlSystemGetDriverVersion").collect()
 }

@@ -4,6 +4,8 @@
 
 mod events;
 mod faults;
+mod finding;
+mod latency;
 mod listing;
 mod misuse;
 mod placement;

@@ -3,7 +3,7 @@
 use nvml_sim::Code;
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlMemory_v2_t};
 
-use crate::sim::{child, in_child, is_child, library, nvml, passed};
+use crate::sim::{in_child, library, nvml};
 
 #[test]
 fn call_before_initialisation_and_after_shutdown_is_refused() {
@@ -59,20 +59,24 @@ fn wrong_arguments_get_their_codes() {
 }
 
 #[test]
-fn missing_or_bad_node_is_a_driver_that_is_not_loaded() {
-    const NAME: &str = "misuse::missing_or_bad_node_is_a_driver_that_is_not_loaded";
-    if is_child() {
-        let nvml = nvml_wrapper::Nvml::builder().lib_path(library().as_os_str()).init();
-        assert!(matches!(nvml, Err(nvml_wrapper::error::NvmlError::DriverNotLoaded)), "{nvml:?}");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    passed(&child(NAME, &dir.path().join("none")).output().unwrap());
-    std::fs::write(dir.path().join("node.yaml"), "gpus: 3\n").unwrap();
-    let output = child(NAME, dir.path()).output().unwrap();
-    passed(&output);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("node.yaml"), "the reason is on standard error: {said}");
+fn versions_of_the_library_are_told_before_initialisation() {
+    in_child("misuse::versions_of_the_library_are_told_before_initialisation", "t4", || {
+        // SAFETY: the library runs no code when it is loaded.
+        let lib = unsafe { NvmlLib::new(library()) }.unwrap();
+        let nvml = *lib.nvmlSystemGetNVMLVersion.as_ref().unwrap();
+        let driver = *lib.nvmlSystemGetDriverVersion.as_ref().unwrap();
+        let mut text = [0; 80];
+        // SAFETY: the buffer is as long as is said.
+        unsafe {
+            assert_eq!(nvml(text.as_mut_ptr(), 80), 0);
+            assert_eq!(driver(text.as_mut_ptr(), 80), Code::UNINITIALIZED.0);
+        }
+        for cuda in [&lib.nvmlSystemGetCudaDriverVersion, &lib.nvmlSystemGetCudaDriverVersion_v2] {
+            let mut version = 0;
+            // SAFETY: `version` is valid for writes.
+            assert_eq!((unsafe { cuda.as_ref().unwrap()(&mut version) }, version), (0, 13000));
+        }
+    });
 }
 
 #[test]

@@ -1,14 +1,21 @@
 //! A simulated node for one test, and programs that load the library in a process of their own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use nvml_sim::{StateFolder, presets};
 use nvml_wrapper::Nvml;
 use tempfile::TempDir;
 
+/// Names another library than the built one to a child process.
+pub const LIBRARY: &str = "NVML_SIM_TEST_LIBRARY";
+
 /// The library that cargo built beside this test.
 pub fn library() -> PathBuf {
+    if let Some(named) = std::env::var_os(LIBRARY) {
+        return PathBuf::from(named);
+    }
     let test = std::env::current_exe().unwrap();
     let built = test.parent().unwrap().join("libnvml_sim_abi.so");
     assert!(built.exists(), "{} is missing", built.display());
@@ -17,9 +24,15 @@ pub fn library() -> PathBuf {
 
 /// A state folder with a node preset.
 pub fn node(preset: &str) -> (TempDir, StateFolder) {
+    node_with(preset, "")
+}
+
+/// A state folder with a node preset and some lines more.
+pub fn node_with(preset: &str, lines: &str) -> (TempDir, StateFolder) {
     let dir = tempfile::tempdir().unwrap();
     let preset = presets::find(presets::NODES, preset).unwrap();
-    let folder = StateFolder::create(&dir.path().join("node"), Path::new(preset.name), preset.yaml).unwrap();
+    let yaml = format!("{}{lines}", preset.yaml);
+    let folder = StateFolder::create(&dir.path().join("node"), Path::new(preset.name), &yaml).unwrap();
     (dir, folder)
 }
 
@@ -39,10 +52,15 @@ pub fn is_child() -> bool {
 
 /// Runs `body` in a child process on the node preset, and fails if it fails.
 pub fn in_child(name: &str, preset: &str, body: impl FnOnce()) {
+    in_child_on(name, preset, "", body);
+}
+
+/// The same on a node preset with some lines more.
+pub fn in_child_on(name: &str, preset: &str, lines: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let (_dir, folder) = node(preset);
+    let (_dir, folder) = node_with(preset, lines);
     passed(&child(name, folder.dir()).output().unwrap());
 }
 
@@ -61,4 +79,38 @@ pub fn own_folder() -> StateFolder {
 /// The library as a Rust program loads it.
 pub fn nvml() -> Nvml {
     Nvml::builder().lib_path(library().as_os_str()).init().unwrap()
+}
+
+/// Tells the parent that a child has come to a word, and by which thread.
+pub fn say_thread(word: &str) {
+    println!("\n{word} {}", rustix::thread::gettid().as_raw_nonzero());
+    std::io::stdout().flush().unwrap();
+}
+
+/// The thread that came to a word.
+pub fn thread_of(word: &str, lines: &mut impl Iterator<Item = std::io::Result<String>>) -> i32 {
+    let mut said = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        if let Some(thread) = line.strip_prefix(word) {
+            return thread.trim().parse().unwrap();
+        }
+        said.push(line);
+    }
+    panic!("the child never came to {word}: {said:#?}");
+}
+
+/// Waits until a thread of a child sleeps, having gone to sleep more than `since` times, and gives that number.
+/// None if the thread ends before. So a test knows that a call blocks, whatever the machine's load.
+pub fn asleep(child: &Child, thread: i32, since: u64) -> Option<u64> {
+    let path = format!("/proc/{}/task/{thread}/status", child.id());
+    loop {
+        let status = std::fs::read_to_string(&path).ok()?;
+        let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let rests = value("voluntary_ctxt_switches:").unwrap().parse().unwrap();
+        match value("State:").unwrap().chars().next().unwrap() {
+            'S' if rests > since => return Some(rests),
+            'Z' | 'X' => return None,
+            _ => std::thread::yield_now(),
+        }
+    }
 }

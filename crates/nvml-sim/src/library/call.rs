@@ -1,20 +1,20 @@
-//! The choke point: every exported function passes here. It counts the call, lets it take its time, strikes it
-//! with the fault that waits for it, and gives the function its look at the node.
+//! The choke point: every exported function passes here. It counts the call, looks at the node once, lets the call
+//! take its time, strikes it with the fault that waits for it, and gives the function what was seen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use rustix::process::{Signal, getpid, kill_process};
-
+use super::Library;
 use super::handle::{self, Kind};
-use super::{Library, find};
+use super::suffer::Met;
 use crate::code::Code;
-use crate::faults::{Effect, Fault, strike};
 use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::{State, StateFolder, Watch, pause};
+use crate::state::{State, StateFolder, pause};
 
-/// With this the functions begin that work before initialisation: those that initialise.
-const INIT: &str = "nvmlInit";
+/// The functions that work before initialisation begin so: those that initialise, and those for whose answer NVML's
+/// header asks none.
+const EARLY: [&str; 3] = ["nvmlInit", "nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
 
 /// One call in progress.
 #[derive(Debug)]
@@ -22,6 +22,21 @@ pub struct Call<'a> {
     /// The library.
     pub library: &'a Library,
     snapshot: Result<Snapshot, Code>,
+}
+
+/// What a call sees of the node, all of one moment.
+struct Look {
+    folder: Option<Arc<StateFolder>>,
+    node: Result<Arc<Node>, Code>,
+    state: Result<Arc<State>, Code>,
+}
+
+/// What became of a call before it could answer.
+enum Course {
+    /// It goes on.
+    On,
+    /// It goes on after a hang: the node is no longer what it was.
+    Late,
 }
 
 impl Library {
@@ -35,9 +50,12 @@ impl Library {
     ) -> u32 {
         let run = || {
             self.call_log.record(function);
-            self.meet_conditions(function, device)?;
-            let snapshot = self.snapshot();
-            if !function.starts_with(INIT) {
+            let mut look = self.look(function);
+            if let Course::Late = self.meet_conditions(function, device, &look)? {
+                look = self.look(function);
+            }
+            let snapshot = look.snapshot();
+            if !is_early(function) {
                 snapshot.as_ref().map_err(|code| *code)?;
             }
             body(&Call { library: self, snapshot })
@@ -49,77 +67,54 @@ impl Library {
         }
     }
 
-    /// Writes down a call of a function that cannot fail and so does not pass `call`.
-    pub fn note(&self, function: &'static str) {
-        self.call_log.record(function);
+    /// Runs a call of a function that returns no code and looks at no node: a fault can hold it or end its process,
+    /// and nothing else.
+    pub fn call_without_code(&self, function: &'static str) {
+        let _ = self.call(function, None, |_| Ok(()));
+    }
+
+    fn look(&self, function: &str) -> Look {
+        let folder = match self.folder() {
+            Ok(folder) => Some(folder),
+            Err(error) => {
+                if is_early(function) {
+                    self.complaints.say(&error);
+                }
+                None
+            }
+        };
+        let loaded = self.process().node.clone();
+        let node = match (loaded, &folder) {
+            (Some(node), _) => Ok(node),
+            (None, _) if !is_early(function) => Err(Code::UNINITIALIZED),
+            (None, None) => Err(Code::DRIVER_NOT_LOADED),
+            (None, Some(folder)) => folder.node().map(Arc::new).map_err(|error| {
+                self.complaints.say(&error);
+                Code::DRIVER_NOT_LOADED
+            }),
+        };
+        let state = folder.as_deref().ok_or(Code::DRIVER_NOT_LOADED).and_then(|folder| self.state_of(folder));
+        Look { folder, node, state }
     }
 
     /// Latency and faults.
-    fn meet_conditions(&self, function: &str, device: Option<u64>) -> Result<(), Code> {
-        let Some(folder) = self.folder() else { return Ok(()) };
-        let Ok(state) = folder.state() else { return Ok(()) };
-        let node = self.process().node.clone();
-        let latency = state.latency.as_ref().or(node.as_deref().map(|node| &node.latency));
+    fn meet_conditions(&self, function: &str, device: Option<u64>, look: &Look) -> Result<Course, Code> {
+        let (Some(folder), Ok(state)) = (&look.folder, &look.state) else { return Ok(Course::On) };
+        let node = look.node.as_deref().ok();
+        let latency = state.latency.as_ref().or(node.map(|node| &node.latency));
         let delay = latency.map(|latency| latency.of(function)).unwrap_or_default();
         if !delay.is_zero() {
             pause(delay);
         }
-        let gpu = node.as_deref().zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
-        let met = Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder: &folder };
-        match state.faults.iter().find(|fault| met.concerned_by(fault)) {
-            None => Ok(()),
-            Some(fault) => met.suffer(fault),
-        }
+        let gpu = node.zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
+        let met =
+            Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder, complaints: &self.complaints };
+        Ok(if met.suffer(&state.faults)? { Course::Late } else { Course::On })
     }
 }
 
-/// A call that meets faults.
-struct Met<'a> {
-    function: &'a str,
-    /// UUID of its GPU.
-    gpu: Option<&'a str>,
-    folder: &'a StateFolder,
-}
-
-impl Met<'_> {
-    fn concerned_by(&self, fault: &Fault) -> bool {
-        fault.concerns(self.function, self.gpu)
-    }
-
-    fn suffer(&self, fault: &Fault) -> Result<(), Code> {
-        let effect = if fault.is_steady() {
-            Some(fault.effect)
-        } else {
-            // Counted in the state, so that "once" is once over all processes. Where the folder cannot be
-            // written (a read-only mount) the fault strikes each time.
-            let strike = |state: &mut State| strike(&mut state.faults, self.function, self.gpu);
-            self.folder.update(strike).unwrap_or_else(|error| {
-                find::complain(&error);
-                Some(fault.effect)
-            })
-        };
-        match effect {
-            None => Ok(()),
-            Some(Effect::Return(code)) => Err(Code(code)),
-            Some(Effect::Hang) => {
-                self.hang(fault);
-                Ok(())
-            }
-            Some(Effect::Crash) => crash(),
-        }
-    }
-
-    /// Blocks until no hang waits for this call any more. A hang that strikes a number of calls holds each of
-    /// them for ever: nothing is left in the state that could be cleared.
-    fn hang(&self, fault: &Fault) {
-        let watch = Watch::new(self.folder.dir());
-        let holds = |faults: &[Fault]| {
-            faults.iter().any(|fault| fault.effect == Effect::Hang && self.concerned_by(fault))
-        };
-        while !fault.is_steady() || self.folder.state().is_ok_and(|state| holds(&state.faults)) {
-            watch.wait(None);
-        }
-    }
+fn is_early(function: &str) -> bool {
+    EARLY.iter().any(|beginning| function.starts_with(beginning))
 }
 
 fn gpu_of(node: &Node, handle: u64) -> Result<&Gpu, Code> {
@@ -127,14 +122,19 @@ fn gpu_of(node: &Node, handle: u64) -> Result<&Gpu, Code> {
     node.gpus.get(index as usize).ok_or(Code::INVALID_ARGUMENT)
 }
 
-/// Ends the process by SIGSEGV. A runtime that catches the first one resets its handler, so a second ends it.
-fn crash() -> ! {
-    loop {
-        let _ = kill_process(getpid(), Signal::SEGV);
+impl Look {
+    fn snapshot(self) -> Result<Snapshot, Code> {
+        Ok(Snapshot { node: self.node?, state: self.state? })
     }
 }
 
 impl<'a> Call<'a> {
+    /// `nvmlInit`: loads the node on the first of nested initialisations.
+    pub fn init(&self) -> Result<(), Code> {
+        self.library.begin(&self.snapshot()?.node);
+        Ok(())
+    }
+
     /// The look at the node; `UNINITIALIZED` before `nvmlInit`.
     pub fn snapshot(&self) -> Result<&Snapshot, Code> {
         self.snapshot.as_ref().map_err(|code| *code)

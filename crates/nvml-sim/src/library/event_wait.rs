@@ -60,7 +60,7 @@ impl Library {
     pub fn wait_for_event(&self, set: u64, timeout: Duration) -> Result<LibraryEvent, Code> {
         let id = handle::decode(Kind::EventSet, set)?;
         let deadline = Instant::now().checked_add(timeout);
-        let folder = self.folder().ok_or(Code::UNINITIALIZED)?;
+        let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
         let mut watch = None;
         loop {
             let snapshot = self.snapshot()?;

@@ -1,28 +1,56 @@
-//! Where the library finds its state folder, and how it says that it cannot use it. It knows environment, memory
-//! map and standard error of its process.
+//! Where the library finds its state folder. It knows environment and memory map of its process.
 
-use std::error::Error;
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use thiserror::Error;
+
+use crate::state::StateFolderError;
 
 /// Names the state folder.
 const VARIABLE: &str = "NVML_SIM_DIR";
 /// Beside the library: a link to the state folder, or a file with its path.
 const LINK: &str = "node.link";
 
+/// Why there is no state folder to use.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// Nothing names one.
+    #[error("no node: {VARIABLE} is not set, and there is no {LINK} beside {}", library.display())]
+    NotNamed {
+        /// The library.
+        library: PathBuf,
+    },
+    /// The link leads nowhere.
+    #[error("no node: {} leads to none", link.display())]
+    Dangling {
+        /// The link.
+        link: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is named is no state folder.
+    #[error(transparent)]
+    Folder(#[from] StateFolderError),
+}
+
 /// The state folder of the library in which `address` lies: as the environment says, else as the link beside it.
-pub fn state_dir(address: usize) -> Option<PathBuf> {
+pub fn state_dir(address: usize) -> Result<PathBuf, FindError> {
     if let Some(dir) = std::env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
-        return Some(PathBuf::from(dir));
+        return Ok(PathBuf::from(dir));
     }
-    let library = mapped_file(address)?;
-    let link = library.parent()?.join(LINK);
+    let library = mapped_file(address).unwrap_or_default();
+    let link = library.with_file_name(LINK);
     if link.is_dir() {
-        return Some(link);
+        return Ok(link);
     }
-    let text = fs::read_to_string(&link).ok()?;
-    Some(link.parent()?.join(Path::new(text.trim())))
+    if link.symlink_metadata().is_err() {
+        return Err(FindError::NotNamed { library });
+    }
+    match fs::read_to_string(&link) {
+        Ok(text) => Ok(link.with_file_name(Path::new(text.trim()))),
+        Err(source) => Err(FindError::Dangling { link, source }),
+    }
 }
 
 /// The file that is mapped at an address of this process.
@@ -36,15 +64,4 @@ fn mapped_file(address: usize) -> Option<PathBuf> {
         let path = rest.find('/').and_then(|at| rest.get(at..))?;
         (start..end).contains(&address).then(|| PathBuf::from(path))
     })
-}
-
-/// Says on standard error why the simulation does not work: NVML's return codes cannot.
-pub fn complain(error: &dyn Error) {
-    let mut text = format!("nvml-sim (simulated libnvidia-ml): {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -106,10 +106,14 @@ impl StateFolder {
 
     /// Opens a folder that has a node file.
     pub fn open(dir: &Path) -> Result<StateFolder, StateFolderError> {
-        if !dir.join(NODE_FILE).exists() {
-            return Err(StateFolderError::Missing { dir: dir.to_owned() });
-        }
-        Ok(StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) })
+        let folder =
+            StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) };
+        if folder.is_there() { Ok(folder) } else { Err(StateFolderError::Missing { dir: folder.dir }) }
+    }
+
+    /// Whether it still has a node file.
+    pub(crate) fn is_there(&self) -> bool {
+        self.dir.join(NODE_FILE).exists()
     }
 
     /// The folder.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 
 /// How often a waiter looks when inotify is not to be had (all instances of the user in use).
@@ -50,16 +51,26 @@ impl Watch {
 /// Spends a time span, precisely and with little CPU time: asleep, and awake for the last instant.
 pub fn pause(span: Duration) {
     let deadline = Instant::now() + span;
-    if let Some(asleep) = span.checked_sub(WAKE_LATENCY).filter(|asleep| !asleep.is_zero())
-        && let Ok(timeout) = Timespec::try_from(asleep)
-    {
+    if span > WAKE_LATENCY {
         // The kernel may let a thread oversleep by its slack, 50 us by default. The client gets its own back.
         let slack = current_timer_slack().ok().and_then(NonZeroU64::new);
         let _ = set_current_timer_slack(NonZeroU64::new(1));
-        let _ = poll(&mut [], Some(&timeout));
+        sleep_until(deadline - WAKE_LATENCY);
         let _ = set_current_timer_slack(slack);
     }
     while Instant::now() < deadline {
         std::hint::spin_loop();
+    }
+}
+
+/// Sleeps, and goes on sleeping where a signal of the client's wakes the thread.
+fn sleep_until(wake: Instant) {
+    loop {
+        let left = wake.saturating_duration_since(Instant::now());
+        let Ok(timeout) = Timespec::try_from(left) else { return };
+        match poll(&mut [], Some(&timeout)) {
+            Err(Errno::INTR) if !left.is_zero() => {}
+            _ => return,
+        }
     }
 }

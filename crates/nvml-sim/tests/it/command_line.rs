@@ -92,6 +92,7 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["fault", "hang", "nvmlNope"], "did you mean `nvml"),
         (vec!["fault", "crash", "nvmlDeviceGetNmae"], "did you mean `nvmlDeviceGetName`"),
         (vec!["fault", "return", "nvmlDeviceGetNvLnk*", "3"], "did you mean `nvmlDeviceGetNvL"),
+        (vec!["fault", "return", "nvmlErrorString", "3"], "returns no code"),
         (vec!["fault", "hang", "nvmlDeviceGetName", "--gpu", "3"], "there is one, index 0"),
         (vec!["fault", "clear", "--gpu", "3"], "there is one, index 0"),
         (vec!["fault", "hang", "nvmlInit_v2", "--gpu", "0"], "leave the GPU out"),

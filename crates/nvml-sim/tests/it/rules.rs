@@ -97,18 +97,43 @@ fn longest_name_that_fits_gives_the_latency() {
     let yaml_like = |text: &str| text.parse::<Delay>().unwrap();
     let latency = Latency {
         default: yaml_like("1ms"),
-        functions: [("nvmlDevice*", "2ms"), ("nvmlDeviceGetNvLink*", "3ms"), ("nvmlDeviceGetName", "4ms")]
-            .map(|(function, delay)| (function.to_owned(), yaml_like(delay)))
-            .into(),
+        functions: [
+            ("nvmlDevice*", "2ms"),
+            ("nvmlDeviceGetNvLink*", "3ms"),
+            ("nvmlDeviceGetName", "4ms"),
+            // A whole name is nearer than the same as a beginning.
+            ("nvmlDeviceGetName*", "5ms"),
+            ("nvmlShutdown", "6ms"),
+        ]
+        .map(|(function, delay)| (function.to_owned(), yaml_like(delay)))
+        .into(),
     };
     for (function, ms) in [
         ("nvmlInit_v2", 1),
         ("nvmlDeviceGetUUID", 2),
         ("nvmlDeviceGetNvLinkState", 3),
         ("nvmlDeviceGetName", 4),
+        ("nvmlShutdown", 6),
     ] {
         assert_eq!(latency.of(function), Duration::from_millis(ms), "{function}");
     }
+}
+
+#[test]
+fn fault_that_lets_calls_pass_hides_none_behind_it() {
+    let fault = |function: &str, code, after| Fault {
+        function: function.to_owned(),
+        gpu: None,
+        effect: Effect::Return(code),
+        after,
+        occurrence: Occurrence::Always,
+    };
+    let mut faults = vec![fault("nvmlDevice*", 1, 2), fault("nvmlDeviceGetName", 2, 0)];
+    let code = |faults: &mut Vec<Fault>, function| strike(faults, function, None).map(|fault| fault.effect);
+    assert_eq!(code(&mut faults, "nvmlDeviceGetName"), Some(Effect::Return(2)));
+    assert_eq!(code(&mut faults, "nvmlDeviceGetUUID"), None);
+    // What strikes is the fault as it is now: counted down, and so lasting.
+    assert_eq!(strike(&mut faults, "nvmlDeviceGetName", None), Some(fault("nvmlDevice*", 1, 0)));
 }
 
 #[test]

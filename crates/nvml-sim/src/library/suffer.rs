@@ -1,0 +1,77 @@
+//! What a fault does to the call that it strikes: wrong codes, hangs, crashes. It knows faults and the state folder
+//! in which they are counted, not what the call was for.
+
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::complaints::Complaints;
+use crate::code::Code;
+use crate::faults::{Effect, Fault, Occurrence, strike};
+use crate::state::{State, StateFolder, Watch};
+
+/// A call that meets faults.
+pub struct Met<'a> {
+    /// The function.
+    pub function: &'a str,
+    /// UUID of its GPU.
+    pub gpu: Option<&'a str>,
+    /// Where faults are counted.
+    pub folder: &'a StateFolder,
+    /// Where failures to count are told.
+    pub complaints: &'a Complaints,
+}
+
+impl Met<'_> {
+    /// Meets the faults that waited when the call began. Whether it hung, and was released.
+    pub fn suffer(&self, faults: &[Fault]) -> Result<bool, Code> {
+        let Some(fault) = self.struck_by(faults) else { return Ok(false) };
+        match fault.effect {
+            Effect::Return(code) => Err(Code(code)),
+            Effect::Hang => {
+                self.hang(&fault);
+                Ok(true)
+            }
+            Effect::Crash => crash(),
+        }
+    }
+
+    /// The fault that strikes this call. It is counted in the state, so that "once" is once over all processes.
+    /// Where the folder cannot be written (a read-only mount) the first fault strikes each time.
+    fn struck_by(&self, faults: &[Fault]) -> Option<Fault> {
+        let first = faults.iter().find(|fault| self.concerned_by(fault))?;
+        let mut counted = faults.to_vec();
+        let struck = strike(&mut counted, self.function, self.gpu);
+        if counted == faults {
+            return struck;
+        }
+        let strike = |state: &mut State| strike(&mut state.faults, self.function, self.gpu);
+        self.folder.update(strike).unwrap_or_else(|error| {
+            self.complaints.say(&error);
+            Some(first.clone())
+        })
+    }
+
+    fn concerned_by(&self, fault: &Fault) -> bool {
+        fault.concerns(self.function, self.gpu)
+    }
+
+    /// Blocks until no lasting hang waits for this call any more. A hang that strikes a number of calls holds each
+    /// of them for ever: nothing is left in the state that could be cleared.
+    fn hang(&self, fault: &Fault) {
+        let lasts = |fault: &Fault| fault.occurrence == Occurrence::Always;
+        let holds = |state: &State| {
+            let mut faults = state.faults.iter();
+            faults.any(|fault| fault.effect == Effect::Hang && lasts(fault) && self.concerned_by(fault))
+        };
+        let watch = Watch::new(self.folder.dir());
+        while !lasts(fault) || self.folder.state().is_ok_and(|state| holds(&state)) {
+            watch.wait(None);
+        }
+    }
+}
+
+/// Ends the process by SIGSEGV. A runtime that catches the first one resets its handler, so a second ends it.
+fn crash() -> ! {
+    loop {
+        let _ = kill_process(getpid(), Signal::SEGV);
+    }
+}
