@@ -12,8 +12,8 @@ use clap::Parser;
 
 use crate::control::ControlError;
 use crate::functions::UnknownFunctionError;
-use crate::overrides::SettingError;
 use crate::root::RootError;
+use crate::settings::SettingError;
 use crate::state::StateFolderError;
 use arguments::Arguments;
 

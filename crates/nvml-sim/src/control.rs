@@ -11,7 +11,8 @@ use crate::faults::{Effect, Fault};
 use crate::functions::{self, UnknownFunctionError};
 use crate::latency::{Delay, Latency};
 use crate::node::{Gpu, Node};
-use crate::overrides::{Overrides, SettingError};
+use crate::overrides::Overrides;
+use crate::settings::{self, SettingError, Target};
 use crate::state::{State, StateFolder, StateFolderError};
 
 /// The XID of a GPU that has fallen off the bus.
@@ -81,21 +82,23 @@ impl StateFolder {
         Ok(self.update(|state| state.lost.give_back(&gpu))?)
     }
 
-    /// Sets a reading of a GPU; empty text gives it back to the model.
+    /// Sets a reading or mode of a GPU; empty text gives it back.
     pub fn set(&self, gpu: &str, key: &str, value: &str) -> Result<(), ControlError> {
         self.set_all(gpu, &[(key, value)])
     }
 
-    /// Sets readings of a GPU, all or none.
-    pub fn set_all(&self, gpu: &str, settings: &[(&str, &str)]) -> Result<(), ControlError> {
+    /// Sets readings and modes of a GPU, all or none.
+    pub fn set_all(&self, gpu: &str, values: &[(&str, &str)]) -> Result<(), ControlError> {
         let gpu = self.gpu(gpu)?;
         self.commit(|state| {
-            let mut overrides = state.overrides.remove(&gpu.uuid).unwrap_or_default();
-            for (key, value) in settings {
-                overrides.set(key, value, &gpu.model)?;
+            let mut readings = state.overrides.remove(&gpu.uuid).unwrap_or_default();
+            let modes = state.modes_of(&gpu);
+            for (key, value) in values {
+                let target = Target { model: &gpu.model, readings: &mut readings, modes: &mut *modes };
+                settings::set(key, value, target)?;
             }
-            if overrides != Overrides::default() {
-                state.overrides.insert(gpu.uuid.clone(), overrides);
+            if readings != Overrides::default() {
+                state.overrides.insert(gpu.uuid.clone(), readings);
             }
             Ok::<_, SettingError>(())
         })??;

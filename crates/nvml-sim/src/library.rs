@@ -16,7 +16,7 @@ use crate::code::Code;
 use crate::events::RegisteredEvents;
 use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::{State, StateFolder};
+use crate::state::{State, StateFolder, StateFolderError};
 use call_log::CallLog;
 use complaints::Complaints;
 use find::FindError;
@@ -80,8 +80,7 @@ impl Library {
             return Err(Code::NO_PERMISSION);
         }
         let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
-        let uuid = gpu.gpu.uuid.clone();
-        let set = folder.update(|state| state.overrides.entry(uuid).or_default().persistence_mode = Some(on));
+        let set = folder.update(|state| state.modes_of(gpu.gpu).persistence_mode = on);
         set.map_err(|error| {
             self.complaints.say(&error);
             Code::UNKNOWN
@@ -101,7 +100,10 @@ impl Library {
     fn state_of(&self, folder: &StateFolder) -> Result<Arc<State>, Code> {
         folder.state().map_err(|error| {
             self.complaints.say(&error);
-            Code::UNKNOWN
+            match error {
+                StateFolderError::Format { .. } => Code::LIB_RM_VERSION_MISMATCH,
+                _ => Code::UNKNOWN,
+            }
         })
     }
 

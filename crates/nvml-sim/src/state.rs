@@ -14,35 +14,68 @@ use crate::events::EventLog;
 use crate::faults::Fault;
 use crate::latency::Latency;
 use crate::loss::LostGpus;
+use crate::modes::Modes;
+use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
 
 pub use folder::{StateFolder, StateFolderError};
 pub use watch::{Watch, pause};
 
-/// The state of one generation. An empty folder is generation 0: nothing has happened.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+/// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
+/// then refuses the state, instead of missing a part of it.
+pub const FORMAT: u32 = 1;
+
+/// The state of one generation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct State {
-    /// Number of commits before and including this state.
+    /// The format, `FORMAT`.
+    pub format: u32,
+    /// Number of commits before and including this state; 0 while nothing has happened.
     pub generation: u64,
     /// The node's clock.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub clock: Clock,
     /// Events.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub events: EventLog,
     /// Lost GPUs.
-    #[serde(skip_serializing_if = "LostGpus::is_empty")]
+    #[serde(default, skip_serializing_if = "LostGpus::is_empty")]
     pub lost: LostGpus,
+    /// Modes, by GPU UUID. A GPU that was declared later has none yet.
+    pub modes: BTreeMap<String, Modes>,
     /// Readings that were set, by GPU UUID.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
     /// Delays in place of the node file's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// Faults of functions.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+}
+
+impl State {
+    /// The state of a node to which nothing has happened yet.
+    pub fn initial(node: &Node) -> State {
+        let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial(&gpu.model));
+        State {
+            format: FORMAT,
+            generation: 0,
+            clock: Clock::default(),
+            events: EventLog::default(),
+            lost: LostGpus::default(),
+            modes: node.gpus.iter().map(modes).collect(),
+            overrides: BTreeMap::new(),
+            latency: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The modes of a GPU, to change them.
+    pub fn modes_of(&mut self, gpu: &Gpu) -> &mut Modes {
+        self.modes.entry(gpu.uuid.clone()).or_insert_with(|| Modes::initial(&gpu.model))
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -2,6 +2,7 @@
 //! other, not how they are asked for.
 
 use crate::bytes::Bytes;
+use crate::modes::Modes;
 use crate::overrides::RecoveryAction;
 use crate::snapshot::GpuView;
 
@@ -52,7 +53,8 @@ impl GpuView<'_> {
 
     /// Whether the driver stays loaded without clients.
     pub fn persistence_mode(&self) -> bool {
-        self.overrides().and_then(|set| set.persistence_mode).unwrap_or(true)
+        let modes = self.snapshot.state.modes.get(&self.gpu.uuid);
+        modes.map_or(Modes::initial(&self.gpu.model).persistence_mode, |modes| modes.persistence_mode)
     }
 
     /// What the driver says must be done with the GPU.

@@ -96,6 +96,23 @@ fn node_that_cannot_be_used_is_told_once_and_is_a_driver_that_is_not_loaded() {
 }
 
 #[test]
+fn state_of_another_format_is_a_version_mismatch() {
+    const NAME: &str = "finding::state_of_another_format_is_a_version_mismatch";
+    if is_child() {
+        let nvml = Nvml::builder().lib_path(library().as_os_str()).init();
+        assert!(matches!(nvml, Err(NvmlError::LibRmVersionMismatch)), "{nvml:?}");
+        return;
+    }
+    let (_dir, folder) = node("t4");
+    let state = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
+    fs::write(&state, "{\"format\": 7, \"generation\": 0}").unwrap();
+    let output = child(NAME, folder.dir()).output().unwrap();
+    passed(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("format 7") && said.contains("format 1"), "{said}");
+}
+
+#[test]
 fn damaged_state_is_told_once_however_many_calls_meet_it() {
     const NAME: &str = "finding::damaged_state_is_told_once_however_many_calls_meet_it";
     if is_child() {

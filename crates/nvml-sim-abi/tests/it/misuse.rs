@@ -3,7 +3,7 @@
 use nvml_sim::Code;
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlMemory_v2_t};
 
-use crate::sim::{in_child, library, nvml};
+use crate::sim::{in_child, library, nvml, own_folder};
 
 #[test]
 fn call_before_initialisation_and_after_shutdown_is_refused() {
@@ -86,4 +86,48 @@ fn refused_function_says_not_supported() {
         let error = nvml.device_by_index(0).unwrap().supported_memory_clocks();
         assert!(matches!(error, Err(nvml_wrapper::error::NvmlError::NotSupported)), "{error:?}");
     });
+}
+
+#[test]
+fn persistence_mode_is_roots_to_set() {
+    in_child("misuse::persistence_mode_is_roots_to_set", "t4", || {
+        let nvml = nvml();
+        let mut device = nvml.device_by_index(0).unwrap();
+        assert!(device.is_in_persistent_mode().unwrap());
+        let set = device.set_persistent(false);
+        if rustix::process::geteuid().is_root() {
+            set.unwrap();
+            assert!(!device.is_in_persistent_mode().unwrap());
+        } else {
+            assert!(matches!(set, Err(nvml_wrapper::error::NvmlError::NoPermission)), "{set:?}");
+            assert!(device.is_in_persistent_mode().unwrap());
+        }
+    });
+}
+
+#[test]
+fn child_forked_during_a_change_does_not_keep_others_from_changing() {
+    in_child("misuse::child_forked_during_a_change_does_not_keep_others_from_changing", "t4", || {
+        let folder = own_folder();
+        // SAFETY: the child does nothing but wait for a signal.
+        let child = folder.update(|_| unsafe {
+            match fork() {
+                0 => loop {
+                    pause();
+                },
+                child => child,
+            }
+        });
+        let lock = std::fs::File::open(folder.dir().join("lock")).unwrap();
+        let locked = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        let child = rustix::process::Pid::from_raw(child.unwrap()).unwrap();
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+        rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()).unwrap();
+        assert_eq!(locked, Ok(()));
+    });
+}
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn pause() -> i32;
 }

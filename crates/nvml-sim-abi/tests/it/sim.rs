@@ -83,20 +83,16 @@ pub fn nvml() -> Nvml {
 
 /// Tells the parent that a child has come to a word, and by which thread.
 pub fn say_thread(word: &str) {
-    println!("\n{word} {}", rustix::thread::gettid().as_raw_nonzero());
-    std::io::stdout().flush().unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{word} {}", rustix::thread::gettid().as_raw_nonzero()).unwrap();
+    out.flush().unwrap();
 }
 
 /// The thread that came to a word.
 pub fn thread_of(word: &str, lines: &mut impl Iterator<Item = std::io::Result<String>>) -> i32 {
-    let mut said = Vec::new();
-    for line in lines.map(Result::unwrap) {
-        if let Some(thread) = line.strip_prefix(word) {
-            return thread.trim().parse().unwrap();
-        }
-        said.push(line);
-    }
-    panic!("the child never came to {word}: {said:#?}");
+    let of = |line: String| line.strip_prefix(word).map(|thread| thread.trim().parse().unwrap());
+    // None: the child ended before.
+    lines.find_map(|line| of(line.unwrap())).unwrap()
 }
 
 /// Waits until a thread of a child sleeps, having gone to sleep more than `since` times, and gives that number.

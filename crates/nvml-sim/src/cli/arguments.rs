@@ -10,6 +10,8 @@ use thiserror::Error;
 use super::fault::FaultCommand;
 use crate::code::Code;
 use crate::latency::Delay;
+use crate::presets;
+use crate::settings::{SETTINGS, Setting};
 
 /// A simulated NVIDIA driver, for trying and testing GPU software without a GPU.
 ///
@@ -41,7 +43,7 @@ Examples:
 pub enum Command {
     /// Make a state folder from a node preset or a node file.
     Init {
-        /// A node preset: dgx-a100, dgx-h100 or t4.
+        #[arg(help = format!("A node preset: {}", presets::names(presets::NODES)))]
         #[arg(long, value_name = "NODE", required_unless_present = "file", conflicts_with = "file")]
         preset: Option<String>,
         /// A node file of your own; `nvml-sim presets --node t4` prints one to start from.
@@ -127,10 +129,8 @@ pub enum Command {
         gpu: String,
     },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
-    ///
-    /// Keys of a GPU: temperature, utilization-gpu, utilization-memory, power, memory-used, persistence-mode,
-    /// recovery-action. Without --gpu: latency (all calls) and latency.FUNCTION, where FUNCTION may end in `*`.
     #[command(
+        long_about = set_help(),
         after_help = "Examples:\n  nvml-sim set --gpu 0 temperature=91 memory-used=10GiB recovery-action=reset\n  nvml-sim set latency=0.1ms latency.nvmlDeviceGetNvLink*=5ms"
     )]
     Set {
@@ -220,6 +220,16 @@ pub enum UsageError {
         /// What is wrong with its value.
         problem: String,
     },
+}
+
+fn set_help() -> String {
+    let keys: String =
+        SETTINGS.iter().map(|Setting { key, values, .. }| format!("  {key}: {values}\n")).collect();
+    format!(
+        "Set readings of a GPU, or the time that calls take. An empty value gives a key back.\n\n\
+         Keys of a GPU:\n{keys}\n\
+         Without --gpu: latency (all calls) and latency.FUNCTION, where FUNCTION may end in `*`."
+    )
 }
 
 /// `KEY=VALUE`.

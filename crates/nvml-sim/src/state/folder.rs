@@ -3,7 +3,7 @@
 //!
 //! A commit writes `state.NODE.N.json`, syncs it, and renames a link named `state` to it. So a process killed at any
 //! point leaves the old or the new state, and a reader sees whether anything changed by reading one link. NODE is
-//! the time of the node's first commit: a reader must not take the states of a node that was made anew in the
+//! the time when the node was made: a reader must not take the states of a node that was made anew in the
 //! folder for those of the former one, which it may have seen.
 
 use std::fs::{self, File};
@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
+use serde::Deserialize;
 use thiserror::Error;
 
-use super::State;
+use super::{FORMAT, State};
 use crate::node::{Node, NodeError};
 
 const NODE_FILE: &str = "node.yaml";
@@ -70,6 +71,19 @@ pub enum StateFolderError {
         /// Where it goes wrong.
         source: serde_json::Error,
     },
+    /// A state of another version of the simulator.
+    #[error(
+        "{} is a state of format {found}, and nvml-sim {} knows format {FORMAT} only: \
+         use the nvml-sim of which it is, or make the node anew",
+        path.display(),
+        env!("CARGO_PKG_VERSION")
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format; 0 where it says none.
+        found: u32,
+    },
     /// A node file that is not a node.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -83,31 +97,39 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateF
 impl StateFolder {
     /// Makes a folder with a node file. The file is checked first: a bad one changes nothing.
     pub fn create(dir: &Path, node_file: &Path, node_yaml: &str) -> Result<StateFolder, StateFolderError> {
-        Node::parse(node_file, node_yaml)?;
+        let node = Node::parse(node_file, node_yaml)?;
+        let folder = StateFolder::at(dir);
         let path = dir.join(NODE_FILE);
-        if path.exists() {
-            return Err(StateFolderError::Exists { dir: dir.to_owned() });
+        if folder.is_there() {
+            return Err(StateFolderError::Exists { dir: folder.dir });
         }
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
-        // What happened to an earlier node in this folder did not happen to this one.
-        let link = dir.join(LINK);
-        match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove", &link)(error));
+        {
+            let _lock = Lock::take(dir)?;
+            // Another process may have made it meanwhile.
+            if folder.is_there() {
+                return Err(StateFolderError::Exists { dir: folder.dir });
             }
-            _ => {}
+            // What happened to an earlier node in this folder did not happen to this one. Its readers must find a
+            // state at each moment, so the new one takes the place of the old before the others go.
+            let name = new_node_name();
+            folder.publish(&State::initial(&node), &name)?;
+            remove_states(dir, &state_file(&name, 0)).map_err(failed("clean", dir))?;
+            let next = dir.join("node.yaml.next");
+            write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
+            fs::rename(&next, &path).map_err(failed("write", &path))?;
+            sync_dir(dir).map_err(failed("sync", dir))?;
         }
-        let next = dir.join("node.yaml.next");
-        write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
-        fs::rename(&next, &path).map_err(failed("write", &path))?;
-        sync_dir(dir).map_err(failed("sync", dir))?;
-        StateFolder::open(dir)
+        Ok(folder)
+    }
+
+    fn at(dir: &Path) -> StateFolder {
+        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) }
     }
 
     /// Opens a folder that has a node file.
     pub fn open(dir: &Path) -> Result<StateFolder, StateFolderError> {
-        let folder =
-            StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) };
+        let folder = StateFolder::at(dir);
         if folder.is_there() { Ok(folder) } else { Err(StateFolderError::Missing { dir: folder.dir }) }
     }
 
@@ -163,10 +185,18 @@ impl StateFolder {
 
     fn load(&self, name: &Path) -> Result<State, StateFolderError> {
         if name.as_os_str().is_empty() {
-            return Ok(State::default());
+            // A node file that a person put there.
+            return Ok(State::initial(&self.node()?));
         }
         let path = self.dir.join(name);
         let text = fs::read(&path).map_err(failed("read", &path))?;
+        let head: Head = match serde_json::from_slice(&text) {
+            Ok(head) => head,
+            Err(source) => return Err(StateFolderError::Damaged { path, source }),
+        };
+        if head.format != FORMAT {
+            return Err(StateFolderError::Format { path, found: head.format });
+        }
         serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
     }
 
@@ -177,19 +207,7 @@ impl StateFolder {
         change: impl FnOnce(&mut State) -> Result<T, E>,
     ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock_path = self.dir.join(LOCK_FILE);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(failed("open", &lock_path))?;
-        loop {
-            match flock(&lock, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => {}
-                outcome => break outcome.map_err(|error| failed("lock", &lock_path)(error.into()))?,
-            }
-        }
+        let _lock = Lock::take(&self.dir)?;
         let before = self.state()?;
         let mut after = State::clone(&before);
         let value = match change(&mut after) {
@@ -200,7 +218,7 @@ impl StateFolder {
             return Ok(Ok((value, before)));
         }
         after.generation = before.generation + 1;
-        self.publish(&after)?;
+        self.publish(&after, &self.node_name()?)?;
         Ok(Ok((value, Arc::new(after))))
     }
 
@@ -211,8 +229,8 @@ impl StateFolder {
         }
     }
 
-    /// The part of file names that is this node's own: nanoseconds since 1970, hexadecimal.
-    fn first_commit(&self) -> Result<String, StateFolderError> {
+    /// The part of file names that is this node's own.
+    fn node_name(&self) -> Result<String, StateFolderError> {
         let link = self.dir.join(LINK);
         let known = match fs::read_link(&link) {
             Ok(name) => name
@@ -222,16 +240,12 @@ impl StateFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read", &link)(error)),
         };
-        Ok(known.unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            format!("{:x}", now.as_nanos())
-        }))
+        Ok(known.unwrap_or_else(new_node_name))
     }
 
-    fn publish(&self, state: &State) -> Result<(), StateFolderError> {
+    fn publish(&self, state: &State, node: &str) -> Result<(), StateFolderError> {
         let generation = state.generation;
-        let node = self.first_commit()?;
-        let name = state_file(&node, generation);
+        let name = state_file(node, generation);
         let path = self.dir.join(&name);
         let text = serde_json::to_vec_pretty(state)
             .map_err(|source| StateFolderError::Damaged { path: path.clone(), source })?;
@@ -250,10 +264,60 @@ impl StateFolder {
         sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
         if let Some(old) = generation.checked_sub(FORMER_KEPT) {
             // Best effort: a file that stays costs disk space only.
-            let _ = fs::remove_file(self.dir.join(state_file(&node, old)));
+            let _ = fs::remove_file(self.dir.join(state_file(node, old)));
         }
         Ok(())
     }
+}
+
+/// The beginning of a state's file.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    format: u32,
+}
+
+/// The right to change the folder. It is given back explicitly: a child that was forked meanwhile holds the same open
+/// file, and closing ours would not unlock it.
+struct Lock(File);
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Lock, StateFolderError> {
+        let path = dir.join(LOCK_FILE);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(failed("open", &path))?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Lock(file)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed("lock", &path)(error.into())),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// A name that no other node of the folder has: nanoseconds since 1970, hexadecimal.
+fn new_node_name() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}", now.as_nanos())
+}
+
+/// Removes the states of former nodes.
+fn remove_states(dir: &Path, but: &str) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let is_state = |name: &str| name.starts_with("state.") && name.ends_with(".json");
+        if name.to_str().is_some_and(|name| is_state(name) && name != but) {
+            fs::remove_file(dir.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn state_file(node: &str, generation: u64) -> String {

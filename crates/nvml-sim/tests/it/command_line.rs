@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use nvml_sim::{Code, presets};
+use nvml_sim::{Code, SETTINGS, presets};
 
 use crate::sim::{node, nvml_sim, said};
 
@@ -48,6 +48,31 @@ fn show_tells_what_was_done_to_a_node() {
     said(&nvml_sim(folder.dir()).args(["return", "--gpu", "3"]).output().unwrap());
     let shown = said(&nvml_sim(folder.dir()).arg("show").output().unwrap());
     assert!(!shown.contains("lost, "), "{shown}");
+}
+
+#[test]
+fn help_and_documentation_name_every_key_and_preset() {
+    let (_dir, folder) = node("t4");
+    let help = |command| said(&nvml_sim(folder.dir()).args([command, "--help"]).output().unwrap());
+    let documentation = include_str!("../../../../docs/simulator.md");
+    for setting in SETTINGS {
+        assert!(help("set").contains(&format!("{}: {}", setting.key, setting.values)), "{}", setting.key);
+        assert!(documentation.contains(&format!("`{}`", setting.key)), "{}", setting.key);
+    }
+    for preset in presets::NODES {
+        assert!(help("init").contains(preset.name), "{}", preset.name);
+    }
+}
+
+#[test]
+fn persistence_mode_is_off_until_it_is_given_back() {
+    let (_dir, folder) = node("t4");
+    let modes = || folder.state().unwrap().modes.values().next().unwrap().persistence_mode;
+    assert!(modes());
+    folder.set("0", "persistence-mode", "off").unwrap();
+    assert!(!modes());
+    folder.set("0", "persistence-mode", "").unwrap();
+    assert!(modes());
 }
 
 #[test]

@@ -95,6 +95,51 @@ fn new_node_in_an_old_folder_begins_anew() {
 }
 
 #[test]
+fn new_node_in_an_old_folder_leaves_no_file_of_the_former() {
+    let (_dir, folder) = node("t4");
+    for xid in 1..4 {
+        folder.inject_xid("0", xid, None, None).unwrap();
+    }
+    let yaml = fs::read_to_string(folder.dir().join("node.yaml")).unwrap();
+    fs::remove_file(folder.dir().join("node.yaml")).unwrap();
+    let again = StateFolder::create(folder.dir(), "node.yaml".as_ref(), &yaml).unwrap();
+    let mut left: Vec<_> =
+        fs::read_dir(again.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    let state = fs::read_link(again.dir().join("state")).unwrap();
+    assert_eq!(left, ["lock", "node.yaml", "state", state.to_str().unwrap()]);
+}
+
+#[test]
+fn folder_made_by_many_at_once_is_made_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = std::thread::scope(|scope| {
+        let yaml = nvml_sim::presets::find(nvml_sim::presets::NODES, "t4").unwrap().yaml;
+        let create = || StateFolder::create(&dir.path().join("node"), "t4".as_ref(), yaml);
+        let makers: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
+        let made: Vec<_> = makers.into_iter().map(|maker| maker.join().unwrap()).collect();
+        made.into_iter().filter(|made| !matches!(made, Err(StateFolderError::Exists { .. }))).count()
+    });
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn state_of_another_format_is_refused_with_both_numbers() {
+    let (_dir, folder) = node("t4");
+    let path = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
+    let text = fs::read_to_string(&path).unwrap();
+    for (format, found) in [("\"format\": 7,\n  \"colour\": \"red\",", "format 7"), ("", "format 0")] {
+        fs::write(&path, text.replace("\"format\": 1,", format)).unwrap();
+        let output = nvml_sim(folder.dir()).arg("show").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        for part in [found, "format 1", env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
+            assert!(said.contains(part), "`{part}` is missing from {said}");
+        }
+    }
+}
+
+#[test]
 fn reader_of_an_old_folder_sees_the_new_node_in_its_place() {
     for wipe in [|dir: &Path| fs::remove_file(dir.join("node.yaml")), |dir: &Path| fs::remove_dir_all(dir)] {
         let (_dir, folder) = node("t4");
@@ -163,7 +208,7 @@ fn damaged_state_is_an_error_that_names_the_file() {
     let (_dir, folder) = node("t4");
     folder.lose("0", None).unwrap();
     let name = fs::read_link(folder.dir().join("state")).unwrap();
-    fs::write(folder.dir().join(&name), "{\"generation\": \"one\"}").unwrap();
+    fs::write(folder.dir().join(&name), "{\"format\": 1, \"generation\": \"one\"}").unwrap();
     let error = StateFolder::open(folder.dir()).unwrap().state().unwrap_err();
     assert!(error.to_string().contains(name.to_str().unwrap()), "{error}");
 }
