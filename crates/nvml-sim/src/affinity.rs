@@ -34,22 +34,18 @@ impl GpuView<'_> {
                 *word |= more;
             }
         }
-        if mask.iter().all(|word| *word == 0) { Err(Code::NOT_SUPPORTED) } else { Ok(mask) }
+        not_empty(mask)
     }
 
     /// The near NUMA nodes as a mask of `words` 64-bit words.
     pub fn memory_affinity(&self, words: u32, scope: AffinityScope) -> Result<Vec<u64>, Code> {
         let mut mask = vec![0; checked(words)?];
-        let near = self.near_nodes(scope);
-        if near.is_empty() {
-            return Err(Code::NOT_SUPPORTED);
-        }
-        for numa in near {
+        for numa in self.near_nodes(scope) {
             if let Some(word) = mask.get_mut((numa / 64) as usize) {
                 *word |= 1 << (numa % 64);
             }
         }
-        Ok(mask)
+        not_empty(mask)
     }
 
     /// The GPU's NUMA node, or all of its socket.
@@ -74,6 +70,11 @@ impl Snapshot {
         };
         self.node.gpus.iter().filter(near)
     }
+}
+
+/// A mask that says something: what lies beyond the caller's words is left out, and none is near nothing.
+fn not_empty(mask: Vec<u64>) -> Result<Vec<u64>, Code> {
+    if mask.iter().all(|word| *word == 0) { Err(Code::NOT_SUPPORTED) } else { Ok(mask) }
 }
 
 /// More words than any machine needs would only be a way to make us write much.

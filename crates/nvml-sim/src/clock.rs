@@ -39,6 +39,23 @@ impl Clock {
         Clock::Frozen(self.now_us())
     }
 
+    /// This clock, running again. It goes on from where it is, or from the machine's time where that is later: it
+    /// never goes back, since counters follow it.
+    pub fn resume(self) -> Clock {
+        self.resume_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// The same when the machine's clock shows `real` since 1970.
+    pub fn resume_at(self, real: Duration) -> Clock {
+        let real = Clock::Real.at(real);
+        match self {
+            Clock::Real | Clock::Ahead(0) => Clock::Real,
+            Clock::Ahead(by) => Clock::Ahead(by),
+            Clock::Frozen(at) if at > real => Clock::Ahead(at - real),
+            Clock::Frozen(_) => Clock::Real,
+        }
+    }
+
     /// This clock, moved on. A stopped clock stays stopped.
     pub fn advance(self, by: Duration) -> Clock {
         let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::clock::Clock;
 use crate::events::{EventKind, EventRecord};
 use crate::faults::{Effect, Fault};
 use crate::functions::{self, UnknownFunctionError};
@@ -142,9 +141,9 @@ impl StateFolder {
         Ok(self.update(|state| state.clock = state.clock.advance(by))?)
     }
 
-    /// Gives the node the machine's clock again.
+    /// Lets the node's clock run again, without going back.
     pub fn resume_clock(&self) -> Result<(), ControlError> {
-        Ok(self.update(|state| state.clock = Clock::Real)?)
+        Ok(self.update(|state| state.clock = state.clock.resume())?)
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.

@@ -75,20 +75,17 @@ impl EventLog {
 #[derive(Clone, Debug, Default)]
 pub struct RegisteredEvents {
     read_to: u64,
-    gpus: BTreeMap<String, Registration>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Registration {
-    mask: u64,
-    since: u64,
+    /// GPU -> bit of a kind -> the log's last number when that was registered.
+    gpus: BTreeMap<String, BTreeMap<u64, u64>>,
 }
 
 impl RegisteredEvents {
-    /// Adds kinds of one GPU; only events after `now` (the log's last number) are seen.
+    /// Adds kinds of one GPU; of those that are new, only events after `now` (the log's last number) are seen.
     pub fn register(&mut self, gpu: &str, mask: u64, now: u64) {
-        let entry = self.gpus.entry(gpu.to_owned()).or_insert(Registration { mask: 0, since: now });
-        entry.mask |= mask;
+        let kinds = self.gpus.entry(gpu.to_owned()).or_default();
+        for bit in (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| mask & bit != 0) {
+            kinds.entry(bit).or_insert(now);
+        }
     }
 
     /// The GPUs registered, by UUID.
@@ -100,10 +97,8 @@ impl RegisteredEvents {
     /// newest event of its kind on that GPU: NVML keeps only the last XID.
     pub fn take(&mut self, log: &EventLog) -> Option<EventRecord> {
         let next = log.records.iter().find(|record| {
-            self.gpus.get(&record.gpu).is_some_and(|registration| {
-                record.sequence > self.read_to.max(registration.since)
-                    && record.kind.bit() & registration.mask != 0
-            })
+            let since = self.gpus.get(&record.gpu).and_then(|kinds| kinds.get(&record.kind.bit()));
+            since.is_some_and(|since| record.sequence > self.read_to.max(*since))
         })?;
         self.read_to = next.sequence;
         let newest = log.records.iter().rev().find(|r| r.gpu == next.gpu && r.kind == next.kind);

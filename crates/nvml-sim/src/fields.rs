@@ -30,9 +30,9 @@ impl GpuView<'_> {
         let links = u32::try_from(self.gpu.links.len()).unwrap_or(u32::MAX);
         match field {
             // ECC mode, current and pending.
-            1 | 2 => Ok(UnsignedInt(model.ecc.into())),
+            1 | 2 if model.ecc.is_supported() => Ok(UnsignedInt(model.ecc.is_on().into())),
             // ECC error counts, volatile and aggregate.
-            3..=6 if model.ecc => Ok(UnsignedLongLong(0)),
+            3..=6 if model.ecc.is_on() => Ok(UnsignedLongLong(0)),
             // Retired pages, single and double bit, and pending: until row remapping came.
             29..=31 if model.architecture < Architecture::Ampere => Ok(UnsignedLongLong(0)),
             83 => Ok(UnsignedLongLong(self.energy_millijoules())),

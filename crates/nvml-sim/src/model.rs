@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bytes::Bytes;
+use crate::ecc::Ecc;
 
 /// A layer of optional keys as written in YAML, and the complete value that layers make.
 macro_rules! layered {
@@ -73,8 +74,8 @@ layered! {
         vbios: String,
         /// InfoROM image version.
         inforom: String,
-        /// Whether ECC is on.
-        ecc: bool,
+        /// Whether ECC is on, off or not to be had.
+        ecc: Ecc,
         /// The most MIG devices that the GPU can hold; 0 where it cannot do MIG.
         mig_devices_max: u32,
         /// NVLinks of the GPU; 0 where it has none.

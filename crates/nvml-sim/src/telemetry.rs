@@ -33,10 +33,11 @@ impl GpuView<'_> {
         self.overrides().and_then(|set| set.power).unwrap_or(self.gpu.model.power_idle_watts)
     }
 
-    /// Energy since the driver was loaded, in millijoules. It follows the node's clock alone, so that it only rises.
+    /// Energy since a fixed day, in millijoules. It follows the node's clock alone, which never goes back, so that it
+    /// only rises.
     pub fn energy_millijoules(&self) -> u64 {
         let us = self.snapshot.state.clock.now_us().saturating_sub(ENERGY_SINCE_US);
-        u64::from(self.gpu.model.power_idle_watts) * (us / 1000)
+        u64::from(self.gpu.model.power_idle_watts).saturating_mul(us / 1000)
     }
 
     /// Frame buffer used by processes.

@@ -5,8 +5,17 @@ use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
 
+/// `nvmlMemoryLocation_t`: one more than the highest.
+const PLACES: u32 = 8;
+
 fn needs_ecc(view: GpuView<'_>) -> Result<(), Code> {
-    if view.gpu.model.ecc { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
+    if view.gpu.model.ecc.is_on() { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
+}
+
+/// Whether ECC is on, of a GPU that can do it.
+fn mode(view: GpuView<'_>) -> Result<bool, Code> {
+    let ecc = view.gpu.model.ecc;
+    if ecc.is_supported() { Ok(ecc.is_on()) } else { Err(Code::NOT_SUPPORTED) }
 }
 
 /// Pages are retired up to Turing; rows are remapped since.
@@ -16,13 +25,15 @@ fn needs_page_retirement(view: GpuView<'_>) -> Result<(), Code> {
 
 exports! {
     fn nvmlDeviceGetEccMode(device: nvmlDevice_t, current: *mut u32, pending: *mut u32) => |call| {
-        let ecc = gpu(call, &device)?.gpu.model.ecc.into();
+        let on = mode(gpu(call, &device)?)?.into();
         pending.present()?;
-        current.put(ecc)?;
-        pending.put(ecc)
+        current.put(on)?;
+        pending.put(on)
     };
-    fn nvmlDeviceGetDefaultEccMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
-        mode.put(gpu(call, &device)?.gpu.model.ecc.into())
+    // Every data centre GPU that can do ECC is shipped with it on.
+    fn nvmlDeviceGetDefaultEccMode(device: nvmlDevice_t, default: *mut u32) => |call| {
+        mode(gpu(call, &device)?)?;
+        default.put(1)
     };
     fn nvmlDeviceGetTotalEccErrors(device: nvmlDevice_t, kind: u32, counter: u32, count: *mut u64) => |call| {
         needs_ecc(gpu(call, &device)?)?;
@@ -32,7 +43,7 @@ exports! {
         device: nvmlDevice_t, kind: u32, counter: u32, place: u32, count: *mut u64
     ) => |call| {
         needs_ecc(gpu(call, &device)?)?;
-        if kind > 1 || counter > 1 || place > 8 { Err(Code::INVALID_ARGUMENT) } else { count.put(0) }
+        if kind > 1 || counter > 1 || place >= PLACES { Err(Code::INVALID_ARGUMENT) } else { count.put(0) }
     };
     fn nvmlDeviceGetRetiredPages(
         device: nvmlDevice_t, cause: u32, count: *mut u32, addresses: *mut u64

@@ -9,9 +9,9 @@ use crate::from_c::{Out, handle};
 /// `nvmlGpuP2PStatus_t`.
 const P2P_OK: u32 = 0;
 const P2P_NOT_SUPPORTED: u32 = 5;
-/// `nvmlGpuP2PCapsIndex_t`: NVLink, and one more than the highest.
+/// `nvmlGpuP2PCapsIndex_t`: NVLink, and the number that stands for no capability, behind all that are.
 const P2P_NVLINK: u32 = 2;
-const P2P_END: u32 = 6;
+const P2P_UNKNOWN: u32 = 5;
 
 /// Writes handles as NVML's lists do: with room, all of them; without, their number and an error.
 fn give_all<'a>(
@@ -69,7 +69,7 @@ exports! {
     fn nvmlDeviceGetP2PStatus(one: nvmlDevice_t, other: nvmlDevice_t, index: u32, status: *mut u32) => |call| {
         let (one, other) = (gpu(call, &one)?, gpu(call, &other)?);
         match index {
-            P2P_END.. => Err(Code::INVALID_ARGUMENT),
+            P2P_UNKNOWN.. => Err(Code::INVALID_ARGUMENT),
             P2P_NVLINK if !one.is_linked_to(other.gpu) => status.put(P2P_NOT_SUPPORTED),
             _ => status.put(P2P_OK),
         }

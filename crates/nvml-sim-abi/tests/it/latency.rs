@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use nvml_wrapper_sys::bindings::NvmlLib;
 
-use crate::sim::{asleep, child, in_child_on, is_child, library, node, nvml, say_thread, thread_of};
+use crate::sim::{
+    asleep, child, in_child_on, is_child, library, node, nvml, preset_and, say_thread, thread_of,
+};
 
 #[test]
 fn declared_latency_delays_the_first_initialisation_too() {
-    const LATENCY: &str = "latency:\n  functions: {nvmlInit*: 150ms}\n";
-    in_child_on("latency::declared_latency_delays_the_first_initialisation_too", "t4", LATENCY, || {
+    let yaml = preset_and("t4", "latency:\n  functions: {nvmlInit*: 150ms}\n");
+    in_child_on("latency::declared_latency_delays_the_first_initialisation_too", &yaml, || {
         // SAFETY: the library runs no code when it is loaded.
         let lib = unsafe { NvmlLib::new(library()) }.unwrap();
         let init = *lib.nvmlInit_v2.as_ref().unwrap();

@@ -1,9 +1,12 @@
 //! Topology, NVLinks, affinities and field values, as clients read them.
 
+use std::time::Duration;
+
+use nvml_sim::Code;
 use nvml_wrapper::enum_wrappers::device::TopologyLevel;
 use nvml_wrapper::structs::device::FieldId;
 
-use crate::sim::{in_child, nvml, own_folder};
+use crate::sim::{in_child, in_child_on, nvml, own_folder};
 
 /// The recovery action's number.
 const RECOVERY_ACTION: u32 = 230;
@@ -96,6 +99,57 @@ fn cpu_affinity_is_that_of_the_numa_node() {
         let mask = nvml.device_by_index(0).unwrap().cpu_affinity(4).unwrap();
         // CPUs 0-55 and 112-167.
         assert_eq!(mask, [(1 << 56) - 1, 0xFFFF << 48, (1 << 40) - 1, 0].map(|word: u64| word));
+    });
+}
+
+#[test]
+fn memory_affinity_that_does_not_fit_is_not_an_empty_mask() {
+    const FAR: &str = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: far\n\
+                       gpus: [{model: T4, pci: \"0000:00:1f.0\", numa: 70}]\n";
+    in_child_on("placement::memory_affinity_that_does_not_fit_is_not_an_empty_mask", FAR, || {
+        let nvml = nvml();
+        let device = nvml.device_by_index(0).unwrap();
+        let memory = *nvml.lib().nvmlDeviceGetMemoryAffinity.as_ref().unwrap();
+        let mut nodes = [0_u64; 2];
+        // SAFETY: the array has at least as many words as is said.
+        unsafe {
+            assert_eq!(memory(device.handle(), 1, nodes.as_mut_ptr(), 0), Code::NOT_SUPPORTED.0);
+            assert_eq!(memory(device.handle(), 2, nodes.as_mut_ptr(), 0), 0);
+        }
+        assert_eq!(nodes, [0, 1 << 6]);
+    });
+}
+
+#[test]
+fn peer_capabilities_end_before_the_unknown_one() {
+    in_child("placement::peer_capabilities_end_before_the_unknown_one", "dgx-a100", || {
+        let nvml = nvml();
+        let status = *nvml.lib().nvmlDeviceGetP2PStatus.as_ref().unwrap();
+        let (one, other) = (nvml.device_by_index(0).unwrap(), nvml.device_by_index(1).unwrap());
+        for index in 0..8 {
+            let mut answer = 9;
+            // SAFETY: `answer` is valid for writes.
+            let code = unsafe { status(one.handle(), other.handle(), index, &mut answer) };
+            assert_eq!(code, if index < 5 { 0 } else { Code::INVALID_ARGUMENT.0 }, "{index}");
+        }
+    });
+}
+
+#[test]
+fn energy_follows_the_clock_and_never_falls() {
+    in_child("placement::energy_follows_the_clock_and_never_falls", "t4", || {
+        let nvml = nvml();
+        let device = nvml.device_by_index(0).unwrap();
+        let energy = || device.total_energy_consumption().unwrap();
+        own_folder().freeze_clock().unwrap();
+        let before = energy();
+        assert_eq!(energy(), before);
+        own_folder().advance_clock(Duration::from_secs(3600)).unwrap();
+        // 9 W for an hour.
+        let after = energy();
+        assert_eq!(after - before, 9 * 3600 * 1000);
+        own_folder().resume_clock().unwrap();
+        assert!(energy() >= after);
     });
 }
 

@@ -24,16 +24,19 @@ pub fn library() -> PathBuf {
 
 /// A state folder with a node preset.
 pub fn node(preset: &str) -> (TempDir, StateFolder) {
-    node_with(preset, "")
+    node_of(&preset_and(preset, ""))
 }
 
-/// A state folder with a node preset and some lines more.
-pub fn node_with(preset: &str, lines: &str) -> (TempDir, StateFolder) {
+/// A state folder with a node file.
+pub fn node_of(yaml: &str) -> (TempDir, StateFolder) {
     let dir = tempfile::tempdir().unwrap();
-    let preset = presets::find(presets::NODES, preset).unwrap();
-    let yaml = format!("{}{lines}", preset.yaml);
-    let folder = StateFolder::create(&dir.path().join("node"), Path::new(preset.name), &yaml).unwrap();
+    let folder = StateFolder::create(&dir.path().join("node"), Path::new("test.yaml"), yaml).unwrap();
     (dir, folder)
+}
+
+/// A node preset and some lines more.
+pub fn preset_and(preset: &str, lines: &str) -> String {
+    format!("{}{lines}", presets::find(presets::NODES, preset).unwrap().yaml)
 }
 
 /// Runs the test function `name` once more in a child process that sees the node. In the child,
@@ -52,15 +55,15 @@ pub fn is_child() -> bool {
 
 /// Runs `body` in a child process on the node preset, and fails if it fails.
 pub fn in_child(name: &str, preset: &str, body: impl FnOnce()) {
-    in_child_on(name, preset, "", body);
+    in_child_on(name, &preset_and(preset, ""), body);
 }
 
-/// The same on a node preset with some lines more.
-pub fn in_child_on(name: &str, preset: &str, lines: &str, body: impl FnOnce()) {
+/// The same on a node file.
+pub fn in_child_on(name: &str, yaml: &str, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let (_dir, folder) = node_with(preset, lines);
+    let (_dir, folder) = node_of(yaml);
     passed(&child(name, folder.dir()).output().unwrap());
 }
 

@@ -172,7 +172,7 @@ pub enum ClockCommand {
         /// By so much: 90s, 5m, 2h.
         by: Delay,
     },
-    /// Follow the machine's clock again.
+    /// Let it run again: from where it is, or from the machine's time where that is later.
     Resume,
 }
 

@@ -74,6 +74,13 @@ fn wrong_values_are_named_with_file_path_value_and_hint() {
         ("pcie:", "    pcie: 0/0", "mine.yaml:14:", "gpus[0].pcie", "such as 0/3/0/0"),
         ("pcie:", "    uuid: GPU-12", "mine.yaml: ", "gpus[0].uuid", "8-4-4-4-12"),
         ("pcie:", "    overrides: {memory: 12}", "mine.yaml:14:", "gpus[0].overrides.memory: ", "15360MiB"),
+        (
+            "pcie:",
+            "    overrides: {ecc: perhaps}",
+            "mine.yaml:14:",
+            "gpus[0].overrides.ecc: ",
+            "true (on), false (off) or unsupported",
+        ),
         ("pcie:", "    pci: \"0000:00:1e.0\"", "mine.yaml:14:", "gpus[0].pci", "duplicate"),
         ("cuda:", "  cuda: thirteen", "mine.yaml: ", "driver.cuda", "such as \"13.0\""),
         (

@@ -88,8 +88,28 @@ proptest! {
         for clock in [Clock::Real, Clock::Ahead(start), Clock::Frozen(start)] {
             let later = clock.advance(Duration::from_micros(by));
             prop_assert_eq!(later.at(real), clock.at(real) + by);
+            for clock in [clock, later] {
+                let running = clock.resume_at(real);
+                prop_assert!(!matches!(running, Clock::Frozen(_)));
+                prop_assert!(running.at(real) >= clock.at(real), "{clock:?} went back as {running:?}");
+            }
         }
     }
+}
+
+#[test]
+fn kind_registered_later_is_seen_from_then_on() {
+    const ECC: u64 = 1;
+    let (mut log, mut set) = (EventLog::default(), RegisteredEvents::default());
+    set.register("0", ECC, log.last);
+    log.push(event(0, 48));
+    set.register("0", EventKind::Xid.bit(), log.last);
+    assert_eq!(set.take(&log), None);
+    log.push(event(0, 79));
+    // Registered once more, it keeps what it has not read.
+    set.register("0", EventKind::Xid.bit() | ECC, log.last);
+    assert_eq!(set.take(&log).map(|event| event.data), Some(79));
+    assert_eq!(set.take(&log), None);
 }
 
 #[test]
