@@ -6,6 +6,7 @@ mod driver_files;
 mod elf;
 mod plan;
 mod proc_files;
+mod record;
 mod sysfs;
 
 use std::path::{Path, PathBuf};
@@ -61,7 +62,8 @@ pub enum RootError {
     },
 }
 
-/// Lays the root of a node. What lies there under the same names is replaced; nothing else is touched.
+/// Lays the root of a node. What lies there under the same names is replaced, and what an earlier run laid for
+/// another node is removed; nothing else is touched.
 pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<RootReport, RootError> {
     let library = find_library(library)?;
     let node = folder.node()?;
@@ -76,10 +78,10 @@ pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<
     plan.carry_out()
 }
 
-/// A root that holds an NVML library but no way to a state folder beside it is a real driver's.
+/// A root that holds an NVML library, but neither our record nor a way to a state folder beside it, is a real driver's.
 fn may_be_laid(root: &Path) -> bool {
     let libraries = root.join(LIBRARY_DIR);
     let is_there = |name: &str| libraries.join(name).symlink_metadata().is_ok();
     let is_machine = root.canonicalize().is_ok_and(|root| root.parent().is_none());
-    !is_machine && (is_there(NODE_LINK) || !is_there(SONAME))
+    !is_machine && (record::is_there(root) || is_there(NODE_LINK) || !is_there(SONAME))
 }

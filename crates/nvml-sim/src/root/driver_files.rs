@@ -42,9 +42,10 @@ const PROGRAMS: &[&str] = &[
 pub fn plan(plan: &mut Plan, node: &Node, nvml: &Path, state: &Path) {
     let version = &node.driver_version;
     let nvml_file = format!("libnvidia-ml.so.{version}");
+    // First: a library without it beside itself is taken for a real driver's.
+    plan.link(format!("{LIBRARY_DIR}/{NODE_LINK}"), way_to_state(plan.root(), state));
     plan.library(format!("{LIBRARY_DIR}/{nvml_file}"), nvml);
     plan.link(format!("{LIBRARY_DIR}/{SONAME}"), nvml_file);
-    plan.link(format!("{LIBRARY_DIR}/{NODE_LINK}"), way_to_state(plan.root(), state));
     for (name, number) in LIBRARIES {
         let file = format!("{name}.so.{version}");
         let soname = number.map_or(file.clone(), |number| format!("{name}.so.{number}"));

@@ -1,5 +1,6 @@
 //! What a root shall hold, and laying it. It knows kinds of files, not their meaning.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use super::{RootError, RootReport};
+use super::{RootError, RootReport, record};
 
 /// Files to be, below a root.
 pub struct Plan {
@@ -19,7 +20,7 @@ enum Entry {
     File { bytes: Vec<u8>, mode: u32 },
     Copy { from: PathBuf, mode: u32 },
     Link { to: PathBuf },
-    Device { major: u32, minor: u32 },
+    Device { number: Option<(u32, u32)> },
 }
 
 impl Plan {
@@ -55,31 +56,64 @@ impl Plan {
 
     /// A character device, or an empty file where we may not make one.
     pub fn device(&mut self, path: impl Into<PathBuf>, major: u32, minor: u32) {
-        self.entries.push((path.into(), Entry::Device { major, minor }));
+        self.entries.push((path.into(), Entry::Device { number: Some((major, minor)) }));
     }
 
-    /// Lays everything.
-    pub fn carry_out(self) -> Result<RootReport, RootError> {
-        let mut replaced_devices = 0_usize;
-        for (path, entry) in &self.entries {
-            let path = self.root.join(path);
-            let failed = |source| RootError::Io { action: "lay", path: path.clone(), source };
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(failed)?;
-            }
-            if !lay(&path, entry).map_err(failed)? {
-                replaced_devices += 1;
-            }
-        }
-        let mut notes = Vec::new();
-        if replaced_devices > 0 {
-            notes.push(format!(
-                "{replaced_devices} device nodes are empty files: only root may make real ones, \
-                 so containers cannot be tested for access with this root"
-            ));
-        }
-        Ok(RootReport { root: self.root, entries: self.entries.len(), notes })
+    /// A device for which there is no number: always an empty file.
+    pub fn device_without_number(&mut self, path: impl Into<PathBuf>) {
+        self.entries.push((path.into(), Entry::Device { number: None }));
     }
+
+    /// Lays everything, and removes what an earlier run laid and this one does not. What was and will be there is
+    /// written down first, so that a run that is killed is made good by the next.
+    pub fn carry_out(self) -> Result<RootReport, RootError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| RootError::Io { action, path, source }
+        };
+        let root = &self.root;
+        fs::create_dir_all(root).map_err(failed("create", root))?;
+        let planned: BTreeSet<PathBuf> = self.entries.iter().map(|(path, _)| path.clone()).collect();
+        let before = record::read(root).map_err(failed("read the record in", root))?;
+        let both = before.union(&planned).cloned().collect();
+        record::write(root, &both).map_err(failed("write the record in", root))?;
+
+        let (mut forbidden, mut without_number) = (0_usize, 0_usize);
+        for (path, entry) in &self.entries {
+            let path = root.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(failed("create", parent))?;
+            }
+            let whole = lay(&path, entry).map_err(failed("lay", &path))?;
+            match entry {
+                Entry::Device { number: None } => without_number += 1,
+                _ if !whole => forbidden += 1,
+                _ => {}
+            }
+        }
+        for path in before.difference(&planned) {
+            record::remove(root, path).map_err(failed("remove", &root.join(path)))?;
+        }
+        record::write(root, &planned).map_err(failed("write the record in", root))?;
+        let notes = notes(forbidden, without_number);
+        Ok(RootReport { entries: self.entries.len(), root: self.root, notes })
+    }
+}
+
+/// What a person should know of device nodes that are plain files.
+fn notes(forbidden: usize, without_number: usize) -> Vec<String> {
+    if forbidden > 0 {
+        return vec![format!(
+            "{} device nodes are empty files: only root may make real ones, \
+             so containers cannot be tested for access with this root",
+            forbidden + without_number
+        )];
+    }
+    let note = format!(
+        "the device nodes of the last {without_number} GPUs are empty files: \
+         there are no more numbers that a container is denied and that no other device of a machine has"
+    );
+    if without_number > 0 { vec![note] } else { Vec::new() }
 }
 
 /// Lays one entry; false where a device became a file. A running program may have a library of the same name
@@ -102,12 +136,13 @@ fn lay(path: &Path, entry: &Entry) -> io::Result<bool> {
             fs::set_permissions(&next, fs::Permissions::from_mode(*mode))?;
         }
         Entry::Link { to } => symlink(to, &next)?,
-        Entry::Device { major, minor } => {
-            let device = makedev(*major, *minor);
+        Entry::Device { number } => {
             let mode = Mode::from_bits_truncate(0o666);
-            if mknodat(CWD, &next, FileType::CharacterDevice, mode, device).is_err() {
+            whole = number.is_some_and(|(major, minor)| {
+                mknodat(CWD, &next, FileType::CharacterDevice, mode, makedev(major, minor)).is_ok()
+            });
+            if !whole {
                 fs::write(&next, b"")?;
-                whole = false;
             }
             fs::set_permissions(&next, fs::Permissions::from_mode(0o666))?;
         }

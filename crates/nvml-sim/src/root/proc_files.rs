@@ -1,6 +1,6 @@
 //! The driver's files under /proc. It knows their format, taken from what drivers print.
 
-use super::device_nodes::MAJOR;
+use super::device_nodes::{CAPABILITIES, MAJOR, has_capabilities};
 use super::plan::Plan;
 use crate::identity;
 use crate::node::{Gpu, Node};
@@ -16,9 +16,11 @@ pub fn plan(plan: &mut Plan, node: &Node) {
     for gpu in &node.gpus {
         plan.file(format!("proc/driver/nvidia/gpus/{}/information", gpu.pci), information(gpu));
     }
-    if node.gpus.iter().any(|gpu| gpu.model.mig_devices_max > 0) {
-        plan.file("proc/driver/nvidia-caps/mig-minors", "config 1\nmonitor 2\n");
-        for (name, minor) in [("config", 1), ("monitor", 2)] {
+    let capable = has_capabilities(node);
+    if capable {
+        let minors: String = CAPABILITIES.iter().map(|(name, minor)| format!("{name} {minor}\n")).collect();
+        plan.file("proc/driver/nvidia-caps/mig-minors", minors);
+        for (name, minor) in CAPABILITIES {
             plan.file(
                 format!("proc/driver/nvidia/capabilities/mig/{name}"),
                 format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n"),
@@ -31,10 +33,10 @@ pub fn plan(plan: &mut Plan, node: &Node) {
          nvidia_modeset 1600000 0 - Live 0x0000000000000000 (O)\n\
          nvidia 60000000 2 nvidia_uvm,nvidia_modeset, Live 0x0000000000000000 (O)\n",
     );
-    plan.file(
-        "proc/devices",
-        format!("Character devices:\n{MAJOR:3} nvidia\n{MAJOR:3} nvidiactl\n{MAJOR:3} nvidia-uvm\n\nBlock devices:\n"),
-    );
+    let caps = if capable { &["nvidia-caps"][..] } else { &[] };
+    let names = ["nvidia", "nvidiactl", "nvidia-uvm"].iter().chain(caps);
+    let devices: String = names.map(|name| format!("{MAJOR:3} {name}\n")).collect();
+    plan.file("proc/devices", format!("Character devices:\n{devices}\nBlock devices:\n"));
     let first = node.gpus.first().map_or("none", |gpu| gpu.uuid.as_str());
     let boot = identity::gpu_uuid(first, usize::MAX);
     plan.file("proc/sys/kernel/random/boot_id", format!("{}\n", boot.trim_start_matches("GPU-")));

@@ -1,10 +1,13 @@
 //! The host root: what lies where, and that its files are what they seem.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nvml_sim::{install, root};
+use nvml_sim::root::{RootError, RootReport};
+use nvml_sim::{StateFolder, install, root};
 
 use crate::sim::{node, nvml_sim, said};
 
@@ -38,6 +41,8 @@ fn root_has_the_files_of_a_driver() {
     assert_eq!(config[..4], [0xDE, 0x10, 0xB2, 0x20]);
     assert!(read("sys/class/dmi/id/product_name").starts_with("DGXA100"));
     assert!(read("proc/modules").contains("nvidia_uvm"));
+    assert!(read("proc/devices").contains("  4 nvidia-caps\n"));
+    assert_eq!(read("proc/driver/nvidia-caps/mig-minors"), "config 1\nmonitor 2\n");
 }
 
 #[test]
@@ -47,9 +52,15 @@ fn device_nodes_have_numbers_that_containers_are_denied_or_are_plain_files_with_
     fs::write(&library, STAND_IN).unwrap();
     let host = dir.path().join("host");
     let report = root::lay(&folder, &host, Some(&library)).unwrap();
-    for name in ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "nvidia0", "nvidia7"] {
+    let real = may_make_devices(dir.path());
+    assert_eq!(report.notes.is_empty(), real, "{:?}", report.notes);
+    let control = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"];
+    let others = ["nvidia0", "nvidia7", "nvidia-caps/nvidia-cap1", "nvidia-caps/nvidia-cap2"];
+    let mut numbers = BTreeSet::new();
+    for name in control.into_iter().chain(others) {
         let file = fs::metadata(host.join("dev").join(name)).unwrap();
-        if report.notes.is_empty() {
+        if real {
+            assert!(numbers.insert(file.rdev()), "{name} has a number of its own");
             assert!(file.file_type().is_char_device(), "{name}");
             assert_eq!(rustix::fs::major(file.rdev()), 4, "{name}");
             assert!((40..64).contains(&rustix::fs::minor(file.rdev())), "{name}");
@@ -58,6 +69,99 @@ fn device_nodes_have_numbers_that_containers_are_denied_or_are_plain_files_with_
         }
         assert_eq!(file.mode() & 0o777, 0o666, "{name}");
     }
+}
+
+/// Whether this process may make such device nodes, as root of a whole machine may.
+fn may_make_devices(dir: &Path) -> bool {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    mknodat(CWD, dir.join("probe"), FileType::CharacterDevice, Mode::RUSR, makedev(4, 40)).is_ok()
+}
+
+/// Lays a root with a stand-in for the library.
+fn lay(folder: &StateFolder, host: &Path) -> Result<RootReport, RootError> {
+    let library = host.with_file_name("stand-in.so");
+    fs::write(&library, STAND_IN).unwrap();
+    root::lay(folder, host, Some(&library))
+}
+
+#[test]
+fn gpus_beyond_the_denied_numbers_get_plain_files_and_a_note() {
+    let mut yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: many\ngpus:\n".to_owned();
+    for index in 0..24 {
+        yaml += &format!("- {{model: T4, pci: \"0000:{index:02x}:00.0\"}}\n");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = StateFolder::create(&dir.path().join("node"), "many.yaml".as_ref(), &yaml).unwrap();
+    let host = dir.path().join("host");
+    let report = lay(&folder, &host).unwrap();
+    for index in 0..24 {
+        let file = fs::metadata(host.join(format!("dev/nvidia{index}"))).unwrap();
+        // 4:64 and up are serial ports.
+        assert!(file.is_file() || rustix::fs::minor(file.rdev()) < 64, "nvidia{index}");
+    }
+    assert!(fs::metadata(host.join("dev/nvidia23")).unwrap().is_file());
+    let note = if may_make_devices(dir.path()) { "the last 6 GPUs" } else { "only root" };
+    assert!(matches!(&report.notes[..], [only] if only.contains(note)), "{:?}", report.notes);
+}
+
+#[test]
+fn root_laid_for_another_node_keeps_nothing_of_the_former() {
+    let (dir, large) = node("dgx-a100");
+    let (_other, small) = node("t4");
+    let yaml = fs::read_to_string(small.dir().join("node.yaml")).unwrap();
+    fs::write(small.dir().join("node.yaml"), yaml.replace("580.95.05", "570.1.2")).unwrap();
+    let (twice, once) = (dir.path().join("twice"), dir.path().join("once"));
+    lay(&large, &twice).unwrap();
+    fs::write(twice.join("dev/mine"), "").unwrap();
+    fs::write(twice.join("etc"), "").unwrap();
+    lay(&small, &twice).unwrap();
+    lay(&small, &once).unwrap();
+    assert!(twice.join("dev/mine").exists() && twice.join("etc").exists(), "what is not ours stays");
+    fs::remove_file(twice.join("dev/mine")).unwrap();
+    fs::remove_file(twice.join("etc")).unwrap();
+    assert_eq!(tree(&twice), tree(&once));
+}
+
+#[test]
+fn record_that_leads_out_of_the_root_is_not_followed() {
+    let (dir, folder) = node("t4");
+    let host = dir.path().join("host");
+    lay(&folder, &host).unwrap();
+    let outside = dir.path().join("outside");
+    fs::write(&outside, "").unwrap();
+    fs::write(host.join(".nvml-sim-root"), format!("../outside\n{}\n", outside.display())).unwrap();
+    lay(&folder, &host).unwrap();
+    assert!(outside.exists());
+}
+
+/// Every file and folder below a folder.
+fn tree(dir: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path().strip_prefix(dir).unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn root_that_was_half_laid_is_laid_again() {
+    let (dir, folder) = node("t4");
+    let host = dir.path().join("host");
+    let libraries = host.join(root::LIBRARY_DIR);
+    // What stands in the way of the link to the node ends the first run there.
+    let in_the_way = libraries.join(".node.link.next/file");
+    fs::create_dir_all(&in_the_way).unwrap();
+    assert!(matches!(lay(&folder, &host), Err(RootError::Io { .. })));
+    fs::remove_dir_all(libraries.join(".node.link.next")).unwrap();
+    // As an earlier version left it, without a record.
+    fs::remove_file(host.join(".nvml-sim-root")).unwrap();
+    lay(&folder, &host).unwrap();
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! What an earlier run laid into a root, kept there: so that a smaller node or another driver version leaves no files
+//! of the one before. It knows paths, not what lies there.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+/// In the root: one path a line, below the root.
+const RECORD: &str = ".nvml-sim-root";
+
+/// Whether a root was laid by this program, be it in part.
+pub fn is_there(root: &Path) -> bool {
+    root.join(RECORD).is_file()
+}
+
+/// What was laid; nothing where there is no record.
+pub fn read(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let text = match fs::read_to_string(root.join(RECORD)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    // A record that someone wrote into must not lead out of the root.
+    let is_below = |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
+    Ok(text.lines().map(PathBuf::from).filter(is_below).collect())
+}
+
+/// Writes down what is laid, or about to be.
+pub fn write(root: &Path, paths: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let text: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
+    let next = root.join(format!("{RECORD}.next"));
+    fs::write(&next, text)?;
+    fs::rename(&next, root.join(RECORD))
+}
+
+/// Removes a file of an earlier run, and the folders that are empty without it.
+pub fn remove(root: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(root.join(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // Someone else's folder took its place.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(()),
+        removed => removed?,
+    }
+    let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    for folder in folders {
+        if fs::remove_dir(root.join(folder)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
