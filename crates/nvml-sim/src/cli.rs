@@ -12,6 +12,7 @@ use clap::Parser;
 
 use crate::control::ControlError;
 use crate::functions::UnknownFunctionError;
+use crate::install::InstallError;
 use crate::root::RootError;
 use crate::settings::SettingError;
 use crate::state::StateFolderError;
@@ -34,11 +35,15 @@ pub fn main() -> ExitCode {
 /// Whether the person must write something else, as opposed to the machine having failed.
 fn is_bad_usage(error: &anyhow::Error) -> bool {
     let folder = |error: &StateFolderError| !matches!(error, StateFolderError::Io { .. });
+    let install = |error: &InstallError| {
+        matches!(error, InstallError::NotThere { .. } | InstallError::NotInRoot { .. })
+    };
     error.chain().any(|cause| {
         cause.is::<arguments::UsageError>()
             || cause.is::<SettingError>()
             || cause.is::<UnknownFunctionError>()
             || cause.downcast_ref::<StateFolderError>().is_some_and(folder)
+            || cause.downcast_ref::<InstallError>().is_some_and(install)
             || cause.downcast_ref::<ControlError>().is_some_and(|error| match error {
                 ControlError::Folder(error) => folder(error),
                 ControlError::NoGpu { .. }
@@ -50,7 +55,8 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {
                 RootError::Folder(error) => folder(error),
                 RootError::NotOurs { .. } => true,
-                RootError::Install(_) | RootError::Io { .. } => false,
+                RootError::Install(error) => install(error),
+                RootError::Io { .. } => false,
             })
     })
 }

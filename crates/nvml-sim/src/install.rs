@@ -31,6 +31,22 @@ pub enum InstallError {
         /// The paths tried.
         looked_for: Vec<PathBuf>,
     },
+    /// Not where it was said to be.
+    #[error("{} is no file; --library names the simulated NVML library, as cargo builds it", path.display())]
+    NotThere {
+        /// What was said.
+        path: PathBuf,
+    },
+    /// A host root without it.
+    #[error(
+        "{} holds no simulated driver: it has no {LIBRARY_DIR}/{SONAME}; `nvml-sim root {}` lays one",
+        root.display(),
+        root.display()
+    )]
+    NotInRoot {
+        /// The root.
+        root: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -45,22 +61,23 @@ pub enum InstallError {
 
 /// The built library: as named, else near this program (installed, built by cargo, or a test of cargo's).
 pub fn find_library(named: Option<&Path>) -> Result<PathBuf, InstallError> {
-    let candidates: Vec<PathBuf> = match named {
-        Some(path) => vec![path.to_owned()],
-        None => {
-            let program = env::current_exe().unwrap_or_default();
-            let dir = program.parent().unwrap_or(Path::new("/"));
-            let near = [
-                SONAME,
-                "../lib/nvml-sim/libnvidia-ml.so.1",
-                BUILT,
-                "../libnvml_sim_abi.so",
-                "deps/libnvml_sim_abi.so",
-            ];
-            near.iter().map(|name| dir.join(name)).collect()
-        }
+    let is_file = |path: &Path| path.canonicalize().ok().filter(|path| path.is_file());
+    if let Some(path) = named {
+        return is_file(path).ok_or_else(|| InstallError::NotThere { path: path.to_owned() });
+    }
+    let candidates: Vec<PathBuf> = {
+        let program = env::current_exe().unwrap_or_default();
+        let dir = program.parent().unwrap_or(Path::new("/"));
+        let near = [
+            SONAME,
+            "../lib/nvml-sim/libnvidia-ml.so.1",
+            BUILT,
+            "../libnvml_sim_abi.so",
+            "deps/libnvml_sim_abi.so",
+        ];
+        near.iter().map(|name| dir.join(name)).collect()
     };
-    let found = candidates.iter().find_map(|path| path.canonicalize().ok().filter(|path| path.is_file()));
+    let found = candidates.iter().find_map(|path| is_file(path));
     found.ok_or(InstallError::NotFound { looked_for: candidates })
 }
 
@@ -78,7 +95,7 @@ pub fn command(
     };
     let dir = folder.dir().canonicalize().map_err(failed("open", folder.dir()))?;
     let libraries = match root {
-        Some(root) => root.canonicalize().map_err(failed("open", root))?.join(LIBRARY_DIR),
+        Some(root) => libraries_of(root)?,
         None => link_library(&dir.join("lib"), &find_library(library)?)?,
     };
     let mut search = OsString::from(&libraries);
@@ -94,6 +111,13 @@ pub fn command(
         command.env("GANTRY_HOST_ROOT", &root).env("GANTRY_DRIVER_ROOT", &root);
     }
     Ok(command)
+}
+
+/// The folder of a host root that holds the library.
+fn libraries_of(root: &Path) -> Result<PathBuf, InstallError> {
+    let libraries = root.canonicalize().map(|root| root.join(LIBRARY_DIR)).ok();
+    let found = libraries.filter(|libraries| libraries.join(SONAME).is_file());
+    found.ok_or_else(|| InstallError::NotInRoot { root: root.to_owned() })
 }
 
 /// A folder with a link to the library under its soname, made or refreshed.

@@ -129,6 +129,10 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["init", "--file", "/no/such/file", new], "cannot read /no/such/file"),
         (vec!["init", "--file", binary.to_str().unwrap(), new], "UTF-8"),
         (vec!["fault", "return", "nvmlInit_v2", "SUCCESS"], "GPU_IS_LOST"),
+        (vec!["root", "--library", "/no/such", new], "/no/such is no file; --library names"),
+        (vec!["run", "--library", "/no/such", "--", "true"], "/no/such is no file; --library names"),
+        (vec!["run", "--root", new, "--", "true"], "`nvml-sim root"),
+        (vec!["run", "--root", "/tmp", "--", "true"], "no usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1"),
         (vec!["show", new], "nvml-sim init"),
         (vec!["shwo"], "show"),
     ] {
@@ -157,6 +161,24 @@ fn run_sets_what_a_program_needs_and_keeps_its_exit_code() {
     assert_eq!(Path::new(lines[1]), state.join("lib/libnvidia-ml.so.1"));
     assert!(Path::new(lines[1]).exists());
     assert!(lines[2].starts_with(state.join("lib").to_str().unwrap()));
+}
+
+#[test]
+fn run_on_a_host_root_names_it_and_its_library() {
+    let (dir, folder) = node("t4");
+    let library = dir.path().join("stand-in.so");
+    fs::write(&library, "").unwrap();
+    let host = dir.path().join("host");
+    let host = host.to_str().unwrap();
+    let root = ["root", host, "--library", library.to_str().unwrap()];
+    said(&nvml_sim(folder.dir()).args(root).output().unwrap());
+    let print =
+        "echo $GANTRY_HOST_ROOT; echo $GANTRY_DRIVER_ROOT; echo $GANTRY_NVML_LIBRARY; echo $LD_LIBRARY_PATH";
+    let run = ["run", "--root", host, "--", "sh", "-c", print];
+    let printed = said(&nvml_sim(folder.dir()).args(run).env_remove("LD_LIBRARY_PATH").output().unwrap());
+    let libraries = format!("{host}/usr/lib/x86_64-linux-gnu");
+    let expected = [host, host, &format!("{libraries}/libnvidia-ml.so.1"), &libraries];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -103,6 +103,66 @@ fn wrong_values_are_named_with_file_path_value_and_hint() {
 }
 
 #[test]
+fn impossible_values_are_named_with_their_path_and_what_can_be() {
+    let long = "x".repeat(200);
+    let overrides = [
+        ("nvlinks: 4294967295", "nvlinks", "from 0 to 18"),
+        ("power-limit-watts: 4294967295", "power-limit-watts", "from 1 to 10000"),
+        ("power-limit-watts: 50", "power-limit-min-watts", "at most 50"),
+        ("clock-memory-mhz: 0", "clock-memory-mhz", "from 1 to 10000"),
+        ("temperature-max-celsius: 201", "temperature-max-celsius", "from 0 to 200"),
+        ("pcie-generation: 7", "pcie-generation", "from 1 to 6"),
+        ("pci-class: 0x1000000", "pci-class", "from 0 to 16777215"),
+        ("memory: 17592186044415GiB", "memory", "15360MiB or 80GiB"),
+        ("memory: 16385GiB", "memory", "from 1MiB to 16384GiB"),
+        ("memory-reserved: 16GiB", "memory-reserved", "at most 15GiB"),
+        ("bar1: 0B", "bar1", "from 1MiB to 16384GiB"),
+        (&format!("name: {long}"), "name", "one line of 1 to 95 bytes"),
+        ("name: \"two\\nlines\"", "name", "one line of 1 to 95 bytes"),
+        ("vbios: \"\"", "vbios", "one line of 1 to 31 bytes"),
+        (&format!("inforom: {long}"), "inforom", "one line of 1 to 15 bytes"),
+    ];
+    for (value, key, hint) in overrides {
+        let message = message("pcie:", &format!("    overrides: {{{value}}}"));
+        let path = format!("gpus[0].overrides.{key}: ");
+        assert!(message.contains(&path) && message.contains(hint), "`{value}` says `{message}`");
+    }
+    let others = [
+        ("pcie:", format!("    serial: {long}"), "gpus[0].serial: ", "1 to 29 bytes"),
+        ("pcie:", "    minor: 254".to_owned(), "gpus[0].minor: ", "0 to 253"),
+        ("numa:", "    numa: 4294967295".to_owned(), "gpus[0].numa: ", "0 to 1023"),
+        ("machine:", format!("machine: {long}"), "machine: ", "1 to 64 bytes"),
+        ("version:", format!("  version: {}1", "1.".repeat(60)), "driver.version: ", "such as 580.95.05"),
+        ("nvml:", format!("  nvml: {}.1", "1".repeat(80)), "driver.nvml: ", "such as 13.580.95.05"),
+        ("nvml:", "  nvml: thirteen".to_owned(), "driver.nvml: ", "such as 13.580.95.05"),
+        ("0:", "  4294967295: 0-15".to_owned(), "cpus.4294967295: ", "0 to 1023"),
+        (
+            "machine:",
+            "fabric: {cluster-uuid: nowhere}".to_owned(),
+            "fabric.cluster-uuid: ",
+            "write 8-4-4-4-12 hexadecimal digits",
+        ),
+    ];
+    for (key, line, path, hint) in others {
+        let message = message(key, &line);
+        assert!(message.contains(path) && message.contains(hint), "`{line}` says `{message}`");
+    }
+}
+
+#[test]
+fn device_at_the_address_of_another_is_refused() {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    for (old, new, path) in [
+        ("\"0000:c5:00.0\"", "\"c4:00.0\"", "nvswitches[1]"),
+        ("\"0000:c9:00.0\"", "\"0000:bd:00.0\"", "nvswitches[5]"),
+    ] {
+        let message = Node::parse(Path::new("mine.yaml"), &yaml.replacen(old, new, 1)).unwrap_err();
+        let message = message.to_string();
+        assert!(message.contains(path) && message.contains("each needs its own"), "{message}");
+    }
+}
+
+#[test]
 fn wrong_value_is_named_by_its_whole_path_in_every_style_of_yaml() {
     let head = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\n";
     let cases = [
@@ -161,6 +221,11 @@ fn links_to_peers_replace_switches() {
     let message =
         Node::parse(Path::new("mine.yaml"), &yaml.replace("[0, 0]", "[0, 5]")).unwrap_err().to_string();
     assert!(message.contains("gpus[1].nvlink-peers") && message.contains('5'), "{message}");
+    assert!(message.contains("write 0 to 1, and not 1 itself"), "{message}");
+    for one_sided in [yaml.replace("[0, 0]", "[0]"), yaml.replace(", nvlink-peers: [0, 0]", "")] {
+        let message = Node::parse(Path::new("mine.yaml"), &one_sided).unwrap_err().to_string();
+        assert!(message.contains("gpus[0].nvlink-peers: 2 links to GPU 1"), "{message}");
+    }
 }
 
 #[test]
