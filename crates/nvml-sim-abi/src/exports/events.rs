@@ -1,5 +1,6 @@
 //! Event sets: the way by which programs learn of XIDs.
 
+use std::mem::offset_of;
 use std::time::Duration;
 
 use nvml_sim::{Call, Code, SUPPORTED_EVENTS};
@@ -9,7 +10,8 @@ use super::{exports, gpu};
 use crate::from_c::{Out, handle};
 
 /// What `nvmlEventData_t` ended with before MIG ids were added to it.
-const OLD_EVENT_DATA_BYTES: usize = 24;
+const OLD_EVENT_DATA_BYTES: usize = offset_of!(nvmlEventData_t, gpuInstanceId);
+const _: () = assert!(OLD_EVENT_DATA_BYTES == 24, "an old client's struct is so long");
 
 fn wait(call: &Call<'_>, set: &Out<nvmlEventSet_st>, timeout_ms: u32) -> Result<nvmlEventData_t, Code> {
     let timeout = Duration::from_millis(timeout_ms.into());

@@ -1,6 +1,7 @@
 //! What a GPU is: names, numbers, versions, memory size, PCI address.
 
 use std::ffi::c_char;
+use std::mem::offset_of;
 
 use nvml_sim::Gpu;
 use nvml_wrapper_sys::bindings::*;
@@ -13,7 +14,8 @@ pub(super) const VENDOR: u32 = 0x10DE;
 /// `nvmlBusType_t`: PCIe.
 const BUS_TYPE_PCIE: u32 = 2;
 /// What `nvmlPciInfo_t` ended with before the 32-byte bus id was added to it.
-pub(super) const OLD_PCI_INFO_BYTES: usize = 36;
+pub(super) const OLD_PCI_INFO_BYTES: usize = offset_of!(nvmlPciInfo_t, busId);
+const _: () = assert!(OLD_PCI_INFO_BYTES == 36, "an old client's struct is so long");
 
 /// A GPU's PCI address and ids.
 pub(super) fn pci_info(gpu: &Gpu) -> nvmlPciInfo_t {

@@ -54,6 +54,22 @@ fn event_before_registration_is_not_seen() {
 }
 
 #[test]
+fn kind_registered_second_is_seen_from_then_on() {
+    in_child("events::kind_registered_second_is_seen_from_then_on", "t4", || {
+        let nvml = nvml();
+        let set = RawSet::on_first_gpu_for(&nvml, 1);
+        own_folder().inject_xid("0", 48, None, None).unwrap();
+        let register = *nvml.lib().nvmlDeviceRegisterEvents.as_ref().unwrap();
+        // SAFETY: device and set live as long as the library.
+        assert_eq!(unsafe { register(nvml.device_by_index(0).unwrap().handle(), 8, set.handle) }, 0);
+        assert_eq!(set.wait().0, Code::TIMEOUT.0);
+        own_folder().inject_xid("0", 79, None, None).unwrap();
+        let (code, event) = set.wait();
+        assert_eq!((code, event.eventData), (0, 79));
+    });
+}
+
+#[test]
 fn xid_of_a_mig_instance_carries_its_ids() {
     in_child("events::xid_of_a_mig_instance_carries_its_ids", "t4", || {
         let nvml = nvml();
@@ -120,7 +136,7 @@ fn lost_gpu_fails_its_calls_and_each_wait_after_its_xid() {
     });
 }
 
-/// An event set for XIDs of GPU 0, through the C functions.
+/// An event set for XIDs (or other kinds) of GPU 0, through the C functions.
 struct RawSet<'a> {
     nvml: &'a nvml_wrapper::Nvml,
     handle: nvmlEventSet_t,
@@ -128,6 +144,10 @@ struct RawSet<'a> {
 
 impl<'a> RawSet<'a> {
     fn on_first_gpu(nvml: &'a nvml_wrapper::Nvml) -> Self {
+        Self::on_first_gpu_for(nvml, 8)
+    }
+
+    fn on_first_gpu_for(nvml: &'a nvml_wrapper::Nvml, kinds: u64) -> Self {
         let mut handle = std::ptr::null_mut();
         let device = nvml.device_by_index(0).unwrap();
         let create = *nvml.lib().nvmlEventSetCreate.as_ref().unwrap();
@@ -135,7 +155,7 @@ impl<'a> RawSet<'a> {
         // SAFETY: `handle` is valid for writes, and the device's handle lives as long as the library.
         unsafe {
             assert_eq!(create(&mut handle), 0);
-            assert_eq!(register(device.handle(), 8, handle), 0);
+            assert_eq!(register(device.handle(), kinds, handle), 0);
         }
         RawSet { nvml, handle }
     }

@@ -12,3 +12,4 @@ mod misuse;
 mod placement;
 mod sim;
 mod surface;
+mod sweep;

@@ -1,6 +1,7 @@
 //! Node files: what presets say, and what is said of wrong ones.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use nvml_sim::{CommonAncestor, Link, Node, presets};
@@ -23,11 +24,27 @@ fn presets_are_nodes_with_distinct_identities() {
     let mut uuids = BTreeSet::new();
     for preset in presets::NODES {
         let node = Node::parse(Path::new(preset.name), preset.yaml).unwrap();
+        assert!(!node.gpus.is_empty(), "{}", preset.name);
         for gpu in &node.gpus {
             assert!(uuids.insert(gpu.uuid.clone()), "{}", gpu.uuid);
         }
     }
-    assert_eq!(uuids.len(), 17);
+}
+
+#[test]
+fn every_preset_file_is_a_preset_of_its_name() {
+    for (folder, presets) in [("nodes", presets::NODES), ("gpus", presets::GPUS)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets").join(folder);
+        let mut texts = BTreeSet::new();
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let file = entry.file_name().into_string().unwrap();
+            let name = file.strip_suffix(".yaml").unwrap();
+            let preset = presets::find(presets, name).expect("a preset for each file");
+            assert_eq!(fs::read_to_string(entry.path()).unwrap(), preset.yaml, "{file}");
+            texts.insert(preset.name);
+        }
+        assert_eq!(texts.len(), presets.len(), "each preset has a file: {texts:?}");
+    }
 }
 
 #[test]
