@@ -38,6 +38,15 @@ pub enum Request {
         /// The resource that it holds.
         resource: String,
     },
+    /// Drop a resource's streams while the kubelet stays up: how many there were.
+    DropStreams {
+        /// The resource.
+        resource: String,
+    },
+    /// Register plugins without opening their streams from now on.
+    WithholdStreams,
+    /// Open the streams that were withheld.
+    OpenStreams,
     /// Stop the kubelet as a killed process; this socket stays.
     Stop,
     /// Start the kubelet again, stopping it first when it runs.

@@ -11,6 +11,10 @@ use std::{
 };
 
 use kubelet_api::deviceplugin::{MAX_MESSAGE_TO_KUBELET, v1beta1::device_plugin_client::DevicePluginClient};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use tonic::transport::Channel;
 
 use crate::{books::Books, checkpoint, checkpoint::Checkpoint, events::EventLog};
@@ -24,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) dial_timeout: Duration,
     pub(crate) listen_gap: Duration,
     pub(crate) checkpoint: bool,
+    pub(crate) streams: bool,
 }
 
 /// One life of the kubelet.
@@ -32,6 +37,8 @@ pub(crate) struct Incarnation {
     pub(crate) events: Arc<EventLog>,
     books: Mutex<Books>,
     clients: Mutex<Clients>,
+    /// Whether a registered plugin's stream is opened.
+    pub(crate) streams: watch::Receiver<bool>,
 }
 
 #[derive(Default)]
@@ -41,13 +48,22 @@ struct Clients {
     open: HashMap<u64, DevicePluginClient<Channel>>,
     /// Resource and socket of every registration whose end is waited for.
     registered: Vec<(String, String)>,
+    /// Tasks that read lists, those that ended among them.
+    readers: Vec<Reader>,
+}
+
+/// A task that reads a plugin's lists.
+struct Reader {
+    resource: String,
+    drop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl Incarnation {
-    pub(crate) fn new(settings: Settings, events: Arc<EventLog>) -> Self {
+    pub(crate) fn new(settings: Settings, events: Arc<EventLog>, streams: watch::Receiver<bool>) -> Self {
         let known = if settings.checkpoint { checkpoint::read(&settings.dir) } else { Checkpoint::default() };
         let books = Books::restored(settings.grace, known.registered, known.pods, Instant::now());
-        Incarnation { settings, events, books: Mutex::new(books), clients: Mutex::default() }
+        Incarnation { settings, events, books: Mutex::new(books), clients: Mutex::default(), streams }
     }
 
     /// The books, those whose grace period is over struck out.
@@ -95,6 +111,29 @@ impl Incarnation {
 
     pub(crate) fn client(&self, number: u64) -> Option<DevicePluginClient<Channel>> {
         self.clients().open.get(&number).cloned()
+    }
+
+    /// Keeps a task that reads a resource's lists, and the way to end it.
+    pub(crate) fn reads(&self, resource: &str, drop: oneshot::Sender<()>, task: JoinHandle<()>) {
+        let mut clients = self.clients();
+        clients.readers.retain(|reader| !reader.task.is_finished());
+        clients.readers.push(Reader { resource: resource.to_owned(), drop, task });
+    }
+
+    /// Ends every connection of a resource, and waits until the books know. Returns how many there were.
+    pub(crate) async fn drop_streams(&self, resource: &str) -> usize {
+        let readers: Vec<Reader> =
+            self.clients().readers.extract_if(.., |reader| reader.resource == resource).collect();
+        // One that ended by itself no longer listens.
+        let dropped =
+            readers.into_iter().filter_map(|Reader { drop, task, .. }| drop.send(()).ok().map(|()| task));
+        let dropped: Vec<JoinHandle<()>> = dropped.collect();
+        let count = dropped.len();
+        for task in dropped {
+            // Fails when the kubelet is stopped meanwhile, which ends it too.
+            let _ = task.await;
+        }
+        count
     }
 
     fn write(&self, books: &Books) {

@@ -22,7 +22,7 @@ use thiserror::Error;
 use tokio::{
     net::UnixListener,
     runtime::{self, Runtime},
-    sync::{broadcast, oneshot},
+    sync::{broadcast, oneshot, watch},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -63,6 +63,8 @@ struct Inner {
     settings: Settings,
     events: Arc<EventLog>,
     starts: AtomicU64,
+    /// Whether a registered plugin's stream is opened.
+    streams: watch::Sender<bool>,
     life: Mutex<Life>,
     /// Pods are admitted one after the other: a plugin that hangs in a call holds up every other pod.
     admission: tokio::sync::Mutex<()>,
@@ -104,6 +106,13 @@ impl Builder {
         self
     }
 
+    /// Registers plugins without opening their streams, until [`FakeKubelet::open_streams`].
+    #[must_use]
+    pub fn without_streams(mut self) -> Self {
+        self.0.streams = false;
+        self
+    }
+
     /// Serves pod resources there instead of in the sibling folder `pod-resources`.
     #[must_use]
     pub fn pod_resources_socket(mut self, socket: impl Into<PathBuf>) -> Self {
@@ -119,12 +128,15 @@ impl Builder {
         let events = Arc::new(EventLog::new());
         let settings = self.0;
         let dir = settings.dir.clone();
-        let (incarnation, runtime) =
-            begin(&settings, &events, 1).await.map_err(|source| StartError { dir, source })?;
+        let streams = watch::Sender::new(settings.streams);
+        let (incarnation, runtime) = begin(&settings, &events, streams.subscribe(), 1)
+            .await
+            .map_err(|source| StartError { dir, source })?;
         Ok(FakeKubelet(Arc::new(Inner {
             settings,
             events,
             starts: AtomicU64::new(1),
+            streams,
             life: Mutex::new(Life { incarnation, runtime: Some(runtime) }),
             admission: tokio::sync::Mutex::default(),
         })))
@@ -143,6 +155,7 @@ impl FakeKubelet {
             dial_timeout: DIAL_TIMEOUT,
             listen_gap: Duration::ZERO,
             checkpoint: true,
+            streams: true,
         })
     }
 
@@ -267,11 +280,30 @@ impl FakeKubelet {
         let _turn = self.0.admission.lock().await;
         self.stop().await;
         let starts = self.0.starts.fetch_add(1, Ordering::SeqCst) + 1;
-        let begun = begin(&self.0.settings, &self.0.events, starts).await;
+        let begun = begin(&self.0.settings, &self.0.events, self.0.streams.subscribe(), starts).await;
         let (incarnation, runtime) =
             begun.map_err(|source| StartError { dir: self.0.settings.dir.clone(), source })?;
         *self.life() = Life { incarnation, runtime: Some(runtime) };
         Ok(())
+    }
+
+    /// Drops a resource's streams while the kubelet stays up, as the real one does when it cannot read a list: the
+    /// connections are closed, the devices turn unhealthy, and the plugin may register again. Streams that were never
+    /// opened are dropped too. Returns how many there were, once the books know.
+    pub async fn drop_streams(&self, resource: &str) -> usize {
+        let kubelet = Arc::clone(&self.life().incarnation);
+        kubelet.drop_streams(resource).await
+    }
+
+    /// Registers plugins from now on without opening their streams: dialled back, asked for options, never listened to.
+    /// Streams that are open stay so.
+    pub fn withhold_streams(&self) {
+        self.0.streams.send_replace(false);
+    }
+
+    /// Opens the streams that were withheld, and those of plugins to come.
+    pub fn open_streams(&self) {
+        self.0.streams.send_replace(true);
     }
 
     /// What happens from now on.
@@ -310,10 +342,11 @@ impl Drop for Inner {
 async fn begin(
     settings: &Settings,
     events: &Arc<EventLog>,
+    streams: watch::Receiver<bool>,
     starts: u64,
 ) -> io::Result<(Arc<Incarnation>, Runtime)> {
     create_dir(&settings.dir)?;
-    let incarnation = Arc::new(Incarnation::new(settings.clone(), Arc::clone(events)));
+    let incarnation = Arc::new(Incarnation::new(settings.clone(), Arc::clone(events), streams));
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("fake-kubelet")

@@ -32,6 +32,9 @@ struct ServeArgs {
     /// Milliseconds that kubelet.sock exists before it accepts connections.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     listen_gap: u64,
+    /// Register plugins without opening their streams, until `ctl open-streams`.
+    #[arg(long)]
+    no_streams: bool,
     /// Forget everything at each start.
     #[arg(long)]
     no_checkpoint: bool,
@@ -92,6 +95,28 @@ enum Task {
         #[arg(long)]
         pod: PodName,
     },
+    /// Starts an admitted container once more, as after a crash of it.
+    RestartContainer {
+        /// Pod, as NAME or NAMESPACE/NAME.
+        #[arg(long)]
+        pod: PodName,
+        /// Container.
+        #[arg(long, default_value = "main")]
+        container: String,
+        /// Resource that it holds.
+        #[arg(long)]
+        resource: String,
+    },
+    /// Drops a resource's streams while the kubelet stays up: its devices turn unhealthy.
+    DropStreams {
+        /// Resource.
+        #[arg(long)]
+        resource: String,
+    },
+    /// Registers plugins without opening their streams from now on.
+    WithholdStreams,
+    /// Opens the streams that were withheld.
+    OpenStreams,
     /// Stops the kubelet as if killed; its process stays to be asked.
     Stop,
     /// Starts the kubelet again, stopping it first.
@@ -140,6 +165,9 @@ async fn serve(args: ServeArgs) -> Result<()> {
     if args.no_checkpoint {
         builder = builder.without_checkpoint();
     }
+    if args.no_streams {
+        builder = builder.without_streams();
+    }
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let kubelet = builder.start().await?;
     let socket = control::socket(&args.dir);
@@ -168,6 +196,17 @@ fn ask(args: CtlArgs) -> Result<()> {
             anyhow::ensure!(known, "no pod {pod}");
             show(args.output, &known, || format!("{pod} released\n"))
         }
+        Task::RestartContainer { pod, container, resource } => {
+            let allocation = kubelet.restart_container(pod, &container, &resource)?;
+            show(args.output, &allocation, || table::allocation(&allocation))
+        }
+        Task::DropStreams { resource } => {
+            let count = kubelet.drop_streams(&resource)?;
+            anyhow::ensure!(count > 0, "no stream of {resource}");
+            show(args.output, &count, || format!("{count} dropped\n"))
+        }
+        Task::WithholdStreams => show(args.output, &kubelet.withhold_streams()?, || "withheld\n".to_owned()),
+        Task::OpenStreams => show(args.output, &kubelet.open_streams()?, || "opened\n".to_owned()),
         Task::Stop => show(args.output, &kubelet.stop()?, || "stopped\n".to_owned()),
         Task::Restart => show(args.output, &kubelet.restart()?, || "restarted\n".to_owned()),
         Task::Quit => show(args.output, &kubelet.quit()?, String::new),

@@ -11,6 +11,7 @@ use kubelet_api::deviceplugin::{
         Empty, RegisterRequest, device_plugin_client::DevicePluginClient, registration_server::Registration,
     },
 };
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
@@ -65,7 +66,9 @@ async fn register(
     match connect(kubelet, &resource, &endpoint).await {
         Ok(connection) => {
             kubelet.events.push(Event::Registered { resource: resource.clone(), endpoint: endpoint.clone() });
-            tokio::spawn(read_lists(Arc::clone(kubelet), connection, resource, endpoint));
+            let (drop, dropped) = oneshot::channel();
+            let reader = follow(Arc::clone(kubelet), connection, resource.clone(), endpoint, dropped);
+            kubelet.reads(&resource, drop, tokio::spawn(reader));
             Ok(())
         }
         Err(refusal) => {
@@ -107,29 +110,48 @@ async fn connect(kubelet: &Incarnation, resource: &str, endpoint: &str) -> Resul
     }
 }
 
-async fn read_lists(kubelet: Arc<Incarnation>, connection: Connection, resource: String, endpoint: String) {
-    let Connection { number, mut client } = connection;
-    let reason = match client.list_and_watch(Empty {}).await {
-        Err(status) => status.message().to_owned(),
-        Ok(lists) => {
-            let mut lists = lists.into_inner();
-            loop {
-                match lists.message().await {
-                    Ok(Some(list)) => {
-                        let devices = list.devices.len();
-                        let healthy = kubelet.books().listed(&resource, list.devices);
-                        kubelet.save();
-                        kubelet.events.push(Event::Listed { resource: resource.clone(), devices, healthy });
-                    }
-                    Ok(None) => break "the plugin ended the stream".to_owned(),
-                    Err(status) => break status.message().to_owned(),
-                }
-            }
-        }
+/// A plugin's connection from its registration to its end, whoever ends it.
+async fn follow(
+    kubelet: Arc<Incarnation>,
+    connection: Connection,
+    resource: String,
+    endpoint: String,
+    dropped: oneshot::Receiver<()>,
+) {
+    let Connection { number, client } = connection;
+    let reason = tokio::select! {
+        reason = read_lists(&kubelet, client, &resource) => reason,
+        Ok(()) = dropped => "the kubelet dropped the stream".to_owned(),
     };
     kubelet.close(number);
     if kubelet.forget(&resource, &endpoint) {
         kubelet.books().disconnected(&resource, &endpoint, Instant::now());
         kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
+    }
+}
+
+/// Reads a plugin's lists, once streams are opened at all, until the stream ends; returns why it did.
+async fn read_lists(
+    kubelet: &Incarnation,
+    mut client: DevicePluginClient<Channel>,
+    resource: &str,
+) -> String {
+    // The sender lives as long as the kubelet.
+    let _ = kubelet.streams.clone().wait_for(|opened| *opened).await;
+    let mut lists = match client.list_and_watch(Empty {}).await {
+        Ok(lists) => lists.into_inner(),
+        Err(status) => return status.message().to_owned(),
+    };
+    loop {
+        match lists.message().await {
+            Ok(Some(list)) => {
+                let devices = list.devices.len();
+                let healthy = kubelet.books().listed(resource, list.devices);
+                kubelet.save();
+                kubelet.events.push(Event::Listed { resource: resource.to_owned(), devices, healthy });
+            }
+            Ok(None) => return "the plugin ended the stream".to_owned(),
+            Err(status) => return status.message().to_owned(),
+        }
     }
 }

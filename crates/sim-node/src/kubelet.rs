@@ -72,6 +72,31 @@ impl Kubelet {
         self.ask("release", move |client| client.release(pod))
     }
 
+    /// Drops a resource's streams while the kubelet stays up; returns how many there were.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn drop_streams(&self, resource: &str) -> Result<usize, KubeletError> {
+        let resource = resource.to_owned();
+        self.ask("drop_streams", move |client| client.drop_streams(&resource))
+    }
+
+    /// Registers plugins without opening their streams from now on.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn withhold_streams(&self) -> Result<(), KubeletError> {
+        self.ask("withhold_streams", Client::withhold_streams)
+    }
+
+    /// Opens the streams that were withheld, and those of plugins to come.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn open_streams(&self) -> Result<(), KubeletError> {
+        self.ask("open_streams", Client::open_streams)
+    }
+
     /// Stops it as if killed; it still answers here.
     ///
     /// # Errors

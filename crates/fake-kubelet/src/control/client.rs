@@ -105,6 +105,30 @@ impl Client {
         self.ask(&Request::Release { pod })
     }
 
+    /// Drops a resource's streams while the kubelet stays up; returns how many there were.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn drop_streams(&mut self, resource: &str) -> Result<usize, ControlError> {
+        self.ask(&Request::DropStreams { resource: resource.to_owned() })
+    }
+
+    /// Registers plugins without opening their streams from now on.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn withhold_streams(&mut self) -> Result<(), ControlError> {
+        self.ask(&Request::WithholdStreams)
+    }
+
+    /// Opens the streams that were withheld, and those of plugins to come.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn open_streams(&mut self) -> Result<(), ControlError> {
+        self.ask(&Request::OpenStreams)
+    }
+
     /// Stops the kubelet; its process stays.
     ///
     /// # Errors

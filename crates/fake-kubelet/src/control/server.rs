@@ -91,6 +91,15 @@ async fn answer(kubelet: &FakeKubelet, request: Request) -> Value {
             }
         }
         Request::Release { pod } => ok(kubelet.release(pod)),
+        Request::DropStreams { resource } => ok(kubelet.drop_streams(&resource).await),
+        Request::WithholdStreams => {
+            kubelet.withhold_streams();
+            ok(())
+        }
+        Request::OpenStreams => {
+            kubelet.open_streams();
+            ok(())
+        }
         Request::Stop => {
             kubelet.stop().await;
             ok(())

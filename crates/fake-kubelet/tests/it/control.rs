@@ -89,6 +89,23 @@ fn process_restarted_and_stopped_by_control_says_so_to_watchers() {
 }
 
 #[test]
+fn process_asked_about_streams_answers_and_refuses_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("device-plugins"));
+    let refused = process.ctl(&["drop-streams", "--resource", "example.com/gpu"]);
+    assert_eq!(String::from_utf8(refused.stderr).unwrap(), "error: no stream of example.com/gpu\n");
+    assert_eq!(process.client().drop_streams("example.com/gpu").unwrap(), 0);
+    for (task, answer) in [("withhold-streams", "withheld\n"), ("open-streams", "opened\n")] {
+        assert_eq!(String::from_utf8(process.ctl(&[task]).stdout).unwrap(), answer);
+    }
+    let refused = process.ctl(&["restart-container", "--pod", "p", "--resource", "example.com/gpu"]);
+    assert_eq!(
+        String::from_utf8(refused.stderr).unwrap(),
+        "error: default/p main holds no example.com/gpu\n"
+    );
+}
+
+#[test]
 fn program_without_a_folder_is_refused() {
     let refused = Command::new(PROGRAM).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");

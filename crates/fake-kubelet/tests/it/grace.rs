@@ -8,9 +8,10 @@ use crate::node::{Node, RESOURCE, registrar};
 
 #[tokio::test]
 async fn resource_without_plugin_is_forgotten_after_the_grace_period() {
-    let mut node = Node::new(&[("a", None), ("b", None)]).await;
+    let mut node =
+        Node::with(&[("a", None), ("b", None)], |builder| builder.grace(Duration::from_millis(300))).await;
     node.lose();
-    node.until(|node| node.amounts() == (2, 0)).await;
+    node.until(|node| node.told(|event| matches!(event, Event::Disconnected { .. }))).await;
     node.until(|node| node.amounts() == (0, 0)).await;
     // Its zero stays, and so does the way back.
     assert!(node.kubelet.resources().resources.contains_key(RESOURCE));

@@ -8,3 +8,4 @@ mod control;
 mod grace;
 mod node;
 mod resource_name;
+mod streams;

@@ -4,11 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use fake_kubelet::{AdmissionError, FakeKubelet};
+use fake_kubelet::{AdmissionError, Builder, Event, FakeKubelet};
 use kubelet_api::deviceplugin::{
     VERSION,
     v1beta1::{
@@ -34,6 +37,7 @@ pub type Question = (BTreeSet<String>, BTreeSet<String>);
 struct Plugin {
     devices: watch::Receiver<Vec<Device>>,
     asked: Arc<Mutex<Vec<Question>>>,
+    lists: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
@@ -51,6 +55,7 @@ impl DevicePlugin for Plugin {
 
     async fn list_and_watch(&self, _: Request<Empty>) -> Result<Response<Self::ListAndWatchStream>, Status> {
         use tokio_stream::StreamExt;
+        self.lists.fetch_add(1, Ordering::SeqCst);
         let lists =
             WatchStream::new(self.devices.clone()).map(|devices| Ok(ListAndWatchResponse { devices }));
         Ok(Response::new(Box::pin(lists)))
@@ -99,37 +104,60 @@ pub struct Node {
 
 impl Node {
     pub async fn new(devices: &[(&str, Option<i64>)]) -> Node {
-        let dir = tempfile::tempdir().unwrap();
-        let kubelet = FakeKubelet::builder(dir.path().join("device-plugins"))
-            .grace(Duration::from_millis(300))
-            .start()
-            .await
-            .unwrap();
-        let (devices, receiver) = watch::channel(list(devices));
-        let plugin = Plugin { devices: receiver, asked: Arc::default() };
-        let mut node = Node { kubelet, devices, plugin, server: None, dir, endpoints: 0 };
-        node.register().await;
+        Node::with(devices, |builder| builder).await
+    }
+
+    /// The same with a kubelet that is set up further.
+    pub async fn with(devices: &[(&str, Option<i64>)], set_up: impl FnOnce(Builder) -> Builder) -> Node {
+        let node = Node::with_unlisted(devices, set_up).await;
+        node.until(|node| node.amounts().0 == devices.len()).await;
         node
     }
 
-    /// Serves on a new socket and registers it.
+    /// The same, whose kubelet may not have the plugin's list.
+    pub async fn with_unlisted(
+        devices: &[(&str, Option<i64>)],
+        set_up: impl FnOnce(Builder) -> Builder,
+    ) -> Node {
+        let dir = tempfile::tempdir().unwrap();
+        let kubelet = set_up(FakeKubelet::builder(dir.path().join("device-plugins"))).start().await.unwrap();
+        let (devices, receiver) = watch::channel(list(devices));
+        let plugin = Plugin { devices: receiver, asked: Arc::default(), lists: Arc::default() };
+        let mut node = Node { kubelet, devices, plugin, server: None, dir, endpoints: 0 };
+        node.register_unlisted().await;
+        node
+    }
+
+    /// Serves on a new socket and registers it; returns once its list is there.
     pub async fn register(&mut self) {
+        self.register_unlisted().await;
+        let count = self.devices.borrow().len();
+        self.until(|node| node.amounts().0 == count).await;
+    }
+
+    /// Serves on a new socket and registers it; returns the socket's name.
+    pub async fn register_unlisted(&mut self) -> String {
         self.endpoints += 1;
         let endpoint = format!("plugin-{}.sock", self.endpoints);
         let listener = UnixListener::bind(self.kubelet.dir().join(&endpoint)).unwrap();
         let service = DevicePluginServer::new(self.plugin.clone());
+        // An older server runs on: it still serves its own socket.
         self.server = Some(tokio::spawn(async move {
             Server::builder().serve_with_incoming(service, UnixListenerStream::new(listener)).await.unwrap();
         }));
+        self.register_at(&endpoint).await.unwrap();
+        endpoint
+    }
+
+    /// Registers a socket once more.
+    pub async fn register_at(&self, endpoint: &str) -> Result<(), Status> {
         let request = RegisterRequest {
             version: VERSION.to_owned(),
-            endpoint,
+            endpoint: endpoint.to_owned(),
             resource_name: RESOURCE.to_owned(),
             options: None,
         };
-        registrar(&self.kubelet.socket()).await.unwrap().register(request).await.unwrap();
-        let count = self.devices.borrow().len();
-        self.until(|node| node.amounts().0 == count).await;
+        registrar(&self.kubelet.socket()).await.unwrap().register(request).await.map(|_| ())
     }
 
     /// Ends every stream: the list's source is gone.
@@ -159,6 +187,16 @@ impl Node {
             assert!(Instant::now() < deadline, "last state: {:#?}", self.kubelet.resources());
             poll.tick().await;
         }
+    }
+
+    /// Whether an event of this kind was told.
+    pub fn told(&self, is_it: impl Fn(&Event) -> bool) -> bool {
+        self.kubelet.log().iter().any(|happening| is_it(&happening.event))
+    }
+
+    /// How often the plugin's list was asked for.
+    pub fn lists_opened(&self) -> usize {
+        self.plugin.lists.load(Ordering::SeqCst)
     }
 
     pub fn asked(&self) -> Vec<Question> {
