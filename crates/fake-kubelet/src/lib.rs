@@ -10,6 +10,7 @@
 //! Left out: scheduler, containers and their runtime. A "pod" is a name that holds devices until it is released.
 
 mod admission;
+mod align;
 mod books;
 mod checkpoint;
 pub mod conformance;
@@ -26,6 +27,7 @@ mod resource_name;
 mod state;
 
 pub use admission::{AdmissionError, Allocation};
+pub use align::align;
 pub use events::{Event, Happening};
 pub use injection::{DeviceNode, Injection, Mount};
 pub use kubelet::{Builder, FakeKubelet, StartError};

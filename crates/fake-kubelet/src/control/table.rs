@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{admission::Allocation, injection::Injection, state::State};
+use crate::{admission::Allocation, align::align, injection::Injection, state::State};
 
 /// Resources, devices and pods, one table each.
 pub fn state(state: &State) -> String {
@@ -65,20 +65,9 @@ fn none_as_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 
-/// Columns as wide as their widest cell, two spaces between them, none at the end of a line.
+/// A table with its titles, each line ended.
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = head.iter().map(|title| (*title).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    text
+    align(&lines).into_iter().fold(String::new(), |text, line| text + &line + "\n")
 }
