@@ -1,7 +1,8 @@
 //! Control of a fake kubelet in another process: one JSON request per line on a socket, one JSON answer per line.
 //!
 //! A request is `{"op": "state"}` and the like, see [`Request`]; an answer is `{"ok": …}` or `{"error": "…"}`.
-//! After `watch` the answers go on, one per event, until the client hangs up.
+//! `watch` is answered once no event is missed any more; then the answers go on, one per event, until the client
+//! hangs up.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,7 @@ pub enum Request {
     Restart,
     /// What happened so far: a list of [`crate::Happening`].
     Log,
-    /// What happens from now on: one [`crate::Happening`] per line.
+    /// What happens from the answer on: one [`crate::Happening`] per line.
     Watch,
     /// End the process.
     Quit,

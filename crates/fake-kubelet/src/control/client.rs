@@ -161,12 +161,12 @@ impl Client {
         self.ask(&Request::Quit)
     }
 
-    /// What happens from now on, until the kubelet's process ends. Asked for at once, read as the iterator goes.
+    /// What happens from now on, until the kubelet's process ends. Nothing is missed once this returns.
     ///
     /// # Errors
     /// The connection broke.
     pub fn watch(mut self) -> Result<impl Iterator<Item = Result<Happening, ControlError>>, ControlError> {
-        self.send(&Request::Watch).map_err(|source| self.broken(source))?;
+        self.ask::<()>(&Request::Watch)?;
         Ok(std::iter::from_fn(move || match self.receive() {
             Err(ControlError::Unreachable { source, .. })
                 if source.kind() == io::ErrorKind::UnexpectedEof =>

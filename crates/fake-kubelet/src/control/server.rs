@@ -116,6 +116,7 @@ async fn answer(kubelet: &FakeKubelet, request: Request) -> Value {
 
 async fn watch_events(kubelet: &FakeKubelet, write: &mut OwnedWriteHalf) -> io::Result<()> {
     let mut events = kubelet.events();
+    send(write, &ok(())).await?;
     loop {
         match events.recv().await {
             Ok(happening) => send(write, &ok(happening)).await?,

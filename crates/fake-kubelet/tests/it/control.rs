@@ -3,12 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use fake_kubelet::{
-    PodRequest, State,
-    control::{self, client::Client},
+    Happening, PodRequest, State,
+    control::{
+        self,
+        client::{Client, ControlError},
+    },
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fake-kubelet");
@@ -46,6 +50,16 @@ impl Drop for Process {
     }
 }
 
+/// The first events of a watch, which are waited for by a deadline.
+fn first(
+    watch: impl Iterator<Item = Result<Happening, ControlError>> + Send + 'static,
+    count: usize,
+) -> Vec<Happening> {
+    let (seen, events) = mpsc::channel();
+    std::thread::spawn(move || watch.take(count).for_each(|event| drop(seen.send(event.unwrap()))));
+    (0..count).map(|_| events.recv_timeout(Duration::from_secs(20)).unwrap()).collect()
+}
+
 #[test]
 fn process_asked_for_its_state_tells_it_in_both_forms() {
     let dir = tempfile::tempdir().unwrap();
@@ -72,14 +86,15 @@ fn process_asked_for_devices_that_nobody_offers_refuses() {
 fn process_restarted_and_stopped_by_control_says_so_to_watchers() {
     let dir = tempfile::tempdir().unwrap();
     let mut process = Process::start(&dir.path().join("device-plugins"));
-    let mut events = process.client().watch().unwrap();
-    // The watch is open once the next event arrives; until then the kubelet is restarted again.
+    let watch = process.client().watch().unwrap();
     process.client().restart().unwrap();
     process.client().stop().unwrap();
     assert!(!process.client().state().unwrap().running);
     process.client().restart().unwrap();
-    let seen = events.next().unwrap().unwrap();
-    assert!(seen.unix_nanos > 0, "{seen:?}");
+    let seen = first(watch, 4);
+    assert!(seen.iter().all(|happening| happening.unix_nanos > 0), "{seen:?}");
+    let seen: Vec<String> = seen.iter().map(|happening| happening.event.to_string()).collect();
+    assert_eq!(seen, ["stopped", "started (start 2)", "stopped", "started (start 3)"]);
     let names: Vec<String> =
         process.client().log().unwrap().iter().map(|happening| happening.event.to_string()).collect();
     assert_eq!(names, ["started (start 1)", "stopped", "started (start 2)", "stopped", "started (start 3)"]);
