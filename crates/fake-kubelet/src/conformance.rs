@@ -44,6 +44,18 @@ pub trait KubeletUnderTest {
     /// What failed, in words: a pod that stays pending, too.
     fn admit(&mut self, pod: &str, resource: &str, count: usize) -> Result<Admission, String>;
 
+    /// The same for a pod whose container comes after an init container that asks for `init` of the resource, and ends.
+    ///
+    /// # Errors
+    /// As [`KubeletUnderTest::admit`].
+    fn admit_after_init(
+        &mut self,
+        pod: &str,
+        resource: &str,
+        init: usize,
+        count: usize,
+    ) -> Result<Admission, String>;
+
     /// Deletes a pod, admitted or rejected, and waits until it is gone.
     ///
     /// # Errors

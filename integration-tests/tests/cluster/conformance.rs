@@ -53,7 +53,17 @@ impl KubeletUnderTest for Kubelet<'_> {
     }
 
     fn admit(&mut self, pod: &str, resource: &str, count: usize) -> Result<Admission, String> {
-        self.create(pod, resource, count).map_err(|error| format!("{error:#}"))
+        self.create(pod, resource, None, count).map_err(|error| format!("{error:#}"))
+    }
+
+    fn admit_after_init(
+        &mut self,
+        pod: &str,
+        resource: &str,
+        init: usize,
+        count: usize,
+    ) -> Result<Admission, String> {
+        self.create(pod, resource, Some(init), count).map_err(|error| format!("{error:#}"))
     }
 
     fn release(&mut self, pod: &str) -> Result<(), String> {
@@ -68,7 +78,24 @@ impl KubeletUnderTest for Kubelet<'_> {
 
 impl Kubelet<'_> {
     /// The pod names its node, so that the kubelet alone decides.
-    fn create(&self, name: &str, resource: &str, count: usize) -> anyhow::Result<Admission> {
+    fn create(
+        &self,
+        name: &str,
+        resource: &str,
+        init: Option<usize>,
+        count: usize,
+    ) -> anyhow::Result<Admission> {
+        let container = |name: &str, args: &[&str], count: usize| {
+            json!({
+                "name": name,
+                "image": images::DEBIAN,
+                "imagePullPolicy": "Never",
+                "args": args,
+                "resources": { "limits": { resource: count } },
+            })
+        };
+        // The probe without --hold reports and ends.
+        let first: Vec<Value> = init.map(|count| container("init", &[], count)).into_iter().collect();
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -78,13 +105,8 @@ impl Kubelet<'_> {
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
                 "automountServiceAccountToken": false,
-                "containers": [{
-                    "name": "probe",
-                    "image": images::DEBIAN,
-                    "imagePullPolicy": "Never",
-                    "args": ["--hold"],
-                    "resources": { "limits": { resource: count } },
-                }],
+                "initContainers": first,
+                "containers": [container("probe", &["--hold"], count)],
             },
         });
         self.node.kubectl.run_with_input(&["create", "--filename=-"], &pod.to_string())?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use kubelet_api::deviceplugin::{
-    HEALTHY, KUBELET_SOCKET_NAME, UNHEALTHY,
+    HEALTHY, KUBELET_SOCKET_NAME, MAX_MESSAGE_TO_KUBELET, UNHEALTHY,
     v1beta1::{DevicePluginOptions, RegisterRequest},
 };
 
@@ -29,12 +29,14 @@ pub(super) const ALL: &[Case] = cases![
     register_options_in_the_request_are_not_used,
     list_next_message_replaces_the_one_before,
     list_any_health_but_healthy_is_not_allocatable,
+    list_above_the_message_limit_ends_the_stream,
     stream_end_keeps_capacity_and_takes_allocatable,
     plugin_death_keeps_capacity_and_takes_allocatable,
     newer_plugin_outlives_the_older_one,
     restart_wipes_sockets_and_keeps_files,
     restart_keeps_what_pods_hold,
     allocate_takes_the_count_from_healthy_free_devices,
+    allocate_after_an_init_container_reuses_its_devices,
     allocate_error_rejects_the_pod,
     allocate_without_container_rejects_the_pod,
     pre_start_wanted_is_called_with_the_devices,
@@ -127,7 +129,14 @@ fn register_live_socket_again_is_refused(stage: &mut Stage<'_>) -> Done {
     refused("a second registration on a live socket", &plugin, plugin.request())?;
     // What it had is not taken from it.
     plugin.list(healthy(&["a", "b"]));
-    stage.until_amounts(2, 2)
+    stage.until_amounts(2, 2)?;
+    // But the refusal made the kubelet forget whose end to wait for: the socket stays taken after it. Whatever comes
+    // on another socket comes after the stream's end.
+    plugin.end_streams();
+    let newer = stage.plugin(healthy(&["a", "b", "c"]))?;
+    newer.register(newer.request()).map_err(|status| status.to_string())?;
+    stage.until_amounts(3, 3)?;
+    refused("a socket whose end was not noticed", &plugin, plugin.request())
 }
 
 fn register_options_in_the_request_are_not_used(stage: &mut Stage<'_>) -> Done {
@@ -165,6 +174,17 @@ fn list_any_health_but_healthy_is_not_allocatable(stage: &mut Stage<'_>) -> Done
     alike("devices of a pod", &plugin.last_allocate()?, &vec![set(&["a"])])?;
     plugin.list(healthy(&["a", "b", "c", "d"]));
     stage.until_amounts(4, 4)
+}
+
+fn list_above_the_message_limit_ends_the_stream(stage: &mut Stage<'_>) -> Done {
+    let plugin = stage.registered(healthy(&["a", "b"]))?;
+    let long = "x".repeat(MAX_MESSAGE_TO_KUBELET);
+    plugin.list(healthy(&["a", "b", long.as_str()]));
+    stage.until_amounts(2, 0)?;
+    // As after any other end, the same socket may come again.
+    plugin.list(healthy(&["a"]));
+    plugin.register(plugin.request()).map_err(|status| format!("Register after a long list: {status}"))?;
+    stage.until_amounts(1, 1)
 }
 
 fn stream_end_keeps_capacity_and_takes_allocatable(stage: &mut Stage<'_>) -> Done {
@@ -245,6 +265,27 @@ fn allocate_takes_the_count_from_healthy_free_devices(stage: &mut Stage<'_>) -> 
     stage.release(&freed)?;
     stage.taken(2)?;
     alike("devices after a release", &plugin.last_allocate()?, &of_freed)
+}
+
+fn allocate_after_an_init_container_reuses_its_devices(stage: &mut Stage<'_>) -> Done {
+    let plugin = stage.registered(healthy(&["a", "b", "c", "d"]))?;
+    stage.taken_after_init(3, 2)?;
+    let asked: Vec<BTreeSet<String>> = plugin
+        .calls()
+        .into_iter()
+        .filter_map(|call| if let Call::Allocate(requests) = call { Some(requests) } else { None })
+        .flatten()
+        .collect();
+    let reused = matches!(asked.as_slice(), [init, main] if (init.len(), main.len()) == (3, 2) && main.is_subset(init));
+    alike(&format!("two of three devices reused: {asked:?}"), &reused, &true)?;
+    // Nothing else is free but the one that neither had.
+    stage.taken(1)?;
+    let other = plugin.last_allocate()?.into_iter().flatten().next();
+    alike(
+        "the fourth is free",
+        &other.is_some_and(|other| !asked.iter().any(|ids| ids.contains(&other))),
+        &true,
+    )
 }
 
 fn allocate_error_rejects_the_pod(stage: &mut Stage<'_>) -> Done {

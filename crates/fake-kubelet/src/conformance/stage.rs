@@ -116,6 +116,17 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Admits a new pod with an init container, which must be taken.
+    pub(super) fn taken_after_init(&mut self, init: usize, count: usize) -> Result<(), String> {
+        let pod = self.name("conformance");
+        self.pods.push(pod.clone());
+        let resource = self.resource.clone();
+        match self.kubelet.admit_after_init(&pod, &resource, init, count)? {
+            Admission::Admitted => Ok(()),
+            rejected => Err(format!("pod {pod} was not admitted: {rejected:?}")),
+        }
+    }
+
     /// Admits a new pod that must be rejected for the reason that device allocation has.
     pub(super) fn rejected(&mut self, count: usize) -> Result<(), String> {
         match self.pod(count)? {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use fake_kubelet::{
-    FakeKubelet,
+    FakeKubelet, PodRequest,
     conformance::{self, Admission, Amounts, KubeletUnderTest},
 };
 use tokio::runtime::{self, Runtime};
@@ -28,14 +28,21 @@ impl KubeletUnderTest for Fake {
     }
 
     fn admit(&mut self, pod: &str, resource: &str, count: usize) -> Result<Admission, String> {
-        let admitted = self.runtime.block_on(self.kubelet.allocate(pod, "main", resource, count));
-        Ok(match admitted {
-            Ok(_) => Admission::Admitted,
-            Err(error) => Admission::Rejected {
-                reason: fake_kubelet::AdmissionError::REASON.to_owned(),
-                message: error.to_string(),
-            },
-        })
+        self.admit_one(&PodRequest::new(pod, "main", resource, count))
+    }
+
+    fn admit_after_init(
+        &mut self,
+        pod: &str,
+        resource: &str,
+        init: usize,
+        count: usize,
+    ) -> Result<Admission, String> {
+        let init = PodRequest { init: true, ..PodRequest::new(pod, "init", resource, init) };
+        match self.admit_one(&init)? {
+            Admission::Admitted => self.admit(pod, resource, count),
+            rejected => Ok(rejected),
+        }
     }
 
     fn release(&mut self, pod: &str) -> Result<(), String> {
@@ -45,6 +52,19 @@ impl KubeletUnderTest for Fake {
 
     fn patience(&self) -> Duration {
         Duration::from_secs(20)
+    }
+}
+
+impl Fake {
+    fn admit_one(&mut self, request: &PodRequest) -> Result<Admission, String> {
+        let admitted = self.runtime.block_on(self.kubelet.admit(request));
+        Ok(match admitted {
+            Ok(_) => Admission::Admitted,
+            Err(error) => Admission::Rejected {
+                reason: fake_kubelet::AdmissionError::REASON.to_owned(),
+                message: error.to_string(),
+            },
+        })
     }
 }
 
