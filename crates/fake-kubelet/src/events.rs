@@ -55,7 +55,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A device list arrived.
+    /// A device list arrived; the time is that of its arrival. The books have it when this is told.
     Listed {
         /// The resource.
         resource: String,

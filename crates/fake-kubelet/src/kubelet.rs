@@ -129,9 +129,10 @@ impl Builder {
         let settings = self.0;
         let dir = settings.dir.clone();
         let streams = watch::Sender::new(settings.streams);
-        let (incarnation, runtime) = begin(&settings, &events, streams.subscribe(), 1)
-            .await
-            .map_err(|source| StartError { dir, source })?;
+        let incarnation =
+            Arc::new(Incarnation::new(settings.clone(), Arc::clone(&events), streams.subscribe()));
+        let begun = begin(&incarnation, 1).await;
+        let runtime = begun.map_err(|source| StartError { dir, source })?;
         Ok(FakeKubelet(Arc::new(Inner {
             settings,
             events,
@@ -251,7 +252,9 @@ impl FakeKubelet {
 
     /// Ends a pod and frees what it held; returns whether it was known.
     pub fn release(&self, pod: impl Into<PodName>) -> bool {
-        let kubelet = Arc::clone(&self.life().incarnation);
+        // Under the lock of the life: a start reads the checkpoint before all of it, or after.
+        let life = self.life();
+        let kubelet = &life.incarnation;
         let pod = pod.into();
         let known = kubelet.books().release(&pod);
         kubelet.save();
@@ -276,14 +279,21 @@ impl FakeKubelet {
     /// # Errors
     /// As [`Builder::start`]; it is stopped then.
     pub async fn restart(&self) -> Result<(), StartError> {
-        // No admission runs into the change.
+        // Breaks the call that an admission may hang in; only then comes its turn to end.
+        self.stop().await;
         let _turn = self.0.admission.lock().await;
+        // Another restart may have been first.
         self.stop().await;
         let starts = self.0.starts.fetch_add(1, Ordering::SeqCst) + 1;
-        let begun = begin(&self.0.settings, &self.0.events, self.0.streams.subscribe(), starts).await;
-        let (incarnation, runtime) =
-            begun.map_err(|source| StartError { dir: self.0.settings.dir.clone(), source })?;
-        *self.life() = Life { incarnation, runtime: Some(runtime) };
+        let incarnation = {
+            let mut life = self.life();
+            let (events, streams) = (Arc::clone(&self.0.events), self.0.streams.subscribe());
+            life.incarnation = Arc::new(Incarnation::new(self.0.settings.clone(), events, streams));
+            Arc::clone(&life.incarnation)
+        };
+        let begun = begin(&incarnation, starts).await;
+        let runtime = begun.map_err(|source| StartError { dir: self.0.settings.dir.clone(), source })?;
+        self.life().runtime = Some(runtime);
         Ok(())
     }
 
@@ -338,23 +348,17 @@ impl Drop for Inner {
     }
 }
 
-/// Begins a life: folder, checkpoint, clean folder, sockets, service.
-async fn begin(
-    settings: &Settings,
-    events: &Arc<EventLog>,
-    streams: watch::Receiver<bool>,
-    starts: u64,
-) -> io::Result<(Arc<Incarnation>, Runtime)> {
-    create_dir(&settings.dir)?;
-    let incarnation = Arc::new(Incarnation::new(settings.clone(), Arc::clone(events), streams));
+/// Begins a life: folder, clean folder, sockets, service.
+async fn begin(incarnation: &Arc<Incarnation>, starts: u64) -> io::Result<Runtime> {
+    create_dir(&incarnation.settings.dir)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("fake-kubelet")
         .enable_all()
         .build()?;
-    let begun = runtime.spawn(serve(Arc::clone(&incarnation), starts)).await.map_err(io::Error::other);
+    let begun = runtime.spawn(serve(Arc::clone(incarnation), starts)).await.map_err(io::Error::other);
     match begun.and_then(|served| served) {
-        Ok(()) => Ok((incarnation, runtime)),
+        Ok(()) => Ok(runtime),
         Err(error) => {
             runtime.shutdown_background();
             Err(error)

@@ -32,7 +32,13 @@ pub(crate) fn wipe_sockets(dir: &Path) -> io::Result<()> {
         let path = entry?.path();
         // Follows links, as the real one does: a link to a socket goes too. What cannot be looked at stays.
         if fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-            fs::remove_file(&path).map_err(|error| naming("remove socket", &path, &error))?;
+            match fs::remove_file(&path) {
+                // Its owner, which ends at the same moment, was faster.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(naming("remove socket", &path, &error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())

@@ -3,7 +3,10 @@
 //! `Register`: version and name are checked, the plugin's socket is dialled, its options are asked, and only then is the
 //! call answered. After that a task reads the plugin's lists until the stream ends.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use kubelet_api::deviceplugin::{
     VERSION,
@@ -11,7 +14,7 @@ use kubelet_api::deviceplugin::{
         Empty, RegisterRequest, device_plugin_client::DevicePluginClient, registration_server::Registration,
     },
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout_at};
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
@@ -81,33 +84,27 @@ async fn register(
 async fn connect(kubelet: &Incarnation, resource: &str, endpoint: &str) -> Result<Connection, String> {
     let socket = kubelet.settings.dir.join(endpoint);
     let limit = kubelet.settings.dial_timeout;
+    let unreachable = || format!("cannot reach the plugin at {} within {limit:?}", socket.display());
     // The real kubelet's limit covers the dial until the plugin's gRPC server has spoken; here there is no such moment
     // to see, so it covers the options too.
-    let dialled = tokio::time::timeout(limit, async {
-        let (number, mut client) = kubelet.open(dial_patiently(socket.clone()).await);
-        (number, client.get_device_plugin_options(Empty {}).await, client)
-    });
-    let Ok((number, options, client)) = dialled.await else {
-        return Err(format!("cannot reach the plugin at {} within {limit:?}", socket.display()));
-    };
-    let connected = options
-        .map_err(|status| format!("GetDevicePluginOptions failed: {}", status.message()))
-        .and_then(|options| {
+    let deadline = tokio::time::Instant::now() + limit;
+    let channel = timeout_at(deadline, dial_patiently(socket.clone())).await.map_err(|_| unreachable())?;
+    let (number, mut client) = kubelet.open(channel);
+    let refusal = match timeout_at(deadline, client.get_device_plugin_options(Empty {})).await {
+        Err(_) => unreachable(),
+        Ok(Err(status)) => format!("GetDevicePluginOptions failed: {}", status.message()),
+        Ok(Ok(options)) => {
             let options = options.into_inner();
             let endpoint =
                 Endpoint { client: Some(number), socket: endpoint.to_owned(), options, stopped: None };
-            kubelet
-                .books()
-                .connected(resource, endpoint)
-                .map_err(|AlreadyConnected| format!("a plugin is already connected at {}", socket.display()))
-        });
-    match connected {
-        Ok(()) => Ok(Connection { number, client }),
-        Err(refusal) => {
-            kubelet.close(number);
-            Err(refusal)
+            match kubelet.books().connected(resource, endpoint) {
+                Ok(()) => return Ok(Connection { number, client }),
+                Err(AlreadyConnected) => format!("a plugin is already connected at {}", socket.display()),
+            }
         }
-    }
+    };
+    kubelet.close(number);
+    Err(refusal)
 }
 
 /// A plugin's connection from its registration to its end, whoever ends it.
@@ -145,10 +142,12 @@ async fn read_lists(
     loop {
         match lists.message().await {
             Ok(Some(list)) => {
+                let (at, time) = (Instant::now(), SystemTime::now());
                 let devices = list.devices.len();
                 let healthy = kubelet.books().listed(resource, list.devices);
                 kubelet.save();
-                kubelet.events.push(Event::Listed { resource: resource.to_owned(), devices, healthy });
+                let resource = resource.to_owned();
+                kubelet.events.push_at(at, time, Event::Listed { resource, devices, healthy });
             }
             Ok(None) => return "the plugin ended the stream".to_owned(),
             Err(status) => return status.message().to_owned(),

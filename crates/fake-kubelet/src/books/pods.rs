@@ -68,6 +68,8 @@ impl Books {
         let container = pod.containers.entry(request.container.clone()).or_default();
         container.init = request.init;
         container.held.insert(request.resource.clone(), Held { devices, injection });
+        // Another pod's release meanwhile counted only what was written down by then.
+        self.resources.entry(request.resource.clone()).or_default().reserved.extend(ids.iter().cloned());
         self.settle_reusable(request, ids);
         self.double_holder(&request.resource).map_or(Ok(()), Err)
     }

@@ -5,6 +5,7 @@
 mod choice;
 mod conformance;
 mod control;
+mod flight;
 mod grace;
 mod node;
 mod resource_name;

@@ -38,6 +38,9 @@ struct Plugin {
     devices: watch::Receiver<Vec<Device>>,
     asked: Arc<Mutex<Vec<Question>>>,
     lists: Arc<AtomicUsize>,
+    /// Calls of `Allocate` that wait to be let go on.
+    allocating: Arc<AtomicUsize>,
+    goes_on: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
@@ -78,6 +81,9 @@ impl DevicePlugin for Plugin {
         &self,
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
+        self.allocating.fetch_add(1, Ordering::SeqCst);
+        let _ = self.goes_on.clone().wait_for(|goes_on| *goes_on).await;
+        self.allocating.fetch_sub(1, Ordering::SeqCst);
         let ids = request.into_inner().container_requests.remove(0).devices_ids;
         let envs = BTreeMap::from([("DEVICES".to_owned(), ids.join(","))]);
         let container_responses = vec![ContainerAllocateResponse { envs, ..Default::default() }];
@@ -96,6 +102,7 @@ impl DevicePlugin for Plugin {
 pub struct Node {
     pub kubelet: FakeKubelet,
     devices: watch::Sender<Vec<Device>>,
+    goes_on: watch::Sender<bool>,
     plugin: Plugin,
     server: Option<tokio::task::JoinHandle<()>>,
     pub dir: tempfile::TempDir,
@@ -122,8 +129,15 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let kubelet = set_up(FakeKubelet::builder(dir.path().join("device-plugins"))).start().await.unwrap();
         let (devices, receiver) = watch::channel(list(devices));
-        let plugin = Plugin { devices: receiver, asked: Arc::default(), lists: Arc::default() };
-        let mut node = Node { kubelet, devices, plugin, server: None, dir, endpoints: 0 };
+        let goes_on = watch::Sender::new(true);
+        let plugin = Plugin {
+            devices: receiver,
+            asked: Arc::default(),
+            lists: Arc::default(),
+            allocating: Arc::default(),
+            goes_on: goes_on.subscribe(),
+        };
+        let mut node = Node { kubelet, devices, goes_on, plugin, server: None, dir, endpoints: 0 };
         node.register_unlisted().await;
         node
     }
@@ -192,6 +206,16 @@ impl Node {
     /// Whether an event of this kind was told.
     pub fn told(&self, is_it: impl Fn(&Event) -> bool) -> bool {
         self.kubelet.log().iter().any(|happening| is_it(&happening.event))
+    }
+
+    /// Whether `Allocate` is answered; else it hangs.
+    pub fn answer_allocate(&self, answers: bool) {
+        self.goes_on.send_replace(answers);
+    }
+
+    /// Whether a call of `Allocate` hangs.
+    pub fn allocate_hangs(&self) -> bool {
+        self.plugin.allocating.load(Ordering::SeqCst) > 0
     }
 
     /// How often the plugin's list was asked for.
