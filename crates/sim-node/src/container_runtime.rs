@@ -76,15 +76,15 @@ impl ContainerRuntime {
         let answer = Arc::new(Mutex::new(answer));
         let service = RuntimeService { answer: Arc::clone(&answer) };
         let thread = std::thread::spawn(move || {
-            // Its end shows as a connection that is refused.
-            let _ = runtime.block_on(Server::builder().serve_with_incoming_shutdown(
-                service,
-                UnixListenerStream::new(listener),
-                async {
-                    let _ = stopped.await;
-                },
-            ));
-            // A client may hold its connection; nobody waits for it.
+            let serving = Server::builder().serve_with_incoming(service, UnixListenerStream::new(listener));
+            runtime.block_on(async {
+                tokio::select! {
+                    // Its end shows as a connection that is refused.
+                    _ = serving => {}
+                    _ = stopped => {}
+                }
+            });
+            // Clients lose their connections, as with a killed runtime.
             runtime.shutdown_background();
         });
         Ok(ContainerRuntime { answer, socket: socket.to_owned(), stop: Some(stop), thread: Some(thread) })
@@ -109,8 +109,10 @@ impl ContainerRuntime {
 impl Drop for ContainerRuntime {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Not joined: a graceful end waits for clients that hold their connections.
-        drop(self.thread.take());
+        if let Some(thread) = self.thread.take() {
+            // It panicked only if the async runtime did.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -177,12 +177,25 @@ impl SimNode {
         Process::spawn(&programs::find(name)?, args, &self.environment(), self.log_file(name))
     }
 
+    /// Starts a command, such as one of [`SimNode::command_at`]; `name` names its log.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_command(&self, name: &str, command: Command) -> Result<Process, SpawnError> {
+        Process::start(name.to_owned(), command, self.log_file(name))
+    }
+
+    /// Any program, with the environment that [`SimNode::spawn`] gives.
+    pub fn command_at(&self, program: &Path) -> Command {
+        process::command(program, &self.environment())
+    }
+
     /// A program of this workspace that is to run to its end, with the environment that [`SimNode::spawn`] gives.
     ///
     /// # Errors
     /// When it is not built.
     pub fn command(&self, name: &str) -> Result<Command, MissingProgram> {
-        Ok(process::command(&programs::find(name)?, &self.environment()))
+        Ok(self.command_at(&programs::find(name)?))
     }
 
     /// Starts `gpu-device-plugin` on this node; `args` come after the node's own flags.
@@ -190,10 +203,16 @@ impl SimNode {
     /// # Errors
     /// As [`SimNode::spawn`].
     pub fn spawn_plugin(&self, args: &[&str]) -> Result<Process, SpawnError> {
-        let mut words = self.daemon_flags();
-        words.push(flag("kubelet-dir", &self.places.kubelet));
+        let mut words = self.plugin_flags();
         words.extend(args.iter().map(Into::into));
         self.spawn("gpu-device-plugin", &words)
+    }
+
+    /// Flags that `gpu-device-plugin` takes, for this node.
+    pub fn plugin_flags(&self) -> Vec<OsString> {
+        let mut words = self.daemon_flags();
+        words.push(flag("kubelet-dir", &self.places.kubelet));
+        words
     }
 
     /// Flags that every daemon takes, for this node: roots, folders, and a free admin port.

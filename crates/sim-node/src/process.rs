@@ -1,10 +1,11 @@
-//! One daemon as a process: started with a minimal environment, its words kept in a file, killed when dropped.
+//! One daemon as a process: started with a minimal environment, its words kept in a file, killed when dropped or
+//! when this process ends.
 //!
 //! It knows processes and the one log line that says where a daemon's admin server listens.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -65,13 +66,39 @@ pub enum WaitError {
     },
 }
 
-/// A running daemon. Dropping it kills it, with the workers that it started.
+/// A running daemon. Dropping it kills it, and so does the end of this process, however that ends. Its workers, which
+/// are in process groups of their own, end with it by the kernel's hand: that takes a moment.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     pid: Pid,
     log: PathBuf,
     life: Mutex<Life>,
+    leash: Leash,
+}
+
+/// A process group that ends with this process: its leader is a shell that waits for the end of its input, a pipe whose
+/// other end is ours, and then kills the group. The group's id stays taken while this value lives.
+#[derive(Debug)]
+struct Leash(Child);
+
+impl Leash {
+    fn new() -> io::Result<Leash> {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "read _; kill -KILL 0"]).env_clear().process_group(0);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Leash)
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        let _ = kill_process_group(self.group(), Signal::KILL);
+        let _ = self.0.wait();
+    }
 }
 
 /// The child, and how it ended once it was waited for: from then on its id may be another process's.
@@ -92,23 +119,40 @@ impl Process {
         environment: &[(&str, &OsStr)],
         log: PathBuf,
     ) -> Result<Process, SpawnError> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut command = command(program, environment);
+        command.args(args);
+        Process::start(name, command, log)
+    }
+
+    /// Starts a command; both its outputs go to the file `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(name: String, mut command: Command, log: PathBuf) -> Result<Process, SpawnError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| SpawnError::Io { action, path, source }
         };
         let words = File::create(&log).map_err(failed("create", &log))?;
         let same = words.try_clone().map_err(failed("open", &log))?;
-        let child = command(program, environment)
-            .args(args)
-            .stdout(words)
-            .stderr(same)
-            // Of its own group: ctrl-c at a terminal is the node's to answer, and workers can be ended with it.
-            .process_group(0)
-            .spawn()
-            .map_err(failed("start", program))?;
-        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let program = PathBuf::from(command.get_program());
+        let leash = Leash::new().map_err(failed("start", Path::new("/bin/sh")))?;
+        // Not of our group: ctrl-c at a terminal is the node's to answer.
+        command.stdout(words).stderr(same).process_group(leash.group().as_raw_nonzero().get());
+        let child = command.spawn().map_err(failed("start", &program))?;
         let pid = Pid::from_child(&child);
-        Ok(Process { name, pid, log, life: Mutex::new(Life { child, status: None }) })
+        Ok(Process { name, pid, log, life: Mutex::new(Life { child, status: None }), leash })
+    }
+
+    /// Writes to its standard input and closes that, if its command has one of ours.
+    ///
+    /// # Errors
+    /// When it has none any more, or does not read.
+    pub fn tell(&self, words: &str) -> io::Result<()> {
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut input = life.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        input.write_all(words.as_bytes())
     }
 
     /// The program's name.
@@ -238,7 +282,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let life = self.life.get_mut().unwrap_or_else(PoisonError::into_inner);
         if life.status.is_none() {
-            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = kill_process_group(self.leash.group(), Signal::KILL);
             let _ = life.child.wait();
         }
         if std::thread::panicking() {
