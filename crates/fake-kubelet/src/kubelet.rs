@@ -74,7 +74,18 @@ struct Life {
     /// The current incarnation, or the last.
     incarnation: Arc<Incarnation>,
     /// Absent while stopped.
-    runtime: Option<Runtime>,
+    runtime: Option<Ending>,
+}
+
+/// A life's runtime. Wherever it is dropped, be it in async code that is cancelled, its tasks end.
+struct Ending(Option<Runtime>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Builder {
@@ -339,38 +350,27 @@ impl FakeKubelet {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let life = self.life.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = life.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// Begins a life: folder, clean folder, sockets, service.
-async fn begin(incarnation: &Arc<Incarnation>, starts: u64) -> io::Result<Runtime> {
+async fn begin(incarnation: &Arc<Incarnation>, starts: u64) -> io::Result<Ending> {
     create_dir(&incarnation.settings.dir)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("fake-kubelet")
         .enable_all()
         .build()?;
-    let begun = runtime.spawn(serve(Arc::clone(incarnation), starts)).await.map_err(io::Error::other);
-    match begun.and_then(|served| served) {
-        Ok(()) => Ok(runtime),
-        Err(error) => {
-            runtime.shutdown_background();
-            Err(error)
-        }
-    }
+    let serving = runtime.spawn(serve(Arc::clone(incarnation), starts));
+    let ending = Ending(Some(runtime));
+    serving.await.map_err(io::Error::other)??;
+    Ok(ending)
 }
 
 /// Ends a life and waits for its sockets to close. A runtime may only be waited for on a thread that runs no tasks.
-async fn end(runtime: Runtime) {
+async fn end(mut ending: Ending) {
     let (ended, end) = oneshot::channel();
     thread::spawn(move || {
-        runtime.shutdown_timeout(STOP_PATIENCE);
+        if let Some(runtime) = ending.0.take() {
+            runtime.shutdown_timeout(STOP_PATIENCE);
+        }
         // The receiver is gone only if the caller no longer waits.
         let _ = ended.send(());
     });

@@ -76,6 +76,23 @@ async fn restarts_at_once_leave_one_kubelet_that_runs() {
 }
 
 #[tokio::test]
+async fn start_that_is_cancelled_leaves_nobody_listening() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = FakeKubelet::builder(dir.path().join("device-plugins")).listen_gap(PATIENCE);
+    let socket = dir.path().join("device-plugins/kubelet.sock");
+    tokio::select! {
+        _ = builder.start() => unreachable!("it listens only after the test's patience"),
+        () = async {
+            let mut poll = tokio::time::interval(Duration::from_millis(1));
+            while !socket.exists() {
+                poll.tick().await;
+            }
+        } => {}
+    }
+    assert!(registrar(&socket).await.is_err());
+}
+
+#[tokio::test]
 async fn plugin_that_accepts_and_is_silent_is_hung_up_on() {
     let dir = tempfile::tempdir().unwrap();
     let builder = FakeKubelet::builder(dir.path().join("device-plugins"));
