@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 /// Measure the device plugin on a simulated node, and other device plugins beside it.
+///
+/// Exit codes: 0 all was measured, 1 something failed, 2 bad usage, 130 interrupted.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bench", version)]
 pub struct Args {
@@ -13,18 +15,18 @@ pub struct Args {
     pub peers: Option<PathBuf>,
 
     /// Simulated node: a preset of `nvml-sim init`.
-    #[arg(long, default_value = "dgx-a100")]
+    #[arg(long, default_value = "dgx-a100", value_parser = preset)]
     pub preset: String,
 
-    /// Runs of each start and restart.
+    /// Starts of the process; ten times as many restarts of the kubelet, which are cheap.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
 
-    /// Calls of each RPC.
+    /// Calls of each RPC; fewer of one that takes long.
     #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub calls: u32,
 
-    /// Seconds over which idle processor time is counted.
+    /// Seconds over which idle processor time is counted; 0 leaves that out.
     #[arg(long, default_value_t = 60, value_name = "S")]
     pub idle_seconds: u64,
 
@@ -38,6 +40,14 @@ pub struct Args {
 pub enum Output {
     /// A table for people.
     Table,
-    /// The rows for programs.
+    /// The same for programs.
     Json,
+}
+
+fn preset(name: &str) -> Result<String, String> {
+    let nodes = nvml_sim::presets::NODES;
+    match nvml_sim::presets::find(nodes, name) {
+        Some(preset) => Ok(preset.name.to_owned()),
+        None => Err(format!("there are {}", nvml_sim::presets::names(nodes))),
+    }
 }

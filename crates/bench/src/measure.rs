@@ -1,92 +1,104 @@
-//! The single measures. Each returns durations and judges nothing.
+//! The single measures. Each returns samples and judges nothing.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kubelet_api::deviceplugin::v1beta1::{
     AllocateRequest, ContainerAllocateRequest, ContainerPreferredAllocationRequest,
     PreferredAllocationRequest,
 };
+use sim_node::Process;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::kubelet::{Kubelet, Plugin};
-use crate::node::{CallCounter, Node};
-use crate::process::Process;
+use crate::family::Family;
+use crate::node::Node;
 use crate::stats::Sample;
-use crate::subject::Subject;
+use crate::subject::{Probes, Subject};
 
-/// How long anything may take before the run is given up.
+/// How long anything may take before it is given up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A measure that takes longer ends with the samples that it has, once it has enough of them.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// Between two paced calls: a hundred a second.
+const PACE: Duration = Duration::from_millis(10);
+
+/// Nothing to be seen for so long means that a plugin has found out what it wants to know.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// An error once a process has ended, with its last words.
+pub fn alive(process: &Process) -> Result<()> {
+    match process.ended()? {
+        None => Ok(()),
+        Some(status) => {
+            bail!("{} ended: {status}; its last words:\n{}", process.name(), process.last_words(20))
+        }
+    }
+}
 
 /// Starts of a process.
 pub struct Starts {
-    /// From the start of the process to its first list.
-    pub durations: Sample,
-    /// NVML calls before the first list: the median, since the list arrives a moment after it was sent.
-    pub calls: u64,
+    /// From its start to its first list.
+    pub whole: Sample<Duration>,
+    /// The same without the time inside NVML.
+    pub beyond_nvml: Sample<Duration>,
+    /// NVML calls before the first list.
+    pub calls: Sample<u64>,
 }
 
 /// Starts the subject `runs` times, each time until its first list.
-pub async fn starts(node: &Node, subject: &Subject, runs: u32) -> Result<Starts> {
-    let (mut durations, mut calls) = (Vec::new(), Vec::new());
+pub async fn starts(node: &mut Node, subject: &Subject, runs: u32) -> Result<Starts> {
+    let (mut whole, mut beyond_nvml, mut calls) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..runs {
-        let mut kubelet = Kubelet::start(node)?;
-        let before = node.call_counter().count()?;
-        let began = Instant::now();
-        let _process = subject.start(node)?;
-        let plugin = kubelet.plugin(PATIENCE).await?;
-        durations.push(plugin.listed - began);
-        calls.push(plugin.calls - before);
-        ensure!(!plugin.devices.is_empty(), "{} listed no device", subject.name);
+        let before = node.calls.read()?;
+        node.look_away();
+        let (process, began) = subject.start(&node.sim, Probes::AsEver).await?;
+        let listed = node.listed(&process).await?;
+        let made = listed.calls.since(&before);
+        let took = listed.at - began;
+        whole.push(took);
+        beyond_nvml.push(took.saturating_sub(made.time(node.latency())));
+        calls.push(made.count());
     }
-    Ok(Starts { durations: Sample::new(durations).context("no run")?, calls: median(calls)? })
+    Ok(Starts {
+        whole: Sample::new(whole)?,
+        beyond_nvml: Sample::new(beyond_nvml)?,
+        calls: Sample::new(calls)?,
+    })
 }
 
 /// Restarts of the kubelet under a running plugin.
 pub struct Restarts {
-    /// From the creation of the kubelet's socket to the first list.
-    pub durations: Sample,
-    /// NVML calls meanwhile: the median, since a periodic probe may fall into a run.
-    pub calls: u64,
-    /// The last life of the kubelet, which must stay for the plugin's sake.
-    pub kubelet: Kubelet,
-    /// The plugin as it knows it.
-    pub plugin: Plugin,
+    /// From the moment before its socket appeared to the list.
+    pub whole: Sample<Duration>,
+    /// NVML calls meanwhile.
+    pub calls: Sample<u64>,
 }
 
-/// Restarts the kubelet `runs` times under a running plugin, once that has found out all it wants to know.
-pub async fn restarts(node: &Node, mut kubelet: Kubelet, mut plugin: Plugin, runs: u32) -> Result<Restarts> {
-    let counter = node.call_counter();
-    settle(&counter).await?;
-    let (mut durations, mut calls) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        // A dying kubelet takes its streams with it.
-        drop(plugin);
-        let before = counter.count()?;
-        kubelet = kubelet.restart(node).await?;
-        plugin = kubelet.plugin(PATIENCE).await?;
-        durations.push(plugin.listed - kubelet.born);
-        calls.push(plugin.calls - before);
+/// Restarts the kubelet up to `count` times under a plugin that has settled.
+pub async fn restarts(node: &mut Node, process: &Process, count: u32) -> Result<Restarts> {
+    let (mut whole, mut calls) = (Vec::new(), Vec::new());
+    let mut budget = Budget::new(count, count.div_ceil(10));
+    while budget.goes_on() {
+        let before = node.calls.read()?;
+        let began = node.restart_kubelet(process).await?;
+        let listed = node.listed(process).await?;
+        whole.push(listed.at - began);
+        calls.push(listed.calls.since(&before).count());
     }
-    Ok(Restarts {
-        durations: Sample::new(durations).context("no run")?,
-        calls: median(calls)?,
-        kubelet,
-        plugin,
-    })
+    Ok(Restarts { whole: Sample::new(whole)?, calls: Sample::new(calls)? })
 }
 
-fn median(mut counts: Vec<u64>) -> Result<u64> {
-    counts.sort_unstable();
-    counts.get(counts.len() / 2).copied().context("no run")
-}
-
-/// Waits until no NVML call was made for a second.
-async fn settle(counter: &CallCounter) -> Result<()> {
+/// Waits until no NVML call was made for a while.
+pub async fn settle(node: &Node, process: &Process) -> Result<()> {
     let began = Instant::now();
-    let mut last = counter.count()?;
+    let mut last = node.calls.read()?.count();
     loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = counter.count()?;
+        tokio::time::sleep(SETTLED).await;
+        alive(process)?;
+        let now = node.calls.read()?.count();
         if now == last {
             return Ok(());
         }
@@ -95,12 +107,22 @@ async fn settle(counter: &CallCounter) -> Result<()> {
     }
 }
 
+/// Calls of one RPC.
+pub struct Calls {
+    /// How long each took.
+    pub took: Sample<Duration>,
+    /// NVML calls meanwhile, per call.
+    pub nvml: f64,
+}
+
 /// Asks for preferences of every size in turn, all GPUs being available.
-pub async fn preferred(plugin: &mut Plugin, calls: u32) -> Result<Sample> {
-    let ids: Vec<String> = plugin.devices.iter().map(|device| device.id.clone()).collect();
-    let mut durations = Vec::new();
-    for call in 0..calls {
-        let size = 1 + call as usize % ids.len();
+pub async fn preferred(node: &Node, process: &Process, count: u32) -> Result<Calls> {
+    let (ids, mut client) = node.plugin().await?;
+    let before = node.calls.read()?;
+    let mut took = Vec::new();
+    let mut budget = Budget::new(count, u32::try_from(2 * ids.len())?);
+    while budget.goes_on() {
+        let size = 1 + took.len() % ids.len();
         let request = PreferredAllocationRequest {
             container_requests: vec![ContainerPreferredAllocationRequest {
                 available_device_i_ds: ids.clone(),
@@ -109,31 +131,91 @@ pub async fn preferred(plugin: &mut Plugin, calls: u32) -> Result<Sample> {
             }],
         };
         let began = Instant::now();
-        plugin.client.get_preferred_allocation(request).await.context("GetPreferredAllocation failed")?;
-        durations.push(began.elapsed());
+        let answer = client.get_preferred_allocation(request).await;
+        took.push(began.elapsed());
+        let answer = explained(process, answer, "GetPreferredAllocation")?.into_inner();
+        let chosen: BTreeSet<String> =
+            answer.container_responses.into_iter().flat_map(|container| container.device_i_ds).collect();
+        ensure!(
+            chosen.len() == size && chosen.iter().all(|id| ids.contains(id)),
+            "GetPreferredAllocation of {size} named {chosen:?}"
+        );
     }
-    Sample::new(durations).context("no call")
+    calls(node, &before, took)
 }
 
-/// Allocates each GPU in turn.
-pub async fn allocate(plugin: &mut Plugin, calls: u32) -> Result<Sample> {
-    let mut durations = Vec::new();
-    for call in 0..calls {
-        let device = &plugin.devices[call as usize % plugin.devices.len()];
-        let request = AllocateRequest {
-            container_requests: vec![ContainerAllocateRequest { devices_ids: vec![device.id.clone()] }],
-        };
+/// Allocates each of the GPUs in turn, a hundred a second.
+pub async fn allocate(node: &Node, process: &Process, count: u32) -> Result<Calls> {
+    let (ids, mut client) = node.plugin().await?;
+    let before = node.calls.read()?;
+    let mut took = Vec::new();
+    let mut budget = Budget::new(count, count.min(10));
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while budget.goes_on() {
+        pace.tick().await;
+        let id = ids[took.len() % ids.len()].clone();
+        let request =
+            AllocateRequest { container_requests: vec![ContainerAllocateRequest { devices_ids: vec![id] }] };
         let began = Instant::now();
-        plugin.client.allocate(request).await.context("Allocate failed")?;
-        durations.push(began.elapsed());
+        let answer = client.allocate(request).await;
+        took.push(began.elapsed());
+        let containers = explained(process, answer, "Allocate")?.into_inner().container_responses.len();
+        ensure!(containers == 1, "Allocate answered for {containers} containers");
     }
-    Sample::new(durations).context("no call")
+    calls(node, &before, took)
+}
+
+fn calls(node: &Node, before: &crate::calls::Calls, took: Vec<Duration>) -> Result<Calls> {
+    let made = node.calls.read()?.since(before).count();
+    let nvml = made as f64 / took.len().max(1) as f64;
+    Ok(Calls { took: Sample::new(took)?, nvml })
 }
 
 /// Processor time of a process that is asked nothing for a while, after it has settled.
-pub async fn idle(process: &Process, window: Duration) -> Duration {
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = process.cpu();
+pub async fn idle(family: Family, window: Duration) -> Result<Duration> {
+    tokio::time::sleep(3 * SETTLED).await;
+    let before = family.cpu()?;
     tokio::time::sleep(window).await;
-    process.cpu().saturating_sub(before)
+    Ok(family.cpu()?.saturating_sub(before))
+}
+
+fn explained<T>(process: &Process, answer: Result<T, tonic::Status>, call: &str) -> Result<T> {
+    answer.with_context(|| format!("{call} failed; last words:\n{}", process.last_words(20)))
+}
+
+/// How often something is done: so many times, or as often as the time allows and at least so many times.
+struct Budget {
+    began: Instant,
+    done: u32,
+    most: u32,
+    least: u32,
+}
+
+impl Budget {
+    fn new(most: u32, least: u32) -> Budget {
+        Budget { began: Instant::now(), done: 0, most, least }
+    }
+
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.done < self.least || (self.done < self.most && self.began.elapsed() < BUDGET);
+        self.done += 1;
+        goes_on
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budget_goes_on_to_its_most_in_time_and_to_its_least_out_of_it() {
+        let count = |mut budget: Budget| std::iter::from_fn(|| budget.goes_on().then_some(())).count();
+        assert_eq!(count(Budget::new(100, 2)), 100);
+        let mut late = Budget::new(100, 2);
+        late.began -= BUDGET;
+        assert_eq!(count(late), 2);
+        // Each size is asked twice, however few calls were wished.
+        assert_eq!(count(Budget::new(8, 16)), 16);
+    }
 }

@@ -1,139 +1,146 @@
-//! A simulated node to measure on: driver state, host root, and the folders of the daemons.
+//! A simulated node to measure on, with its kubelet in this process: what happens there is dated where it happens.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
+use anyhow::{Context, Result, bail, ensure};
+use fake_kubelet::{Event, FakeKubelet, Happening};
+use kubelet_api::deviceplugin::v1beta1::device_plugin_client::DevicePluginClient;
+use nvml_sim::Latency;
+use sim_node::{Process, SimNode};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
 
-use crate::stats::Millis;
+use crate::calls::{CallLog, Calls};
+use crate::measure::{PATIENCE, alive};
+use crate::profile::Profile;
 
-/// One node; its folders go with it.
+/// The resource that all subjects offer.
+const RESOURCE: &str = "nvidia.com/gpu";
+
+/// How often it is looked whether a subject still lives.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a node has.
+#[derive(Clone, Copy, Debug)]
+pub enum Hardware<'a> {
+    /// A preset of `nvml-sim`.
+    Preset(&'a str),
+    /// A node file's text.
+    Yaml(&'a str),
+}
+
+/// One node; kubelet and folders go with it.
 pub struct Node {
-    dir: TempDir,
+    kubelet: FakeKubelet,
+    events: Receiver<Happening>,
+    latency: Latency,
+    /// The record of NVML calls.
+    pub calls: CallLog,
+    /// The rest of it. Processes on it have to go before.
+    pub sim: SimNode,
+}
+
+/// A device list that arrived.
+pub struct Listed {
+    /// When.
+    pub at: Instant,
+    /// NVML calls on the node by then: read at once, since the plugin goes on with its topology.
+    pub calls: Calls,
 }
 
 impl Node {
-    /// Lays a node down on which each NVML call takes `latency`.
-    pub fn new(preset: &str, latency: Duration) -> Result<Node> {
-        let dir = tempfile::Builder::new()
-            .prefix("gantry-bench-")
-            .tempdir()
-            .context("cannot create a temporary folder")?;
-        let node = Node { dir };
-        node.simulate(&["init".as_ref(), "--preset".as_ref(), preset.as_ref(), node.state().as_os_str()])?;
-        let root = node.driver_root();
-        node.simulate(&["--dir".as_ref(), node.state().as_os_str(), "root".as_ref(), root.as_os_str()])?;
-        if !latency.is_zero() {
-            let setting = OsString::from(format!("latency={}ms", Millis(latency)));
-            node.simulate(&["--dir".as_ref(), node.state().as_os_str(), "set".as_ref(), &setting])?;
-        }
-        fs::create_dir_all(node.call_log())?;
-        Ok(node)
-    }
-
-    fn simulate(&self, args: &[&std::ffi::OsStr]) -> Result<()> {
-        let program = std::env::current_exe()
-            .context("cannot tell where this program lies")?
-            .with_file_name("nvml-sim");
-        let output = Command::new(&program).args(args).output().with_context(|| {
-            format!(
-                "cannot run {}: build it with `cargo build --release --workspace --bins`",
-                program.display()
-            )
-        })?;
-        ensure!(
-            output.status.success(),
-            "{}: {}",
-            program.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn state(&self) -> PathBuf {
-        self.path("driver")
-    }
-
-    /// The host root, which is the driver root as well.
-    pub fn driver_root(&self) -> PathBuf {
-        self.path("root")
-    }
-
-    /// Where the kubelet's socket lies.
-    pub fn plugin_dir(&self) -> PathBuf {
-        self.path("kubelet/device-plugins")
-    }
-
-    /// Where the simulated driver records calls, if the folder is there.
-    fn call_log(&self) -> PathBuf {
-        self.state().join("calls")
-    }
-
-    /// The file for a program's own words.
-    pub fn log(&self, program: &str) -> Result<File> {
-        let path = self.path(&format!("{program}.log"));
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))
-    }
-
-    /// What any program needs to see the simulated driver.
-    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
-        let libraries = self.driver_root().join("usr/lib/x86_64-linux-gnu");
-        vec![
-            ("NVML_SIM_DIR", self.state().into()),
-            ("LD_LIBRARY_PATH", libraries.into()),
-            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".into()),
-        ]
-    }
-
-    /// Flags that root our plugin in this node.
-    pub fn gantry_flags(&self) -> Vec<OsString> {
-        let flag = |name: &str, value: &Path| {
-            let mut flag = OsString::from(format!("--{name}="));
-            flag.push(value);
-            flag
+    /// Lays a node down, and starts a kubelet that refuses connections for `gap` after its socket appeared.
+    pub async fn new(hardware: Hardware<'_>, profile: Profile, gap: Duration) -> Result<Node> {
+        let builder = match hardware {
+            Hardware::Preset(name) => SimNode::builder().preset(name),
+            Hardware::Yaml(text) => SimNode::builder().yaml(text),
         };
-        vec![
-            flag("host-root", &self.driver_root()),
-            flag("driver-root", &self.driver_root()),
-            flag("kubelet-dir", &self.path("kubelet")),
-            flag("run-dir", &self.path("run")),
-            flag("cdi-dir", &self.path("cdi")),
-            "--cdi-proof=assume".into(),
-            "--admin-address=127.0.0.1:0".into(),
-        ]
+        let sim = builder.without_kubelet().build()?;
+        let latency = profile.latency();
+        sim.driver().set_latencies(latency.clone())?;
+        let calls = CallLog(sim.driver().dir().join("calls"));
+        fs::create_dir_all(&calls.0).with_context(|| format!("cannot create {}", calls.0.display()))?;
+        let kubelet = FakeKubelet::builder(sim.plugin_dir()).listen_gap(gap).start().await?;
+        let events = kubelet.events();
+        Ok(Node { kubelet, events, latency, calls, sim })
     }
 
-    /// Counts the NVML calls that programs make on this node.
-    pub fn call_counter(&self) -> CallCounter {
-        CallCounter(self.call_log())
+    /// How long calls take.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
     }
-}
 
-/// Counts the NVML calls of all programs on one node.
-#[derive(Clone)]
-pub struct CallCounter(PathBuf);
+    /// Forgets what happened so far.
+    pub fn look_away(&mut self) {
+        self.events = self.kubelet.events();
+    }
 
-impl CallCounter {
-    /// Calls so far.
-    pub fn count(&self) -> Result<u64> {
-        let mut calls = 0;
-        for entry in fs::read_dir(&self.0).context("no record of NVML calls")? {
-            let path = entry?.path();
-            let record = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            calls += record.iter().filter(|byte| **byte == b'\n').count() as u64;
+    /// The next list of a process that just started, or of one whose kubelet did.
+    pub async fn listed(&mut self, process: &Process) -> Result<Listed> {
+        let list = self.event(process, "a device list", |event| {
+            matches!(event, Event::Listed { resource, devices, .. } if resource == RESOURCE && *devices > 0)
+        });
+        let at = list.await?.at;
+        Ok(Listed { at, calls: self.calls.read()? })
+    }
+
+    /// The next list with so many healthy devices.
+    pub async fn healthy(&mut self, process: &Process, count: usize) -> Result<()> {
+        self.event(
+            process,
+            &format!("{count} healthy devices"),
+            |event| matches!(event, Event::Listed { healthy, .. } if *healthy == count),
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Restarts the kubelet; returns when its socket was about to appear.
+    pub async fn restart_kubelet(&mut self, process: &Process) -> Result<Instant> {
+        self.look_away();
+        self.kubelet.restart().await?;
+        Ok(self
+            .event(process, "the kubelet's start", |event| matches!(event, Event::Started { .. }))
+            .await?
+            .at)
+    }
+
+    /// The devices that the kubelet has and takes for healthy, and a client of their plugin beside the kubelet's own.
+    pub async fn plugin(&self) -> Result<(Vec<String>, DevicePluginClient<Channel>)> {
+        let resource =
+            self.kubelet.resources().resources.remove(RESOURCE).context("nothing is registered")?;
+        let socket = resource.endpoints.last().context("no plugin is connected")?;
+        let socket = self.sim.plugin_dir().join(socket);
+        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
+        let channel =
+            endpoint.connect().await.with_context(|| format!("cannot reach {}", socket.display()))?;
+        let healthy = resource.devices.into_iter().filter(|device| device.healthy);
+        let ids = healthy.map(|device| device.id).collect();
+        Ok((ids, DevicePluginClient::new(channel)))
+    }
+
+    /// The next event of a kind; an error when the process ends first.
+    async fn event(
+        &mut self,
+        process: &Process,
+        what: &str,
+        is_it: impl Fn(&Event) -> bool,
+    ) -> Result<Happening> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match timeout(LOOK, self.events.recv()).await {
+                Ok(Ok(happening)) if is_it(&happening.event) => return Ok(happening),
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
+                Ok(Err(RecvError::Closed)) => bail!("the kubelet ended"),
+                Err(_) => alive(process)?,
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{what} did not come within {PATIENCE:?}; last words:\n{}",
+                process.last_words(20)
+            );
         }
-        Ok(calls)
     }
 }

@@ -1,44 +1,63 @@
-//! Percentiles of measured durations.
+//! Percentiles of what was measured.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Durations of one measure, sorted.
-#[derive(Clone, Debug)]
-pub struct Sample(Vec<Duration>);
+use anyhow::{Result, ensure};
 
-impl Sample {
-    /// A sample of at least one duration; `None` without any.
-    pub fn new(mut durations: Vec<Duration>) -> Option<Sample> {
-        durations.sort_unstable();
-        (!durations.is_empty()).then_some(Sample(durations))
+/// What one measure gave, sorted; never empty.
+#[derive(Clone, Debug)]
+pub struct Sample<T>(Vec<T>);
+
+impl<T: Ord + Copy> Sample<T> {
+    /// A sample.
+    ///
+    /// # Errors
+    /// There is nothing in it.
+    pub fn new(mut values: Vec<T>) -> Result<Sample<T>> {
+        ensure!(!values.is_empty(), "nothing was measured");
+        values.sort_unstable();
+        Ok(Sample(values))
     }
 
-    /// The smallest duration that at least `share` (0 to 1) of the sample does not exceed (nearest rank).
-    pub fn quantile(&self, share: f64) -> Duration {
+    /// The smallest value that at least `share` (0 to 1) of the sample does not exceed (nearest rank).
+    fn quantile(&self, share: f64) -> T {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0[rank.clamp(1, self.0.len()) - 1]
     }
 
-    /// Half of the sample takes no longer.
-    pub fn median(&self) -> Duration {
+    /// Half of the sample is no larger.
+    pub fn median(&self) -> T {
         self.quantile(0.5)
     }
 
-    /// 99 of 100 take no longer.
-    pub fn p99(&self) -> Duration {
+    /// 99 of 100 are no larger.
+    pub fn p99(&self) -> T {
         self.quantile(0.99)
     }
 
-    /// The longest.
-    pub fn max(&self) -> Duration {
+    /// The smallest.
+    pub fn min(&self) -> T {
+        self.quantile(0.0)
+    }
+
+    /// The largest.
+    pub fn max(&self) -> T {
         self.quantile(1.0)
     }
 }
 
-impl fmt::Display for Sample {
+impl Sample<Duration> {
+    /// The same without a span that each of them contains.
+    pub fn less(&self, span: Duration) -> Sample<Duration> {
+        Sample(self.0.iter().map(|duration| duration.saturating_sub(span)).collect())
+    }
+}
+
+impl fmt::Display for Sample<Duration> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} / {} / {}", Millis(self.median()), Millis(self.p99()), Millis(self.max()))
+        let [median, p99, max] = [self.median(), self.p99(), self.max()].map(Millis);
+        write!(f, "{median} / {p99} / {max} of {}", self.0.len())
     }
 }
 
@@ -61,7 +80,7 @@ impl fmt::Display for Millis {
 mod tests {
     use super::*;
 
-    fn sample(ms: impl IntoIterator<Item = u64>) -> Sample {
+    fn sample(ms: impl IntoIterator<Item = u64>) -> Sample<Duration> {
         Sample::new(ms.into_iter().map(Duration::from_millis).collect()).unwrap()
     }
 
@@ -74,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn sample_of_one_is_every_percentile() {
+    fn sample_of_one_is_every_percentile_and_of_none_an_error() {
         assert_eq!(sample([7]).p99(), Duration::from_millis(7));
-        assert!(Sample::new(Vec::new()).is_none());
+        assert!(Sample::<u64>::new(Vec::new()).is_err());
     }
 
     #[test]
-    fn sample_printed_shows_median_p99_and_max_in_milliseconds() {
-        assert_eq!(sample([1, 2, 300]).to_string(), "2.00 / 300 / 300");
+    fn sample_printed_shows_median_p99_max_and_its_size() {
+        assert_eq!(sample([1, 2, 300]).to_string(), "2.00 / 300 / 300 of 3");
     }
 }

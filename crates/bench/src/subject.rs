@@ -1,17 +1,30 @@
 //! The programs that are measured: our device plugin, and those of others in `--peers`.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use sim_node::{Process, SimNode};
 
-use crate::node::Node;
-use crate::process::Process;
+use crate::measure::{PATIENCE, alive};
 
 /// Where NVIDIA's plugin keeps its socket, whatever its flags say.
 const FIXED_PLUGIN_DIR: &str = "/var/lib/kubelet/device-plugins";
 
+/// The one peer that is known.
+const NVIDIA: &str = "nvidia-device-plugin";
+
+/// Said by a program's shell when all is prepared and the clock may start.
+const AT_THE_GATE: &str = "bench: at the gate";
+
+/// How often it is looked whether that was said.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// One program.
+#[derive(Debug)]
 pub struct Subject {
     /// As printed.
     pub name: String,
@@ -19,76 +32,139 @@ pub struct Subject {
     face: Face,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Face {
     Gantry,
     Nvidia,
 }
 
+/// Whether a program asks the driver again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// As it does by default.
+    AsEver,
+    /// As rarely as it can be told: what is counted then was asked for.
+    Rare,
+    /// As often as it can be told, with little patience: faults show at once.
+    Often,
+}
+
+/// A folder of peers that cannot be used.
+#[derive(Debug)]
+pub enum PeersError {
+    /// It cannot be read.
+    Folder(PathBuf, io::Error),
+    /// It holds no known peer.
+    None(PathBuf),
+    /// Not root.
+    Rights,
+}
+
+impl std::fmt::Display for PeersError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PeersError::Folder(folder, error) => write!(f, "cannot read {}: {error}", folder.display()),
+            PeersError::None(folder) => {
+                write!(f, "{}: no {NVIDIA} in it, the one peer that is known", folder.display())
+            }
+            PeersError::Rights => f.write_str(
+                "peers need root: their plugin folder is fixed, so they get a private mount of it",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PeersError {}
+
 impl Subject {
     /// Our own plugin, built beside this program.
     pub fn gantry() -> Result<Subject> {
-        let program = std::env::current_exe().context("cannot tell where this program lies")?;
-        let binary = program.with_file_name("gpu-device-plugin");
-        ensure!(
-            binary.is_file(),
-            "{} is missing: run `cargo build --release --workspace --bins`",
-            binary.display()
-        );
-        Ok(Subject { name: "gantry".to_owned(), binary, face: Face::Gantry })
+        Ok(Subject {
+            name: "gantry".to_owned(),
+            binary: sim_node::find("gpu-device-plugin")?,
+            face: Face::Gantry,
+        })
     }
 
-    /// The known programs of a folder; an error when it holds none.
-    pub fn peers(folder: &Path) -> Result<Vec<Subject>> {
-        let binary = folder.join("nvidia-device-plugin");
-        ensure!(
-            binary.is_file(),
-            "{}: no nvidia-device-plugin in it, the one peer that is known",
-            folder.display()
-        );
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "peers need root: their plugin folder is fixed, so they get a private mount of it"
-        );
-        Ok(vec![Subject { name: "nvidia-device-plugin".to_owned(), binary, face: Face::Nvidia }])
+    /// The known programs of a folder; what else is in it is `told`.
+    ///
+    /// # Errors
+    /// There is none, or they cannot be started by this user.
+    pub fn peers(folder: &Path, told: &mut dyn FnMut(String)) -> Result<Vec<Subject>, PeersError> {
+        let failed = |error| PeersError::Folder(folder.to_owned(), error);
+        let mut peers = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name() == NVIDIA {
+                peers.push(Subject { name: NVIDIA.to_owned(), binary: entry.path(), face: Face::Nvidia });
+            } else {
+                told(format!("{} is not measured: only {NVIDIA} is known", entry.path().display()));
+            }
+        }
+        if peers.is_empty() {
+            return Err(PeersError::None(folder.to_owned()));
+        }
+        if !rustix::process::geteuid().is_root() {
+            return Err(PeersError::Rights);
+        }
+        Ok(peers)
     }
 
-    /// Starts it on a node. Its own words go to the node's log folder.
-    pub fn start(&self, node: &Node) -> Result<Process> {
-        let log = node.log(&self.name)?;
+    /// Starts it on a node, and tells when: everything before the program itself is done by then.
+    ///
+    /// # Errors
+    /// It cannot be started; its last words are in the text.
+    pub async fn start(&self, node: &SimNode, probes: Probes) -> Result<(Process, Instant)> {
+        let process = node.spawn_command(&self.name, self.command(node, probes))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !process.log().contains(AT_THE_GATE) {
+            alive(&process)?;
+            ensure!(Instant::now() < deadline, "{} is not ready to start", self.name);
+            tokio::time::sleep(LOOK).await;
+        }
+        let began = Instant::now();
+        process.tell("go\n").with_context(|| format!("{} cannot be started", self.name))?;
+        Ok((process, began))
+    }
+
+    /// A shell that prepares, waits at the gate and becomes the program.
+    fn command(&self, node: &SimNode, probes: Probes) -> Command {
+        let gate = format!("echo '{AT_THE_GATE}'; read _ && exec \"$@\"");
         let mut command = match self.face {
-            Face::Gantry => self.gantry_command(node),
-            Face::Nvidia => self.nvidia_command(node),
+            Face::Gantry => {
+                let mut command = node.command_at(Path::new("/bin/sh"));
+                command.args(["-c", &gate, "sh"]).arg(&self.binary).args(node.plugin_flags());
+                match probes {
+                    Probes::AsEver => {}
+                    Probes::Rare => {
+                        command.arg("--probe-interval=1h");
+                    }
+                    Probes::Often => {
+                        command.args(["--probe-interval=1s", "--nvml-call-timeout=1s"]);
+                    }
+                }
+                command
+            }
+            Face::Nvidia => {
+                // A tmpfs over /var/lib makes room for the fixed folder without touching the host's.
+                let script = format!(
+                    "mount -t tmpfs none /var/lib && mkdir -p {FIXED_PLUGIN_DIR} && \
+                     mount --bind \"$1\" {FIXED_PLUGIN_DIR} && shift && {{ {gate}; }}"
+                );
+                let mut command = node.command_at(Path::new("/usr/bin/unshare"));
+                command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", &script, "sh"]);
+                command.arg(node.plugin_dir()).arg(&self.binary);
+                command.args([
+                    "--device-discovery-strategy=nvml",
+                    "--device-list-strategy=envvar",
+                    "--fail-on-init-error=true",
+                ]);
+                command.arg(format!("--driver-root-ctr-path={}", node.root().display()));
+                command.env("LD_LIBRARY_PATH", node.root().join("usr/lib/x86_64-linux-gnu"));
+                command
+            }
         };
-        command
-            .env_clear()
-            .envs(node.environment())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Process::start(&mut command)
-    }
-
-    fn gantry_command(&self, node: &Node) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(node.gantry_flags());
-        command
-    }
-
-    fn nvidia_command(&self, node: &Node) -> Command {
-        // A tmpfs over /var/lib makes room for the fixed folder without touching the host's.
-        let script = format!(
-            "mount -t tmpfs none /var/lib && mkdir -p {FIXED_PLUGIN_DIR} && mount --bind \"$1\" {FIXED_PLUGIN_DIR} && shift && exec \"$@\""
-        );
-        let mut command = Command::new("/usr/bin/unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", &script, "sh"]);
-        command.arg(node.plugin_dir()).arg(&self.binary);
-        command.args([
-            "--device-discovery-strategy=nvml",
-            "--device-list-strategy=envvar",
-            "--fail-on-init-error=true",
-        ]);
-        command.arg(format!("--driver-root-ctr-path={}", node.driver_root().display()));
+        command.stdin(Stdio::piped());
         command
     }
 }

@@ -1,115 +1,212 @@
-//! The printed table: one row a measure, ours beside the peers', with ratio and target.
+//! The answer: groups of rows, ours beside the peers', with ratio and target. It knows no measure.
 
-use std::fmt::Write as _;
-
+use fake_kubelet::align;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-/// One measure of one subject.
-#[derive(Clone, Debug, Serialize)]
+/// One number that was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// As printed, with unit.
+    /// As printed.
     pub text: String,
-    /// The number that ratio and target speak of, in the measure's unit.
+    /// The number that ratio and target speak of, in the row's unit.
     pub number: f64,
 }
 
-/// One row.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// What was measured, under which conditions, in which unit.
-    pub what: String,
-    /// Ours; `None` if it could not be measured, and `note` says why.
-    pub ours: Option<Figure>,
-    /// The peers', in the order of their names.
-    pub peers: Vec<Option<Figure>>,
-    /// Upper bound that the design sets, in the measure's unit.
+/// What a row is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// What is measured, in which unit.
+    pub what: &'static str,
+    /// Upper bound that the design sets, in the row's unit.
     pub target: Option<f64>,
-    /// Why there is no figure, or what to know about it.
-    pub note: String,
 }
 
-impl Row {
-    fn verdict(&self) -> &'static str {
-        match (&self.ours, self.target) {
-            (Some(ours), Some(target)) if ours.number <= target => "met",
-            (Some(_), Some(_)) => "MISSED",
-            (Some(_), None) => "",
-            (None, _) => "not measured",
+/// A program's figures of one group.
+#[derive(Clone, Debug)]
+pub enum Column {
+    /// One for each row; absent where the run's arguments leave it out.
+    Measured(Vec<Option<Figure>>),
+    /// It failed, which was told.
+    Failed,
+    /// It was not tried.
+    NotMeasured,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Under which conditions.
+    pub title: String,
+    /// What.
+    pub rows: &'static [Spec],
+    /// Ours, then the peers'.
+    pub columns: Vec<Column>,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The programs' names, ours first.
+    pub names: Vec<String>,
+    /// In the order of the run.
+    pub groups: Vec<Group>,
+}
+
+const NOT_MEASURED: &str = "not measured";
+const FAILED: &str = "failed";
+
+impl Column {
+    fn figure(&self, row: usize) -> Option<&Figure> {
+        match self {
+            Column::Measured(figures) => figures.get(row)?.as_ref(),
+            Column::Failed | Column::NotMeasured => None,
         }
     }
 
-    fn ratio(&self) -> String {
-        let peer = self.peers.iter().flatten().next();
-        match (&self.ours, peer) {
+    fn text(&self, row: usize) -> &str {
+        match (self, self.figure(row)) {
+            (_, Some(figure)) => &figure.text,
+            (Column::Failed, _) => FAILED,
+            _ => NOT_MEASURED,
+        }
+    }
+}
+
+impl Group {
+    fn verdict(&self, row: usize) -> &str {
+        let ours = self.columns.first();
+        match (ours.and_then(|ours| ours.figure(row)), self.rows[row].target) {
+            (Some(figure), Some(target)) if figure.number <= target => "met",
+            (Some(_), Some(_)) => "MISSED",
+            (Some(_), None) => "",
+            (None, _) => ours.map_or(NOT_MEASURED, |ours| ours.text(row)),
+        }
+    }
+
+    fn ratio(&self, row: usize) -> String {
+        let mut figures = self.columns.iter().map(|column| column.figure(row));
+        match (figures.next().flatten(), figures.flatten().next()) {
             (Some(ours), Some(peer)) if ours.number > 0.0 => format!("{:.1}x", peer.number / ours.number),
             _ => String::new(),
         }
     }
 
-    fn cells(&self) -> Vec<String> {
-        let text = |figure: &Option<Figure>| {
-            figure.as_ref().map_or_else(|| "not measured".to_owned(), |figure| figure.text.clone())
-        };
-        let mut cells = vec![self.what.clone(), text(&self.ours)];
-        cells.extend(self.peers.iter().map(text));
-        cells.push(self.ratio());
-        cells.push(self.target.map_or_else(String::new, |target| format!("<= {target}")));
-        cells.push(self.verdict().to_owned());
-        cells.push(self.note.clone());
+    fn cells(&self, row: usize) -> Vec<String> {
+        let spec = &self.rows[row];
+        let mut cells = vec![format!("  {}", spec.what)];
+        cells.extend(self.columns.iter().map(|column| column.text(row).to_owned()));
+        cells.push(self.ratio(row));
+        cells.push(spec.target.map_or_else(String::new, |target| format!("<= {target}")));
+        cells.push(self.verdict(row).to_owned());
         cells
     }
 }
 
-/// The whole table as text, columns aligned. `peers` are the names over the peers' columns.
-pub fn render(rows: &[Row], peers: &[String]) -> String {
-    let mut head = vec!["measure".to_owned(), "gantry".to_owned()];
-    head.extend(peers.iter().cloned());
-    head.extend(["peer/ours", "target", "", "note"].map(str::to_owned));
-    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut printed = String::new();
-        for (cell, width) in line.iter().zip(&widths) {
-            let _ = write!(printed, "{cell:<width$}  ");
-        }
-        text.push_str(printed.trim_end());
-        text.push('\n');
+impl Table {
+    /// Whether something failed.
+    pub fn has_failed(&self) -> bool {
+        let mut columns = self.groups.iter().flat_map(|group| &group.columns);
+        columns.any(|column| matches!(column, Column::Failed))
     }
-    text
+
+    /// For people: aligned columns, a title over each group. Without peers a column says so, since a table that is
+    /// silent about them looks complete.
+    pub fn text(&self) -> String {
+        let mut table = self.clone();
+        if table.names.len() == 1 {
+            table.names.push("peer".to_owned());
+            table.groups.iter_mut().for_each(|group| group.columns.push(Column::NotMeasured));
+        }
+        let mut head = vec![String::new()];
+        head.extend(table.names.iter().cloned());
+        head.extend(["peer/ours", "target", ""].map(str::to_owned));
+        let mut lines = vec![head];
+        for group in &table.groups {
+            lines.push(vec![group.title.clone()]);
+            lines.extend((0..group.rows.len()).map(|row| group.cells(row)));
+        }
+        // Titles are no cells: they may be as long as they like.
+        let cells: Vec<Vec<String>> = lines
+            .iter()
+            .map(|line| if line.len() == 1 { vec![String::new()] } else { line.clone() })
+            .collect();
+        let aligned = align(&cells).into_iter().zip(lines);
+        let printed = aligned.map(|(text, line)| match line.as_slice() {
+            [title] => format!("\n{title}\n"),
+            _ => format!("{text}\n"),
+        });
+        printed.collect()
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let row = |group: &Group, row: usize| {
+            let figures: serde_json::Map<String, Value> = self
+                .names
+                .iter()
+                .zip(&group.columns)
+                .map(|(name, column)| {
+                    let value = match column.figure(row) {
+                        Some(figure) => json!(figure),
+                        None => json!(column.text(row)),
+                    };
+                    (name.clone(), value)
+                })
+                .collect();
+            json!({
+                "group": group.title,
+                "what": group.rows[row].what.trim(),
+                "figures": figures,
+                "target": group.rows[row].target,
+                "verdict": group.verdict(row),
+            })
+        };
+        let rows = self.groups.iter().flat_map(|group| (0..group.rows.len()).map(move |at| row(group, at)));
+        json!({ "names": self.names, "rows": rows.collect::<Vec<_>>() })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(ours: f64, peer: Option<f64>, target: f64) -> Row {
-        let figure = |number: f64| Figure { text: number.to_string(), number };
-        Row {
-            what: "start".into(),
-            ours: Some(figure(ours)),
-            peers: vec![peer.map(figure)],
-            target: Some(target),
-            note: String::new(),
-        }
+    const ROW: &[Spec] = &[Spec { what: "start (ms)", target: Some(5.0) }];
+
+    fn measured(number: f64) -> Column {
+        Column::Measured(vec![Some(Figure { text: number.to_string(), number })])
+    }
+
+    fn table(columns: Vec<Column>) -> Table {
+        let names = ["gantry", "other"].iter().take(columns.len()).map(|name| (*name).to_owned()).collect();
+        let title = "on a title that is longer than any cell of it".to_owned();
+        Table { names, groups: vec![Group { title, rows: ROW, columns }] }
     }
 
     #[test]
-    fn row_over_its_target_says_so() {
-        assert!(render(&[row(6.0, None, 5.0)], &["peer".into()]).contains("MISSED"));
-        assert!(render(&[row(5.0, None, 5.0)], &["peer".into()]).contains("met"));
+    fn row_is_met_up_to_its_target_and_missed_over_it() {
+        assert!(table(vec![measured(5.0)]).text().contains("<= 5    met"));
+        assert!(table(vec![measured(6.0)]).text().contains("<= 5    MISSED"));
     }
 
     #[test]
-    fn row_without_a_peer_says_not_measured_and_has_no_ratio() {
-        let text = render(&[row(1.0, None, 5.0)], &["peer".into()]);
-        assert!(text.contains("not measured") && !text.contains("1.0x"), "{text}");
+    fn table_without_peers_says_that_none_was_measured() {
+        let text = table(vec![measured(1.0)]).text();
+        let wanted = "              gantry  peer          peer/ours  target\n\non a title that is longer than any cell of it\n  start (ms)  1       not measured             <= 5    met\n";
+        assert_eq!(text, wanted);
     }
 
     #[test]
     fn row_with_a_peer_shows_how_much_longer_it_takes() {
-        assert!(render(&[row(2.0, Some(8.0), 5.0)], &["peer".into()]).contains("4.0x"));
+        assert!(table(vec![measured(2.0), measured(8.0)]).text().contains("4.0x"));
+    }
+
+    #[test]
+    fn program_that_failed_keeps_its_column_and_the_others_theirs() {
+        let table = table(vec![measured(2.0), Column::Failed]);
+        assert!(table.has_failed() && table.text().contains("2       failed"), "{}", table.text());
+        let row = &table.json()["rows"][0];
+        assert_eq!(row["figures"]["other"], "failed");
+        assert_eq!((&row["figures"]["gantry"]["number"], &row["verdict"]), (&json!(2.0), &json!("met")));
     }
 }

@@ -1,0 +1,126 @@
+//! A measured process and its children: their memory and processor time, as `/proc` tells them.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// A process and all that descends from it, looked up anew at each question.
+#[derive(Clone, Copy, Debug)]
+pub struct Family(pub u32);
+
+/// Memory, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Proportional set size: shared pages count by their share.
+    pub pss_kib: u64,
+    /// Pages that belong to no file.
+    pub anonymous_kib: u64,
+}
+
+impl Family {
+    fn members(self) -> Vec<u32> {
+        let mut members = vec![self.0];
+        let mut next = 0;
+        while next < members.len() {
+            members.extend(children(members[next]));
+            next += 1;
+        }
+        members
+    }
+
+    /// Memory of all.
+    ///
+    /// # Errors
+    /// The system does not tell, or tells it in another form.
+    pub fn memory(self) -> Result<Memory> {
+        let mut memory = Memory::default();
+        for pid in self.members() {
+            let path = format!("/proc/{pid}/smaps_rollup");
+            let text = match fs::read_to_string(&path) {
+                // A child may end between being listed and being read.
+                Err(error) if pid != self.0 && has_ended(&error) => continue,
+                read => read.with_context(|| format!("cannot read {path}"))?,
+            };
+            memory.pss_kib += field_kib(&text, "Pss:").with_context(|| path.clone())?;
+            memory.anonymous_kib += field_kib(&text, "Anonymous:").with_context(|| path.clone())?;
+        }
+        Ok(memory)
+    }
+
+    /// Processor time of all so far.
+    ///
+    /// # Errors
+    /// The system does not tell, or tells it in another form.
+    pub fn cpu(self) -> Result<Duration> {
+        let mut nanos = 0;
+        for task in self.members().into_iter().flat_map(tasks) {
+            // The first number is the time on a processor in nanoseconds; `stat` counts in ticks of 10 ms.
+            let path = task.join("schedstat");
+            let text = match fs::read_to_string(&path) {
+                Err(error) if has_ended(&error) => continue,
+                read => read.with_context(|| format!("cannot read {}", path.display()))?,
+            };
+            let first = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+            nanos += first.with_context(|| format!("{}: no time in {text:?}", path.display()))?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let lists = tasks(pid).into_iter().filter_map(|task| fs::read_to_string(task.join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+        .collect()
+}
+
+/// Folders of a process's threads; none once it has ended.
+fn tasks(pid: u32) -> Vec<PathBuf> {
+    let folder = fs::read_dir(format!("/proc/{pid}/task"));
+    folder.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn field_kib(text: &str, name: &str) -> Result<u64> {
+    let line = text.lines().find(|line| line.starts_with(name));
+    match line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()) {
+        Some(kib) => Ok(kib),
+        None => bail!("no field {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn process_that_runs_has_memory_and_its_children_count() {
+        let mut shell = Command::new("sh").args(["-c", "cat & wait"]).stdin(Stdio::piped()).spawn().unwrap();
+        let family = Family(shell.id());
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while family.members().len() < 2 {
+            assert!(std::time::Instant::now() < deadline, "family: {:?}", family.members());
+            std::thread::yield_now();
+        }
+        assert!(family.memory().unwrap().pss_kib > 0);
+        assert!(family.cpu().unwrap() > Duration::ZERO);
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(family.memory().is_err());
+    }
+
+    #[test]
+    fn field_that_is_missing_is_an_error_and_no_zero() {
+        assert_eq!(field_kib("Pss:                 724 kB\n", "Pss:").unwrap(), 724);
+        assert!(field_kib("Rss: 1 kB\n", "Pss:").is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! A run as short as it gets: every row is there, and measured.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use sim_node::eventually;
+use tempfile::TempDir;
+
+const SHORT: [&str; 8] = ["--runs", "1", "--calls", "8", "--idle-seconds", "0", "--output", "json"];
+
+/// Rows of each latency profile.
+const TIMINGS: [&str; 10] = [
+    "process start -> device list (ms: median / p99 / max)",
+    "beyond the time inside NVML (ms, median)",
+    "NVML calls before the first list (fewest)",
+    "kubelet.sock created -> device list (ms: median / p99 / max)",
+    "its p99 (ms)",
+    "NVML calls for it (max)",
+    "GetPreferredAllocation, every size (ms: median / p99 / max; target: p99)",
+    "NVML calls for one",
+    "Allocate, 100/s (ms: median / p99 / max; target: p99)",
+    "NVML calls for one",
+];
+
+/// Rows of all other groups.
+const OTHERS: [&str; 11] = [
+    "kubelet.sock accepts -> device list (ms: median / p99 / max; target: p99)",
+    "GetPreferredAllocation, every size (ms: median / p99 / max; target: p99)",
+    "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
+    "Allocate, 100/s, every call on a GPU crashes (ms: median / p99 / max; target: p99)",
+    "Allocate, 100/s, a GPU is lost (ms: median / p99 / max; target: p99)",
+    "idle processor time in 60 s (ms)",
+    "memory of daemon and workers, PSS (MiB)",
+    "anonymous (MiB)",
+    "after load: PSS (MiB)",
+    "after load: anonymous (MiB)",
+    "image, compressed (MB)",
+];
+
+/// Rows that this run leaves out, or has nothing for.
+const OPEN: [&str; 2] = ["idle processor time in 60 s (ms)", "image, compressed (MB)"];
+
+/// Where calls take no time, those before a list cannot be told from those after it.
+const UNCOUNTED: usize = 2;
+
+/// A short name: sockets are made below it.
+fn temp() -> TempDir {
+    tempfile::Builder::new().prefix("b").tempdir_in("/tmp").unwrap()
+}
+
+fn rows(answer: &[u8]) -> Vec<Value> {
+    let answer: Value = serde_json::from_slice(answer).unwrap();
+    answer["rows"].as_array().unwrap().clone()
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).unwrap().next().is_none()
+}
+
+#[test]
+fn run_measures_every_row_and_leaves_nothing() {
+    let temp = temp();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_bench")).args(SHORT).env("TMPDIR", temp.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let rows = rows(&output.stdout);
+    let names: Vec<&str> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
+    assert_eq!(names, [TIMINGS.repeat(4), OTHERS.to_vec()].concat());
+    for (at, row) in rows.iter().enumerate() {
+        let is_open = OPEN.contains(&row["what"].as_str().unwrap()) || at == UNCOUNTED;
+        if is_open {
+            continue;
+        }
+        assert!(row["figures"]["gantry"]["number"].is_number(), "{row}");
+    }
+    // What was counted, not timed, is what it is in a debug build too.
+    for row in rows
+        .iter()
+        .filter(|row| row["what"] == "NVML calls for it (max)" || row["what"] == "NVML calls for one")
+    {
+        assert_eq!(row["verdict"], "met", "{row}");
+    }
+    assert!(is_empty(temp.path()));
+}
+
+#[test]
+fn peer_that_fails_is_told_with_its_words_and_the_rest_is_measured() {
+    if !rustix::process::geteuid().is_root() {
+        // Peers need root, and say so.
+        return;
+    }
+    let (temp, peers) = (temp(), temp());
+    let peer = peers.path().join("nvidia-device-plugin");
+    fs::write(&peer, "#!/bin/sh\necho no such driver >&2\nexit 3\n").unwrap();
+    fs::set_permissions(&peer, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(SHORT)
+        .arg("--peers")
+        .arg(peers.path())
+        .env("TMPDIR", temp.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED: nvidia-device-plugin ended") && said.contains("no such driver"), "{said}");
+    let rows = rows(&output.stdout);
+    assert_eq!(rows[0]["figures"]["nvidia-device-plugin"], "failed");
+    assert!(rows[0]["figures"]["gantry"]["number"].is_number());
+}
+
+#[test]
+fn run_interrupted_ends_with_130_and_leaves_nothing() {
+    let temp = temp();
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(SHORT)
+        .env("TMPDIR", temp.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let patience = Duration::from_secs(60);
+    eventually("a node stands", patience, || {
+        if is_empty(temp.path()) { Err("none".to_owned()) } else { Ok(()) }
+    })
+    .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&bench), rustix::process::Signal::INT)
+        .unwrap();
+    let status =
+        eventually("it ends", patience, || bench.try_wait().unwrap().ok_or("it runs".to_owned())).unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(is_empty(temp.path()));
+}
