@@ -55,6 +55,8 @@ pub fn run() -> ExitCode {
 fn show(args: &Args, mut screen: Screen) -> Result<bool> {
     let interrupt = Interrupt::catch().context("cannot catch signals")?;
     screen.title("Gantry: a GPU node, simulated", &args.preset)?;
+    screen.hint("Driver, kubelet and container runtime are simulated; the daemons are the real")?;
+    screen.hint("programs. It takes about 15 seconds; ctrl-c ends it and leaves nothing.")?;
     let mut stage = Stage::set(&args.preset, screen, interrupt)?;
     let played = play(&mut stage, args.stay);
     if let Err(error) = &played

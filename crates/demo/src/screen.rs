@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use fake_kubelet::align;
+
 use crate::args::Looks;
 use crate::wording::wrap;
 
@@ -104,23 +106,13 @@ impl Screen {
 
     /// A table; the cells of a row have one tone.
     pub fn table(&mut self, head: &[&str], rows: &[(Vec<String>, Tone)]) -> io::Result<()> {
-        let width = |column: usize| {
-            let cells =
-                rows.iter().filter_map(|(cells, _)| cells.get(column)).map(|cell| cell.chars().count());
-            cells.chain(head.get(column).map(|title| title.len())).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let row = |cells: &[String]| -> String {
-            let cells: Vec<String> =
-                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            cells.join("  ").trim_end().to_owned()
-        };
         let titles: Vec<String> = head.iter().map(|title| (*title).to_owned()).collect();
+        let lines: Vec<Vec<String>> =
+            std::iter::once(titles).chain(rows.iter().map(|(cells, _)| cells.clone())).collect();
+        let tones = std::iter::once(Tone::Dim).chain(rows.iter().map(|(_, tone)| *tone));
         let indent = INDENT + 2;
-        let painted = self.paint(Tone::Dim, &row(&titles));
-        self.line(&format!("{:indent$}{painted}", ""))?;
-        for (cells, tone) in rows {
-            let painted = self.paint(*tone, &row(cells));
+        for (line, tone) in align(&lines).iter().zip(tones) {
+            let painted = self.paint(tone, line);
             self.line(&format!("{:indent$}{painted}", ""))?;
         }
         Ok(())

@@ -2,8 +2,10 @@
 //!
 //! Scenes act through it. It knows how to wait, to look and to check, and none of their stories.
 
+mod left;
 mod looks;
 
+use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -180,7 +182,7 @@ impl Stage {
     /// Takes everything down, says what held and what to do `next`, and tells whether all held.
     ///
     /// # Errors
-    /// When the screen is gone.
+    /// When something is left of it, or the screen is gone.
     pub fn sum_up(mut self, next: &str) -> Result<bool> {
         if !self.broken.is_empty() {
             self.show_last_words()?;
@@ -192,6 +194,15 @@ impl Stage {
         if dir.exists() {
             bail!("{} was left behind", dir.display());
         }
+        let programs = sim_node::find("gpu-device-plugin")?;
+        let programs = programs.parent().map(fs::canonicalize).transpose()?.unwrap_or_default();
+        // Workers end with their daemon, by the kernel's hand: that takes a moment.
+        eventually("all processes are gone", PATIENCE, || {
+            match left::processes(&programs, &dir).as_slice() {
+                [] => Ok(()),
+                left => Err(format!("left are {left:?}")),
+            }
+        })?;
         screen.line("")?;
         let checks = held + broken.len();
         let seconds = begun.elapsed().as_secs_f64();

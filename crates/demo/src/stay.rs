@@ -32,23 +32,27 @@ fn tell(stage: &mut Stage) -> Result<()> {
     let log = stage.plugin()?.log_file().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let programs = program_dir();
     let kubelet = format!("{programs}fake-kubelet ctl --dir $D");
-    let lines = [
-        String::new(),
-        "The node stays up until ctrl-c. From another terminal, in this folder:".to_owned(),
-        String::new(),
-        format!("  N={node} D={node}/kubelet/device-plugins"),
-        format!("  curl -s http://{address}/ready"),
-        format!("  curl -s http://{address}/metrics"),
-        format!("  tail -f $N/logs/{log}"),
-        format!("  {programs}nvml-sim show $N/driver"),
-        format!("  {programs}nvml-sim --dir $N/driver xid --gpu 2 48"),
-        format!("  {kubelet} state"),
-        format!("  {kubelet} release --pod serve"),
-        format!("  {kubelet} allocate --pod mine --resource {RESOURCE}"),
-        format!("  {kubelet} restart"),
+    let tries = [
+        ("Two names for what follows", format!("N={node}; D=$N/kubelet/device-plugins")),
+        ("Who has which GPU", format!("{kubelet} state")),
+        ("A pod ends, another one comes", format!("{kubelet} release --pod serve")),
+        ("", format!("{kubelet} allocate --pod mine --resource {RESOURCE}")),
+        ("What the driver knows; one more sick GPU", format!("{programs}nvml-sim show $N/driver")),
+        ("", format!("{programs}nvml-sim --dir $N/driver xid --gpu 2 48")),
+        ("What the plugin says of itself", format!("curl -s http://{address}/ready")),
+        ("", format!("curl -s http://{address}/metrics")),
+        ("", format!("tail -f $N/logs/{log}")),
+        ("The kubelet restarts, or drops the plugin's stream", format!("{kubelet} restart")),
+        ("", format!("{kubelet} drop-streams --resource {RESOURCE}")),
     ];
-    for line in lines {
-        stage.screen.line(&line)?;
+    stage.screen.line("")?;
+    stage.screen.line("The node stays up until ctrl-c. From another terminal, in this folder:")?;
+    for (what, command) in tries {
+        if !what.is_empty() {
+            stage.screen.line("")?;
+            stage.screen.line(&format!("  # {what}"))?;
+        }
+        stage.screen.line(&format!("  {command}"))?;
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ pub fn play(stage: &mut Stage) -> Result<()> {
         device.is_some_and(|device| device.numa == gpu.numa.map(i64::from).into_iter().collect::<Vec<_>>())
     });
     stage.expect(numa_agrees, "each device's NUMA node is that of its GPU")?;
-    stage.ready_with(200, "true")?;
-    stage.expect(true, "/ready answers 200: driver, CDI and kubelet are all there")
+    let ready = stage.ready_with(200, "\"ready\": true")?.json()?;
+    let is_all_there = ready["not_ready"].as_array().is_some_and(Vec::is_empty);
+    stage.expect(is_all_there, "/ready answers 200: driver, CDI and kubelet are all there")
 }

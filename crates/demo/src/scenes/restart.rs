@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use fake_kubelet::{Event, Happening};
+use fake_kubelet::{Event, Happening, State};
 
 use crate::stage::{RESOURCE, Stage};
 use crate::wording::span;
@@ -30,8 +30,14 @@ pub fn play(stage: &mut Stage) -> Result<()> {
     let after = stage.kubelet_state()?;
     let is_refused = |happening: &Happening| matches!(happening.event, Event::RegistrationRefused { .. });
     stage.expect(
-        !stage.node.kubelet().events()?.iter().any(is_refused),
+        !stage.node.kubelet().events()?.iter().any(is_refused) && unhealthy(&after) == unhealthy(&before),
         "registered again by itself; the sick GPU stays sick",
     )?;
     stage.expect(!after.pods.is_empty() && before.pods == after.pods, "running pods kept their GPUs")
+}
+
+/// Ids of the devices that the plugin calls unhealthy.
+fn unhealthy(state: &State) -> Vec<&str> {
+    let devices = state.resources.get(RESOURCE).into_iter().flat_map(|resource| &resource.devices);
+    devices.filter(|device| device.reported != "Healthy").map(|device| device.id.as_str()).collect()
 }

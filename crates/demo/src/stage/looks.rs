@@ -65,6 +65,15 @@ impl Stage {
         Ok(self.plugin()?.admin_get("/ready")?)
     }
 
+    /// How many workers have asked NVML so far.
+    ///
+    /// # Errors
+    /// When the plugin does not answer.
+    pub fn worker_starts(&self) -> Result<f64> {
+        const STARTS: &str = "gantry_device_plugin_nvml_worker_starts_total{role=\"queries\"}";
+        Ok(self.plugin()?.metric(STARTS)?)
+    }
+
     /// The plugin's answer, once its status is this and its body has these words.
     ///
     /// # Errors

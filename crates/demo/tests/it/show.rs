@@ -22,8 +22,8 @@ fn show_of_another_node_in_plain_signs_holds_every_check() {
 #[test]
 fn show_that_stays_tells_what_to_try_and_leaves_nothing_at_ctrl_c() {
     let run = Run::start(&["--stay"]);
-    run.until_it_says("restart\n");
     run.until_it_says("  N=/tmp/");
+    run.until_it_says("drop-streams --resource nvidia.com/gpu\n");
     run.interrupt();
     let (status, output) = run.end();
     assert!(status.success(), "{output}");
