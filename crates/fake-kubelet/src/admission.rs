@@ -11,16 +11,16 @@ use kubelet_api::deviceplugin::{
     PRE_START_TIMEOUT,
     v1beta1::{
         AllocateRequest, ContainerAllocateRequest, ContainerPreferredAllocationRequest,
-        PreStartContainerRequest, PreferredAllocationRequest, device_plugin_client::DevicePluginClient,
+        PreStartContainerRequest, PreferredAllocationRequest,
     },
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{
     books::{Choice, Pending},
-    incarnation::Incarnation,
+    incarnation::{Caller, Incarnation},
     injection::Injection,
     state::{PodName, PodRequest},
 };
@@ -189,10 +189,11 @@ pub(crate) async fn start(kubelet: &Incarnation, request: &PodRequest) -> Result
     let allocation = held(kubelet, request)?;
     let wanted = kubelet.books().primary(&request.resource).is_some_and(|at| at.options.pre_start_required);
     if wanted {
-        let mut client = client(kubelet, &request.resource, CALL)?;
+        let mut caller = caller(kubelet, &request.resource, CALL)?;
+        let mut client = caller.client.clone();
         let devices_ids = allocation.devices.clone();
         let call = client.pre_start_container(PreStartContainerRequest { devices_ids });
-        let answer = tokio::time::timeout(PRE_START_TIMEOUT, call).await;
+        let answer = tokio::time::timeout(PRE_START_TIMEOUT, caller.answer(call)).await;
         answer
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
             .map_err(|status| failed(CALL, &request.resource, &status))?;
@@ -235,7 +236,8 @@ async fn prefer(
     let mut preferred = BTreeSet::new();
     let mut took = None;
     if offered {
-        let mut client = client(kubelet, resource, CALL)?;
+        let mut caller = caller(kubelet, resource, CALL)?;
+        let mut client = caller.client.clone();
         let question = {
             let mut books = kubelet.books();
             ContainerPreferredAllocationRequest {
@@ -247,9 +249,10 @@ async fn prefer(
         let began = Instant::now();
         let container_requests = vec![question];
         // No deadline: neither has the real kubelet.
-        let answer = client.get_preferred_allocation(PreferredAllocationRequest { container_requests }).await;
+        let call = client.get_preferred_allocation(PreferredAllocationRequest { container_requests });
+        let answer = caller.answer(call).await;
         took = Some(began.elapsed());
-        let answer = answer.map_err(|status| failed(CALL, resource, &status))?.into_inner();
+        let answer = answer.map_err(|status| failed(CALL, resource, &status))?;
         if let Some(first) = answer.container_responses.into_iter().next() {
             preferred = first.device_i_ds.into_iter().collect();
         }
@@ -264,27 +267,24 @@ async fn allocate(
     ids: &BTreeSet<String>,
 ) -> Result<Injection, AdmissionError> {
     const CALL: &str = "Allocate";
-    let mut client = client(kubelet, resource, CALL)?;
+    let mut caller = caller(kubelet, resource, CALL)?;
+    let mut client = caller.client.clone();
     let devices_ids = kubelet.books().unordered(ids);
     let container_requests = vec![ContainerAllocateRequest { devices_ids }];
-    let answer = client.allocate(AllocateRequest { container_requests }).await;
-    let answer = answer.map_err(|status| failed(CALL, resource, &status))?.into_inner();
+    let answer = caller.answer(client.allocate(AllocateRequest { container_requests })).await;
+    let answer = answer.map_err(|status| failed(CALL, resource, &status))?;
     let first = answer.container_responses.into_iter().next();
     first.map(Injection::from).ok_or_else(|| AdmissionError::NoContainer { resource: resource.to_owned() })
 }
 
-fn client(
-    kubelet: &Incarnation,
-    resource: &str,
-    call: &'static str,
-) -> Result<DevicePluginClient<Channel>, AdmissionError> {
+fn caller(kubelet: &Incarnation, resource: &str, call: &'static str) -> Result<Caller, AdmissionError> {
     let number = kubelet
         .books()
         .primary(resource)
         .filter(|endpoint| endpoint.stopped.is_none())
         .and_then(|endpoint| endpoint.client);
     number
-        .and_then(|number| kubelet.client(number))
+        .and_then(|number| kubelet.caller(number))
         .ok_or_else(|| AdmissionError::Stopped { call, resource: resource.to_owned() })
 }
 

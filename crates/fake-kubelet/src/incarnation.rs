@@ -15,7 +15,7 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
-use tonic::transport::Channel;
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{books::Books, checkpoint, checkpoint::Checkpoint, events::EventLog};
 
@@ -45,11 +45,38 @@ pub(crate) struct Incarnation {
 struct Clients {
     count: u64,
     /// Connections by the number in [`crate::books::Endpoint::client`].
-    open: HashMap<u64, DevicePluginClient<Channel>>,
+    open: HashMap<u64, Line>,
     /// Resource and socket of every registration whose end is waited for.
     registered: Vec<(String, String)>,
     /// Tasks that read lists, those that ended among them.
     readers: Vec<Reader>,
+}
+
+/// An open connection to a plugin. As in the real kubelet, its end breaks the calls that are in flight on it.
+struct Line {
+    client: DevicePluginClient<Channel>,
+    /// Dropped when it is closed.
+    opened: watch::Sender<()>,
+}
+
+/// A client of a connection, and what tells of its end.
+pub(crate) struct Caller {
+    pub(crate) client: DevicePluginClient<Channel>,
+    opened: watch::Receiver<()>,
+}
+
+impl Caller {
+    /// The answer to a call, unless the connection is closed first.
+    pub(crate) async fn answer<T>(
+        &mut self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            answer = call => answer.map(Response::into_inner),
+            // Nothing is ever sent.
+            _ = self.opened.changed() => Err(Status::cancelled("the connection to the plugin is closed")),
+        }
+    }
 }
 
 /// A task that reads a plugin's lists.
@@ -101,7 +128,7 @@ impl Incarnation {
         let mut clients = self.clients();
         clients.count += 1;
         let number = clients.count;
-        clients.open.insert(number, client.clone());
+        clients.open.insert(number, Line { client: client.clone(), opened: watch::Sender::new(()) });
         (number, client)
     }
 
@@ -109,8 +136,10 @@ impl Incarnation {
         self.clients().open.remove(&number);
     }
 
-    pub(crate) fn client(&self, number: u64) -> Option<DevicePluginClient<Channel>> {
-        self.clients().open.get(&number).cloned()
+    pub(crate) fn caller(&self, number: u64) -> Option<Caller> {
+        let clients = self.clients();
+        let Line { client, opened } = clients.open.get(&number)?;
+        Some(Caller { client: client.clone(), opened: opened.subscribe() })
     }
 
     /// Keeps a task that reads a resource's lists, and the way to end it.

@@ -60,6 +60,15 @@ async fn restart_during_a_hanging_allocate_breaks_the_call() {
 }
 
 #[tokio::test]
+async fn streams_dropped_during_a_hanging_allocate_break_the_call() {
+    let node = Node::new(&[("a", None)]).await;
+    let slow = hanging(&node, "slow").await;
+    assert_eq!(node.kubelet.drop_streams(RESOURCE).await, 1);
+    let broken = tokio::time::timeout(PATIENCE, slow).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(&broken, AdmissionError::Call { code, .. } if code == "Cancelled"), "{broken}");
+}
+
+#[tokio::test]
 async fn restarts_at_once_leave_one_kubelet_that_runs() {
     let mut node = Node::new(&[("a", None)]).await;
     let restarts: Vec<_> = (0..4)
