@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cluster::{Cluster, DEFAULT_NAME};
+use crate::layout::Layout;
 use crate::status::Status;
 
 /// A real one-node Kubernetes for end-to-end tests.
@@ -15,7 +16,7 @@ use crate::status::Status;
 #[command(name = "test-cluster", version)]
 struct Args {
     /// Which cluster.
-    #[arg(long, default_value = DEFAULT_NAME, global = true)]
+    #[arg(long, default_value = DEFAULT_NAME, global = true, value_parser = cluster_name)]
     name: String,
     #[command(subcommand)]
     action: Action,
@@ -94,6 +95,11 @@ fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
+/// A bad name is bad usage.
+fn cluster_name(given: &str) -> Result<String> {
+    Layout::new(given).map(|_| given.to_owned())
+}
+
 fn running(name: &str) -> Result<Cluster> {
     Cluster::find(name)?
         .with_context(|| format!("the cluster {name:?} does not run: `make cluster-up` starts it"))
@@ -103,4 +109,16 @@ fn running(name: &str) -> Result<Cluster> {
 fn pass_on(command: &mut Command) -> Result<ExitCode> {
     let status = command.status().context("start nsenter")?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_that_no_cluster_can_have_is_bad_usage() {
+        let error = Args::try_parse_from(["test-cluster", "--name=Upper", "up"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("lower-case"), "{error}");
+    }
 }

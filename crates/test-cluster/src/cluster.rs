@@ -1,20 +1,22 @@
 //! The cluster as a whole: up, down, and what a test does to it while it runs.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::component::Component;
+use crate::fingerprint::Fingerprint;
 use crate::kubectl::Kubectl;
 use crate::layout::{Layout, NODE_NAME};
-use crate::node::Node;
+use crate::lock::lock;
+use crate::node::{self, Node};
 use crate::poll::{Verdict, until};
-use crate::progress::Progress;
-use crate::state::{self, State};
+use crate::progress::{Progress, REMINDER};
+use crate::remains::{clean, keep_logs, remove_files};
+use crate::state::State;
 use crate::{cgroup, containerd, control_plane, image, kubelet, network, packages, pki, tools};
 
 /// The cluster that is meant when no name is given.
@@ -32,14 +34,19 @@ pub struct Cluster {
     pub(crate) layout: Layout,
     pub(crate) node: Node,
     pub(crate) state: State,
+    progress: Progress,
 }
+
+/// Another `up` or `down` does this.
+const BUSY: &str = "starting or ending the same cluster";
 
 impl Cluster {
     /// The running cluster `name`, if there is one.
     ///
     /// # Errors
-    /// When its recorded state cannot be read.
+    /// Without root, or when its recorded state cannot be read.
     pub fn find(name: &str) -> Result<Option<Self>> {
+        packages::require_root()?;
         let layout = Layout::new(name)?;
         Ok(State::load(&layout)?.map(|state| Self::of(&layout, state)))
     }
@@ -54,18 +61,21 @@ impl Cluster {
         packages::ensure(&progress)?;
         let layout = Layout::new(name)?;
         fs::create_dir_all(layout.root()).with_context(|| format!("create {}", layout.root().display()))?;
-        let _lock = lock(&layout)?;
+        let _lock = lock(&layout.at("lock"), BUSY, &progress)?;
         let programs = tools::ensure(&layout, &progress)?;
         if let Some(state) = State::load(&layout)? {
             let running = Self::of(&layout, state);
-            match running.dead() {
-                None => {
-                    running.wait_for_node()?;
-                    progress.say(format!("the cluster {name:?} is up already"));
-                    return Ok(running);
-                }
-                Some(dead) => progress.say(format!("{dead} of the cluster {name:?} has died: starting anew")),
-            }
+            let why_anew = if running.state.made_of == made_of(&layout, &programs) {
+                running.dead().map(|dead| format!("{dead} has died"))
+            } else {
+                Some("its programs or settings have changed".to_owned())
+            };
+            let Some(why) = why_anew else {
+                running.wait_for_node()?;
+                progress.say(format!("the cluster {name:?} is up already"));
+                return Ok(running);
+            };
+            progress.say(format!("the cluster {name:?} is started anew: {why}"));
         }
         clean(&layout)?;
         let cluster = Self::start(&layout, &programs, &progress)?;
@@ -76,35 +86,38 @@ impl Cluster {
     /// Ends the cluster `name` and removes everything but its logs and the built programs.
     ///
     /// # Errors
-    /// When a process or folder of it resists.
+    /// Without root, or when a process or folder of it resists.
     pub fn down(name: &str) -> Result<()> {
+        packages::require_root()?;
         let layout = Layout::new(name)?;
         if !layout.root().exists() {
             return Ok(());
         }
-        let _lock = lock(&layout)?;
-        clean(&layout)
+        let _lock = lock(&layout.at("lock"), BUSY, &Progress::start())?;
+        clean(&layout)?;
+        remove_files(&layout)
     }
 
     fn of(layout: &Layout, state: State) -> Self {
-        Self { layout: layout.clone(), node: Node::of(layout, state.init), state }
+        let node = Node::of(layout, state.init);
+        Self { layout: layout.clone(), node, state, progress: Progress::start() }
     }
 
     fn start(layout: &Layout, programs: &[PathBuf], progress: &Progress) -> Result<Self> {
         progress.say("writing certificates and configuration");
-        remove_folder(&layout.at("logs"))?;
+        keep_logs(layout)?;
         link_programs(layout, programs)?;
         pki::write(layout)?;
-        put(layout, containerd::CONFIG, &containerd::config(image::SANDBOX))?;
-        put(layout, kubelet::CONFIG, &kubelet::config(&layout.cgroup()))?;
-        put(layout, &format!("{}/10-pods.conflist", network::CNI_FOLDER), network::CNI_CONFIG)?;
+        for (file, text) in settings(layout) {
+            put(layout, &file, &text)?;
+        }
         let sandbox = image::write_sandbox(layout)?;
         cgroup::create(&layout.cgroup())?;
 
         let node = Node::boot(layout)?;
-        let state = State::new(node.init())?;
+        let state = State::new(node.init(), made_of(layout, programs))?;
         state.save(layout)?;
-        let mut cluster = Self { layout: layout.clone(), node, state };
+        let mut cluster = Self { layout: layout.clone(), node, state, progress: *progress };
 
         progress.say("starting etcd, the API server and containerd");
         cluster.begin(&control_plane::etcd())?;
@@ -193,6 +206,21 @@ impl Cluster {
         tail(&self.layout.log(component))
     }
 
+    /// Fails at once when a component of the cluster has died.
+    ///
+    /// # Errors
+    /// With the component's name and the end of its log.
+    pub fn check(&self) -> Result<()> {
+        match self.dead() {
+            None => Ok(()),
+            Some(dead) => bail!(
+                "{dead} of the cluster has died; `up` starts anew; the end of {}:\n{}",
+                self.layout.log(dead).display(),
+                self.log_tail(dead)
+            ),
+        }
+    }
+
     /// A component that was started and no longer lives.
     pub(crate) fn dead(&self) -> Option<&str> {
         let missing = components()
@@ -264,12 +292,22 @@ impl Cluster {
     fn wait(&self, what: &str, component: &str, mut look: impl FnMut() -> Result<Verdict<()>>) -> Result<()> {
         let proc = self.node.proc();
         let mut died = None;
+        let mut reminded = Instant::now();
         let waited = until(what, PATIENCE, || {
             died =
                 self.state.components.iter().find(|(_, process)| !process.lives(&proc)).map(|(name, _)| name);
             match died {
                 Some(died) => bail!("{died} ended while waiting for {what}"),
-                None => look(),
+                None => {
+                    let verdict = look()?;
+                    if let Verdict::Waiting(seen) = &verdict
+                        && reminded.elapsed() >= REMINDER
+                    {
+                        reminded = Instant::now();
+                        self.progress.say(format!("still waiting for {what}: {seen}"));
+                    }
+                    Ok(verdict)
+                }
             }
         });
         waited.map_err(|error| {
@@ -295,36 +333,19 @@ pub(crate) fn components() -> [Component; 6] {
     ]
 }
 
-/// Ends what an earlier run left, and removes its files but the logs.
-fn clean(layout: &Layout) -> Result<()> {
-    if let Some(state) = State::load(layout)? {
-        Node::of(layout, state.init).end()?;
-    }
-    state::forget(layout)?;
-    cgroup::remove(&layout.cgroup())?;
-    let node = layout.at("node");
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read /proc/self/mountinfo")?;
-    if mounts.contains(&*node.to_string_lossy()) {
-        bail!("something is mounted below {}: unmount it first", node.display());
-    }
-    remove_folder(&node)
+/// The configuration files, by their places below the state folder.
+fn settings(layout: &Layout) -> [(String, String); 3] {
+    [
+        (containerd::CONFIG.to_owned(), containerd::config(image::SANDBOX)),
+        (kubelet::CONFIG.to_owned(), kubelet::config(&layout.cgroup())),
+        (format!("{}/10-pods.conflist", network::CNI_FOLDER), network::CNI_CONFIG.to_owned()),
+    ]
 }
 
-fn remove_folder(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// One `up` or `down` at a time.
-fn lock(layout: &Layout) -> Result<File> {
-    let path = layout.at("lock");
-    let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-    file.lock().with_context(|| format!("lock {}", path.display()))?;
-    Ok(file)
+/// The fingerprint of all that a running cluster was started with: when it differs, that cluster is another one.
+fn made_of(layout: &Layout, programs: &[PathBuf]) -> String {
+    let what = format!("{programs:?}{:?}{:?}{}", settings(layout), components(), node::setup(layout));
+    Fingerprint::of(what.as_bytes()).to_string()
 }
 
 /// Puts the programs below the state folder, where the node sees them.
@@ -356,4 +377,20 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_else(|error| format!("{}: {error}", log.display()));
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_of_other_programs_or_settings_is_told_apart() {
+        let layout = Layout::in_workspace(Path::new("/a"), "x").unwrap();
+        let programs = |hash: &str| vec![PathBuf::from(format!("/a/tools/kubernetes-{hash}/bin"))];
+        assert_eq!(made_of(&layout, &programs("1")), made_of(&layout, &programs("1")));
+        assert_ne!(made_of(&layout, &programs("1")), made_of(&layout, &programs("2")));
+        // The other checkout's kubelet has another cgroup in its settings.
+        let other = Layout::in_workspace(Path::new("/b"), "x").unwrap();
+        assert_ne!(made_of(&layout, &programs("1")), made_of(&other, &programs("1")));
+    }
 }

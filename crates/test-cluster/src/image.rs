@@ -53,7 +53,10 @@ pub(crate) fn import(node: &Node, below: &str) -> Result<()> {
 /// Imports an archive from anywhere on the host.
 pub(crate) fn import_from_host(layout: &Layout, node: &Node, archive: &Path) -> Result<()> {
     let below = "import.tar";
-    fs::copy(archive, layout.at(below)).with_context(|| format!("copy {}", archive.display()))?;
-    import(node, below)?;
-    fs::remove_file(layout.at(below)).context("remove the copied archive")
+    let imported = fs::copy(archive, layout.at(below))
+        .with_context(|| format!("copy {}", archive.display()))
+        .and_then(|_| import(node, below));
+    // Also after a failure: archives are large.
+    let removed = fs::remove_file(layout.at(below)).context("remove the copied archive");
+    imported.and(removed)
 }

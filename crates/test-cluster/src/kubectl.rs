@@ -1,12 +1,21 @@
 //! kubectl as a value: which cluster, which network.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+
+/// How long one request may take, for a command that waits for nothing.
+const REQUEST: &str = "--request-timeout=30s";
+
+/// How long a deletion waits for what it deletes to be gone.
+const DELETION: &str = "--timeout=120s";
+
+/// Its requests watch until then, and are cut off later.
+const DELETION_REQUEST: &str = "--request-timeout=150s";
 
 /// kubectl for one cluster.
 #[derive(Clone, Debug)]
@@ -36,7 +45,7 @@ impl Kubectl {
         Self { network_of: Some(pid), ..self }
     }
 
-    /// A command to complete. It sees the host's files.
+    /// A command to complete. It sees the host's files, and waits as long as its arguments say.
     pub fn command(&self) -> Command {
         let mut command = match self.network_of {
             Some(pid) => {
@@ -50,7 +59,8 @@ impl Kubectl {
         command
     }
 
-    /// Runs and returns what it printed.
+    /// Runs and returns what it printed. A request that gets no answer is given up after 30 s, unless `args`
+    /// set another `--request-timeout`.
     ///
     /// # Errors
     /// [`CommandFailed`] when kubectl refuses; another error when it cannot be started.
@@ -65,6 +75,7 @@ impl Kubectl {
     pub fn run_with_input(&self, args: &[&str], input: &str) -> Result<String> {
         let mut child = self
             .command()
+            .arg(REQUEST)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -74,7 +85,11 @@ impl Kubectl {
         if let Some(mut stdin) = child.stdin.take()
             && !input.is_empty()
         {
-            stdin.write_all(input.as_bytes()).context("write to kubectl")?;
+            match stdin.write_all(input.as_bytes()) {
+                // It ended before it read all; its exit code and what it said tell why.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                written => written.context("write to kubectl")?,
+            }
         }
         let output = child.wait_with_output().context("wait for kubectl")?;
         if !output.status.success() {
@@ -82,6 +97,15 @@ impl Kubectl {
             return Err(CommandFailed { command: args.join(" "), said }.into());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Deletes, and waits until it is gone, up to two minutes. Nothing to delete is no error.
+    ///
+    /// # Errors
+    /// As [`Self::run`], also when it is not gone by then.
+    pub fn delete(&self, args: &[&str]) -> Result<()> {
+        let how = ["--ignore-not-found", DELETION, DELETION_REQUEST];
+        self.run(&[&["delete"], args, &how].concat()).map(drop)
     }
 
     /// Runs with `--output=json` and parses what it printed.
@@ -109,3 +133,17 @@ impl fmt::Display for CommandFailed {
 }
 
 impl std::error::Error for CommandFailed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_that_ends_before_it_read_its_input_is_told_by_what_it_said() {
+        // A shell refuses the option --kubeconfig at once, and reads nothing.
+        let kubectl = Kubectl::for_kubeconfig(PathBuf::from("/bin/sh"), Path::new("/none"));
+        let error = kubectl.run_with_input(&["apply"], &"x".repeat(1 << 20)).unwrap_err();
+        let failed = error.downcast_ref::<CommandFailed>().unwrap();
+        assert!(failed.said.contains("/bin/sh"), "{failed}");
+    }
+}

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::fingerprint::Fingerprint;
+
 /// The name under which the node registers.
 pub const NODE_NAME: &str = "gantry-node";
 
@@ -26,13 +28,17 @@ pub(crate) struct Layout {
 impl Layout {
     /// The layout of the cluster `name`.
     pub(crate) fn new(name: &str) -> Result<Self> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Self::in_workspace(here.ancestors().nth(2).unwrap_or(here), name)
+    }
+
+    /// The layout of the cluster `name` of the checkout in `workspace`.
+    pub(crate) fn in_workspace(workspace: &Path, name: &str) -> Result<Self> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || !name.chars().all(plain) || name == "tools" {
             bail!("cluster name {name:?}: use lower-case letters, digits and '-', and not \"tools\"");
         }
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let workspace = here.ancestors().nth(2).unwrap_or(here).to_path_buf();
-        Ok(Self { workspace, name: name.to_owned() })
+        Ok(Self { workspace: workspace.to_path_buf(), name: name.to_owned() })
     }
 
     /// Programs built for any cluster of this checkout.
@@ -59,9 +65,11 @@ impl Layout {
         self.root().join("logs").join(format!("{component}.log"))
     }
 
-    /// The cluster's own cgroup, in every hierarchy.
+    /// The cluster's own cgroup, in every hierarchy. Another checkout's cluster of this name has another one:
+    /// what is in a cgroup is killed with its cluster.
     pub(crate) fn cgroup(&self) -> String {
-        format!("/gantry-{}", self.name)
+        let place = Fingerprint::of(self.root().as_os_str().as_encoded_bytes());
+        format!("/gantry-{}-{place}", self.name)
     }
 
     /// Where a path of the node lies on the host: below the state folder for what is the node's own, the
@@ -100,6 +108,13 @@ mod tests {
         assert_eq!(of_node("/var/run/cdi"), root.join("node/run/cdi"));
         assert_eq!(of_node("/run/cluster/pki/ca.crt"), root.join("pki/ca.crt"));
         assert_eq!(of_node("/usr/lib/cni"), Path::new("/usr/lib/cni"));
+    }
+
+    #[test]
+    fn a_cluster_of_the_same_name_in_another_checkout_has_another_cgroup() {
+        let cgroup = |checkout| Layout::in_workspace(Path::new(checkout), "e2e").unwrap().cgroup();
+        assert_ne!(cgroup("/home/a/gantry"), cgroup("/home/b/gantry"));
+        assert_eq!(cgroup("/home/a/gantry"), cgroup("/home/a/gantry"));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //!
 //! The whole cluster lives in a mount, network and process-id namespace of its own (see `node.rs`). In there
 //! `/run`, `/var/lib` and `/var/log` are folders of the cluster's state folder, so that the kubelet and
-//! containerd use their usual paths and nothing of the host's is touched; ending the namespace's first
-//! process ends every process and every mount of the cluster, whatever state an earlier run left them in.
+//! containerd use their usual paths and nothing of the host's is touched. All its processes are in a cgroup of
+//! its own, named after checkout and cluster; killing what is in there ends every process and every mount of
+//! the cluster, whatever an earlier run left and whether or not it recorded that.
 //! The kernel's settings that a kubelet makes are files of the node, too.
 
 mod archive;
@@ -19,10 +20,12 @@ mod cluster;
 mod component;
 mod containerd;
 mod control_plane;
+mod fingerprint;
 mod image;
 mod kubectl;
 mod kubelet;
 mod layout;
+mod lock;
 mod network;
 mod node;
 mod packages;
@@ -30,6 +33,7 @@ mod pki;
 mod poll;
 mod process;
 mod progress;
+mod remains;
 mod state;
 mod status;
 mod tools;

@@ -1,8 +1,8 @@
 //! The node: a mount, network and process-id namespace in which the cluster lives.
 //!
-//! Its first process is a small shell that sets the namespace up and then reaps. Killing that one process
-//! makes the kernel end all others and drop all mounts, whatever state they are in: no other clean-up of
-//! processes, mounts, network devices or sockets exists, and none is needed after a crash.
+//! Its first process is a small shell that joins the cluster's cgroup, sets the namespace up and then reaps.
+//! Killing that one process makes the kernel end all others and drop all mounts, whatever state they are in: no
+//! other clean-up of processes, mounts, network devices or sockets exists, and none is needed after a crash.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 
+use crate::cgroup;
 use crate::component::Component;
 use crate::layout::{IN_NODE, Layout, PRIVATE};
 use crate::network::{API_SERVICE_IP, NODE_IP};
@@ -55,14 +55,15 @@ impl Node {
         let out = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
         // setsid: a signal to the caller's terminal must not reach the cluster.
         let mut unshare = Command::new("setsid")
-            .args(["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-ec", &setup(layout)])
+            .args(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-ec"])
+            .arg(format!("{}{}", cgroup::join(&layout.cgroup())?, setup(layout)))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
             .context("start setsid unshare")?;
-        let init = until("the node's namespaces", Duration::from_secs(30), || {
+        let booted = until("the node's namespaces", Duration::from_secs(30), || {
             let said = fs::read_to_string(&announced).ok().and_then(|text| text.trim().parse().ok());
             if let Some(init) = said.and_then(|pid| ProcessId::find(Path::new("/proc"), pid)) {
                 return Ok(Verdict::Done(init));
@@ -72,8 +73,12 @@ impl Node {
                 bail!("the node's namespaces could not be made ({status}):\n{text}");
             }
             Ok(Verdict::Waiting(format!("no {INIT_FILE}; {text}")))
-        })?;
-        Ok(Self::of(layout, init))
+        });
+        if booted.is_err() {
+            // The half-made node goes with the process that made it. Its end is not worth a second error.
+            let _ = unshare.kill().and_then(|()| unshare.wait());
+        }
+        Ok(Self::of(layout, booted?))
     }
 
     /// The first process.
@@ -110,9 +115,10 @@ impl Node {
         // The shell ends at once, which hands the program to the first process. It prints the id that the
         // program has in the node; setsid keeps it, since it is no group leader.
         let script = r#"log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!"#;
+        let script = format!("{}{script}", cgroup::join(&self.layout.cgroup())?);
         let output = self
             .enter("sh")
-            .args(["-c", script, "sh", &log, &component.program()])
+            .args(["-ec", &script, "sh", &log, &component.program()])
             .args(&component.args)
             .output()
             .with_context(|| format!("start {}", component.name))?;
@@ -145,25 +151,10 @@ impl Node {
     pub(crate) fn proc(&self) -> PathBuf {
         Path::new("/proc").join(self.init.pid.to_string()).join("root/proc")
     }
-
-    /// Ends the node and everything in it.
-    pub(crate) fn end(&self) -> Result<()> {
-        let host = Path::new("/proc");
-        if let Some(pid) = Pid::from_raw(self.init.pid.cast_signed())
-            && self.init.lives(host)
-        {
-            kill_process(pid, Signal::KILL).with_context(|| format!("kill process {}", self.init.pid))?;
-        }
-        // A process-id namespace's first process is gone only after all others are.
-        until("the end of the node's processes", Duration::from_secs(60), || {
-            let lives = host.join(self.init.pid.to_string()).join("task").exists() && self.init.lives(host);
-            Ok(if lives { Verdict::Waiting(format!("process {}", self.init.pid)) } else { Verdict::Done(()) })
-        })
-    }
 }
 
-/// What the first process runs.
-fn setup(layout: &Layout) -> String {
+/// What the first process runs, once it is in the cluster's cgroup.
+pub(crate) fn setup(layout: &Layout) -> String {
     let root = shell_quote(&layout.root());
     // From the first on, the state folder is known at its place in the node: the host's path may by then be
     // hidden by one of these mounts.

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use crate::poll;
 
 /// A step that takes longer says so at this interval.
-const REMINDER: Duration = Duration::from_secs(15);
+pub(crate) const REMINDER: Duration = Duration::from_secs(15);
 
 /// Where progress is told, and since when.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     began: Instant,
 }

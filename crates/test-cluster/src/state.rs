@@ -1,8 +1,8 @@
 //! What a running cluster consists of, kept in a file, so that a later call finds it again.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -23,14 +23,17 @@ pub(crate) struct State {
     pub(crate) init: ProcessId,
     /// The components, by their ids in the node.
     pub(crate) components: BTreeMap<String, ProcessId>,
+    /// The fingerprint of the programs and settings that they were started with.
+    pub(crate) made_of: String,
 }
 
 impl State {
-    pub(crate) fn new(init: ProcessId) -> Result<Self> {
-        Ok(Self { boot_id: boot_id()?, init, components: BTreeMap::new() })
+    pub(crate) fn new(init: ProcessId, made_of: String) -> Result<Self> {
+        Ok(Self { boot_id: boot_id()?, init, components: BTreeMap::new(), made_of })
     }
 
-    /// The recorded state, if its node still lives.
+    /// The recorded state, if its node still lives. A record that cannot be understood is none: what it stood
+    /// for is found and ended by the cluster's cgroup.
     pub(crate) fn load(layout: &Layout) -> Result<Option<Self>> {
         let path = layout.at(FILE);
         let text = match fs::read_to_string(&path) {
@@ -38,29 +41,63 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        let state: Self = serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))?;
+        let state: Self = match serde_json::from_str(&text) {
+            Ok(state) => state,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{}: {error}: taken as no record", path.display());
+                return Ok(None);
+            }
+        };
         let lives = state.boot_id == boot_id()? && state.init.lives(Path::new("/proc"));
         Ok(lives.then_some(state))
     }
 
-    /// Writes the file whole or not at all.
+    /// Writes the file whole or not at all, also when the machine stops.
     pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
         let (path, new) = (layout.at(FILE), layout.at("state.json.new"));
-        fs::write(&new, serde_json::to_vec_pretty(self)?)
+        let mut file = File::create(&new).with_context(|| format!("create {}", new.display()))?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)
+            .and_then(|()| file.sync_all())
             .with_context(|| format!("write {}", new.display()))?;
         fs::rename(&new, &path).with_context(|| format!("rename to {}", path.display()))
-    }
-}
-
-/// Forgets the recorded state.
-pub(crate) fn forget(layout: &Layout) -> Result<()> {
-    match fs::remove_file(layout.at(FILE)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("remove the state file"),
-        _ => Ok(()),
     }
 }
 
 fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     Ok(fs::read_to_string(path).with_context(|| format!("read {path}"))?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(workspace: &Path) -> Layout {
+        let layout = Layout::in_workspace(workspace, "x").unwrap();
+        fs::create_dir_all(layout.root()).unwrap();
+        layout
+    }
+
+    #[test]
+    fn state_of_a_living_process_is_found_again_and_that_of_a_dead_one_is_not() {
+        let workspace = tempfile::tempdir().unwrap();
+        let layout = layout(workspace.path());
+        let me = ProcessId::find(Path::new("/proc"), std::process::id()).unwrap();
+        State::new(me, "a".to_owned()).unwrap().save(&layout).unwrap();
+        let found = State::load(&layout).unwrap().unwrap();
+        assert_eq!((found.init, found.made_of.as_str()), (me, "a"));
+        let other = ProcessId { started: me.started + 1, ..me };
+        State::new(other, "a".to_owned()).unwrap().save(&layout).unwrap();
+        assert!(State::load(&layout).unwrap().is_none());
+    }
+
+    #[test]
+    fn state_that_cannot_be_understood_is_taken_as_none() {
+        let workspace = tempfile::tempdir().unwrap();
+        let layout = layout(workspace.path());
+        for text in ["", "{\"boot_id\": \"half", "{\"boot_id\": \"of an older version\"}"] {
+            fs::write(layout.at(FILE), text).unwrap();
+            assert!(State::load(&layout).unwrap().is_none(), "{text:?}");
+        }
+    }
 }

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::fingerprint::Fingerprint;
 use crate::layout::Layout;
+use crate::lock::lock;
 use crate::packages::find_program;
 use crate::progress::Progress;
 
@@ -68,7 +70,50 @@ const MODULES: [Module; 3] = [
 
 /// Builds what is not built yet. Returns the folders that hold the programs.
 pub(crate) fn ensure(layout: &Layout, progress: &Progress) -> Result<Vec<PathBuf>> {
-    MODULES.iter().map(|module| module.ensure(layout, progress)).collect()
+    MODULES
+        .iter()
+        .map(|module| {
+            let bin = module.bin(layout)?;
+            keep(&bin, progress, |new| module.build(layout, progress, new))?;
+            Ok(bin)
+        })
+        .collect()
+}
+
+/// Makes the folder `bin` with `build`, unless it is there. `build` fills a folder beside it, so that `bin` is whole
+/// whenever it exists. One process builds at a time: clusters of several names have these programs in common.
+/// What was built from an earlier state of the same module is then removed.
+fn keep(bin: &Path, progress: &Progress, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let home = bin.parent().context("the programs' folder has a parent")?;
+    let cache = home.parent().context("the cache has a folder for each module")?;
+    fs::create_dir_all(cache).with_context(|| format!("create {}", cache.display()))?;
+    let _lock = lock(&cache.join("lock"), "building the same programs", progress)?;
+    if bin.is_dir() {
+        return Ok(());
+    }
+    let new = home.join("new");
+    if new.exists() {
+        fs::remove_dir_all(&new).with_context(|| format!("empty {}", new.display()))?;
+    }
+    fs::create_dir_all(&new).with_context(|| format!("create {}", new.display()))?;
+    build(&new)?;
+    fs::rename(&new, bin).with_context(|| format!("rename to {}", bin.display()))?;
+    remove_earlier(home, cache)
+}
+
+/// Removes `MODULE-*` beside `home`, which is `MODULE-FINGERPRINT`. A running cluster has links of its own.
+fn remove_earlier(home: &Path, cache: &Path) -> Result<()> {
+    let name = home.file_name().unwrap_or_default().to_string_lossy();
+    let module = name.rsplit_once('-').map_or(&*name, |(module, _)| module);
+    for entry in fs::read_dir(cache).with_context(|| format!("read {}", cache.display()))?.flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        let same_module = other.rsplit_once('-').is_some_and(|(its, _)| its == module);
+        if same_module && other != name {
+            let path = entry.path();
+            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// kubectl as built for the cluster, or else the one on the path.
@@ -95,29 +140,18 @@ impl Module {
             inputs.extend(fs::read(&path).with_context(|| format!("read {}", path.display()))?);
         }
         inputs.extend(format!("{}|{}|{}|{:?}", self.cgo, self.tags, self.linker, self.programs).into_bytes());
-        Ok(layout.tools_cache().join(format!("{}-{:016x}/bin", self.folder, fingerprint(&inputs))))
+        Ok(layout.tools_cache().join(format!("{}-{}/bin", self.folder, Fingerprint::of(&inputs))))
     }
 
-    fn ensure(&self, layout: &Layout, progress: &Progress) -> Result<PathBuf> {
-        let bin = self.bin(layout)?;
-        if !bin.is_dir() {
-            self.build(layout, progress, &bin)?;
-        }
-        Ok(bin)
-    }
-
-    /// Builds into a folder beside the final one, which therefore is whole whenever it exists.
-    fn build(&self, layout: &Layout, progress: &Progress, bin: &Path) -> Result<()> {
+    /// Builds the programs into the folder `new`.
+    fn build(&self, layout: &Layout, progress: &Progress, new: &Path) -> Result<()> {
         let folder = layout.tool_modules().join(self.folder);
         let version = required_version(&folder.join("go.mod"), self.version_of)?;
         let names: Vec<&str> = self.programs.iter().map(|(_, name)| *name).collect();
         let what = format!("building {} {version} ({})", self.folder, names.join(", "));
-        progress.say(format!("{what}: once, and kept in {}", bin.display()));
+        progress.say(format!("{what}: once, and kept in {}", layout.tools_cache().display()));
 
-        let home = bin.parent().context("the programs' folder has a parent")?;
-        let new = home.join("new");
-        fs::create_dir_all(&new).with_context(|| format!("create {}", new.display()))?;
-        let log_path = home.join("build.log");
+        let log_path = new.with_file_name("build.log");
         let log = File::create(&log_path).with_context(|| format!("create {}", log_path.display()))?;
         let mut child = Command::new("go")
             .arg("build")
@@ -141,7 +175,7 @@ impl Module {
             let built = new.join(go_program_name(package));
             fs::rename(&built, new.join(name)).with_context(|| format!("rename {}", built.display()))?;
         }
-        fs::rename(&new, bin).with_context(|| format!("rename to {}", bin.display()))
+        Ok(())
     }
 
     fn linker_flags(&self, version: &str) -> String {
@@ -166,13 +200,6 @@ fn required_version(go_mod: &Path, module: &str) -> Result<String> {
 fn go_program_name(package: &str) -> &str {
     let is_version = |part: &str| part.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
     package.rsplit('/').find(|part| !is_version(part)).unwrap_or(package)
-}
-
-/// FNV-1a: stable across compilers, which the standard library's hasher is not.
-fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -200,7 +227,37 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_is_the_published_fnv_1a() {
-        assert_eq!(fingerprint(b"foobar"), 0x8594_4171_f739_67e8);
+    fn programs_wanted_by_two_at_once_are_built_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let bin = cache.path().join("kubernetes-1/bin");
+        let builds = std::sync::atomic::AtomicUsize::new(0);
+        let both_began = std::sync::Barrier::new(2);
+        let want = || {
+            both_began.wait();
+            keep(&bin, &Progress::start(), |new| {
+                builds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(fs::write(new.join("kubelet"), "program")?)
+            })
+        };
+        std::thread::scope(|scope| [scope.spawn(want), scope.spawn(want)].map(|thread| thread.join()))
+            .into_iter()
+            .for_each(|built| built.unwrap().unwrap());
+        assert_eq!(builds.into_inner(), 1);
+        assert!(bin.join("kubelet").is_file());
+    }
+
+    #[test]
+    fn programs_of_an_earlier_state_go_after_a_good_build_and_stay_after_a_bad_one() {
+        let cache = tempfile::tempdir().unwrap();
+        let at = |name: &str| cache.path().join(name);
+        for earlier in ["runc-1/bin", "containerd-1/bin"] {
+            fs::create_dir_all(at(earlier)).unwrap();
+        }
+        let progress = Progress::start();
+        keep(&at("runc-2/bin"), &progress, |_| bail!("no compiler")).unwrap_err();
+        assert!(at("runc-1/bin").is_dir() && !at("runc-2/bin").exists());
+        keep(&at("runc-2/bin"), &progress, |_| Ok(())).unwrap();
+        assert!(!at("runc-1").exists() && at("runc-2/bin").is_dir());
+        assert!(at("containerd-1/bin").is_dir(), "another module's programs");
     }
 }
