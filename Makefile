@@ -1,5 +1,7 @@
 # The front door. Each target is a line or two; the work is done by cargo, xtask and the test crates.
 .DEFAULT_GOAL := help
+# Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
+.NOTPARALLEL:
 .PHONY: help demo test lint e2e bench images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
@@ -8,7 +10,7 @@ help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Watch a simulated 8-GPU node at work (no GPU, no root, no cluster)
-	$(CARGO) build --quiet --workspace --bins --lib
+	$(CARGO) build --workspace --bins --lib
 	$(CARGO) run --quiet -p demo -- $(ARGS)
 
 test: ## Run every test that needs neither root nor network
@@ -24,12 +26,15 @@ lint: ## Check format, clippy, docs, dependencies
 	elif [ -n "$$CI" ]; then echo "cargo-deny is missing: run 'make tools' first" >&2; exit 1; \
 	else echo "cargo-deny is missing, dependencies were NOT checked: 'make tools' installs it" >&2; fi
 
-e2e: cluster-up images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
+# A given cluster is neither started nor ended here.
+e2e: $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
 	$(CARGO) build --workspace --bins --lib
+	$(if $(GANTRY_E2E_KUBECONFIG),,$(CARGO) test -p test-cluster --features root --lib root_tests)
 	$(CARGO) test -p integration-tests --features cluster --test cluster -- --test-threads=1
 
 bench: ## Print the performance table (PEERS=DIR measures other device plugins too)
-	$(CARGO) build --quiet --release --workspace --bins --lib
+	@$(CARGO) xtask image || echo "no image was built (see above), so its size is not measured" >&2
+	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
 images: ## Build the container images into target/images
