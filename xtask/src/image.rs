@@ -8,13 +8,14 @@ mod glibc;
 mod licences;
 mod metadata;
 mod rootfs;
+mod storage;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 
 use crate::{root, say};
@@ -73,7 +74,7 @@ pub fn run(args: ImageArgs) -> Result<()> {
     for image in chosen {
         let program = metadata.target_directory.join("release").join(image.name);
         let context = output.join("context").join(image.name);
-        rootfs::stage(&context.join("rootfs"), image.name, &program, &metadata)?;
+        rootfs::stage(&context.join("rootfs"), image.name, &program, &metadata, commit_time())?;
         let archive = output.join(format!("{}.oci.tar", image.name));
         let name = format!("{}/{}:{}", args.repository, image.name, args.tag);
         engine.build(&engine::Order {
@@ -87,7 +88,10 @@ pub fn run(args: ImageArgs) -> Result<()> {
             ],
             archive: &archive,
         })?;
-        report(&name, &archive, engine)?;
+        let size = compressed_size(&archive)?;
+        let sized = output.join(format!("{}.size", image.name));
+        fs::write(&sized, format!("{size}\n")).with_context(|| format!("write {}", sized.display()))?;
+        say(format!("{}, by {engine}, in {}", judge(&name, size)?, archive.display()));
     }
     fs::remove_dir_all(output.join("context")).context("remove the build contexts")
 }
@@ -109,16 +113,15 @@ fn build(images: &[Image]) -> Result<()> {
     Ok(())
 }
 
-fn report(name: &str, archive: &Path, engine: Engine) -> Result<()> {
-    let size = compressed_size(archive)?;
-    let verdict = if size < TARGET_SIZE { "" } else { " ABOVE THE TARGET" };
-    say(format!(
-        "{name}: {:.2} MB compressed (target: below {} MB{verdict}), by {engine}, in {}",
+/// Tells an image's size. One that is too large is an error: a node pulls it while its GPUs wait.
+fn judge(name: &str, size: u64) -> Result<String> {
+    let told = format!(
+        "{name}: {:.2} MB compressed (target: below {} MB)",
         size as f64 / 1e6,
-        TARGET_SIZE / 1_000_000,
-        archive.display()
-    ));
-    Ok(())
+        TARGET_SIZE / 1_000_000
+    );
+    ensure!(size < TARGET_SIZE, "{told}: too large");
+    Ok(told)
 }
 
 /// What a node would pull, in bytes. podman and buildah have compressed the layers, docker has not.
@@ -144,8 +147,8 @@ fn revision() -> String {
 }
 
 /// The commit's time in seconds since 1970: the time of everything in an image.
-fn commit_time() -> String {
-    git(&["log", "-1", "--format=%ct"]).unwrap_or_else(|| "0".to_owned())
+fn commit_time() -> u64 {
+    git(&["log", "-1", "--format=%ct"]).and_then(|time| time.parse().ok()).unwrap_or(0)
 }
 
 fn git(args: &[&str]) -> Option<String> {
@@ -158,6 +161,13 @@ mod tests {
     use clap::Args as _;
 
     use super::*;
+
+    #[test]
+    fn image_of_the_target_size_or_more_is_an_error_with_its_size() {
+        assert!(judge("x", TARGET_SIZE - 1).unwrap().contains("15.00 MB compressed"));
+        let error = judge("x", TARGET_SIZE).unwrap_err().to_string();
+        assert_eq!(error, "x: 15.00 MB compressed (target: below 15 MB): too large");
+    }
 
     #[test]
     fn image_that_does_not_exist_is_bad_usage_and_names_those_that_do() {

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::storage::Storage;
 use crate::root;
 
 /// A program that builds images.
@@ -57,10 +58,9 @@ impl Engine {
     pub fn build(self, order: &Order<'_>) -> Result<()> {
         remove_file(order.archive)?;
         // Not below the target folder: podman takes no storage path of more than 50 characters.
-        let storage = std::env::temp_dir().join(format!("gantry-image-{}", std::process::id()));
-        let built = self.build_in(&storage, order);
-        let removed = if storage.exists() { fs::remove_dir_all(&storage) } else { Ok(()) };
-        built.and_then(|()| removed.with_context(|| format!("remove {}", storage.display())))
+        let storage = Storage::make(&std::env::temp_dir())?;
+        let built = self.build_in(storage.path(), order);
+        built.and(storage.remove())
     }
 
     fn build_in(self, storage: &Path, order: &Order<'_>) -> Result<()> {
@@ -71,11 +71,14 @@ impl Engine {
             build.arg("--build-arg").arg(format!("{name}={value}"));
         }
         match self {
-            Self::Docker => build.env("SOURCE_DATE_EPOCH", super::commit_time()),
+            Self::Docker => build.env("SOURCE_DATE_EPOCH", super::commit_time().to_string()),
             // Nothing is run in the build, so the weakest isolation is enough, and it works everywhere.
-            Self::Podman | Self::Buildah => {
-                build.args(["--isolation=chroot", "--format=oci", "--timestamp", &super::commit_time()])
-            }
+            Self::Podman | Self::Buildah => build.args([
+                "--isolation=chroot",
+                "--format=oci",
+                "--timestamp",
+                &super::commit_time().to_string(),
+            ]),
         };
         run(build.arg(order.context))?;
 

@@ -57,11 +57,16 @@ struct DependencyKind {
     kind: Option<String>,
 }
 
+/// What images are built for: the glibc of this machine. Crates for other platforms are in none.
+fn platform() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
 impl Metadata {
     /// Asks cargo.
     pub fn read() -> Result<Self> {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version=1", "--locked"])
+            .args(["metadata", "--format-version=1", "--locked", "--filter-platform", &platform()])
             .current_dir(root())
             .output()
             .context("start cargo metadata")?;
@@ -93,5 +98,20 @@ impl Metadata {
             .collect();
         packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         packages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_in_the_plugins_program_are_those_for_this_platform_alone() {
+        let metadata = Metadata::read().unwrap();
+        let linked = metadata.linked_into("gpu-device-plugin");
+        let names: Vec<&str> = linked.iter().map(|package| &*package.name).collect();
+        assert!(names.contains(&"tokio"), "{names:?}");
+        let foreign: Vec<_> = names.iter().filter(|name| name.starts_with("windows")).collect();
+        assert!(foreign.is_empty(), "{foreign:?}");
     }
 }
