@@ -5,6 +5,7 @@
 
 mod floors;
 mod manifests;
+mod releases;
 mod sources;
 
 use std::fmt;
@@ -40,6 +41,28 @@ impl fmt::Display for Problem {
 
 /// Checks the repository at `root` and fails with every problem found.
 pub fn run(root: &Path) -> Result<()> {
+    let Found { problems, files, crates } = find(root)?;
+    for problem in &problems {
+        crate::say(problem);
+    }
+    match problems.len() {
+        0 => {
+            crate::say(format!("tidy: {files} files, {crates} crates, no problem"));
+            Ok(())
+        }
+        count => bail!("tidy: {count} problems"),
+    }
+}
+
+/// What was looked at, and what is wrong with it.
+#[derive(Debug)]
+struct Found {
+    problems: Vec<Problem>,
+    files: usize,
+    crates: usize,
+}
+
+fn find(root: &Path) -> Result<Found> {
     let mut problems = Vec::new();
     let mut manifests = Vec::new();
     let files = tracked_files(root)?;
@@ -57,17 +80,13 @@ pub fn run(root: &Path) -> Result<()> {
         problems.extend(floors::check(manifest));
     }
     ensure!(!manifests.is_empty(), "no crate found below {}: is this the repository's root?", root.display());
+    let workspace = Path::new("Cargo.toml");
+    problems.extend(manifests::check_workspace(workspace, &read(root, workspace)?, &manifests)?);
+    let [cluster, comparison, protocols] = [releases::CLUSTER, releases::COMPARISON, releases::PROTOCOLS]
+        .map(|path| read(root, Path::new(path)));
+    problems.extend(releases::check(&cluster?, &comparison?, &protocols?));
     problems.sort();
-    for problem in &problems {
-        crate::say(problem);
-    }
-    match problems.len() {
-        0 => {
-            crate::say(format!("tidy: {} files, {} crates, no problem", files.len(), manifests.len()));
-            Ok(())
-        }
-        count => bail!("tidy: {count} problems"),
-    }
+    Ok(Found { problems, files: files.len(), crates: manifests.len() })
 }
 
 fn read(root: &Path, path: &Path) -> Result<String> {
@@ -100,14 +119,45 @@ mod tests {
         run(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))).unwrap();
     }
 
+    /// A repository with these files, and those that every repository has.
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let always = [
+            ("Cargo.toml", "[workspace]\n"),
+            (releases::CLUSTER, "k8s.io/kubernetes v1.37.2\n"),
+            (releases::COMPARISON, "k8s.io/kubelet v0.37.2\n"),
+            (releases::PROTOCOLS, "**Kubernetes 1.37** (`k8s.io/kubelet` v0.37.2)\n"),
+        ];
+        for (path, text) in always.iter().chain(files) {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        assert!(Command::new("git").arg("init").arg("-q").arg(root.path()).status().unwrap().success());
+        root
+    }
+
     #[test]
     fn tidy_on_a_tree_with_problems_names_file_and_line() {
-        let root = tempfile::tempdir().unwrap();
-        let crate_dir = root.path().join("crates/gpu-model");
-        std::fs::create_dir_all(crate_dir.join("src")).unwrap();
-        std::fs::write(crate_dir.join("Cargo.toml"), "[package]\nname = \"gpu-model\"\n").unwrap();
-        std::fs::write(crate_dir.join("src/lib.rs"), "use std::fs;\n").unwrap();
-        assert!(Command::new("git").arg("init").arg("-q").arg(root.path()).status().unwrap().success());
-        assert_eq!(run(root.path()).unwrap_err().to_string(), "tidy: 3 problems");
+        let root = tree(&[
+            ("crates/gpu-model/Cargo.toml", "[package]\nname = \"gpu-model\"\n"),
+            ("crates/gpu-model/src/lib.rs", "//! Vocabulary.\n\nuse std::fs;\n"),
+        ]);
+        let found = find(root.path()).unwrap();
+        let told: Vec<String> = found.problems.iter().map(Problem::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "crates/gpu-model/Cargo.toml:0: add `[lints] workspace = true`",
+                "crates/gpu-model/src/lib.rs:3: floor 0 does no I/O: std::fs",
+            ]
+        );
+        assert_eq!(run(root.path()).unwrap_err().to_string(), "tidy: 2 problems");
+    }
+
+    #[test]
+    fn tidy_on_a_tree_without_a_crate_is_an_error() {
+        let error = find(tree(&[]).path()).unwrap_err().to_string();
+        assert!(error.starts_with("no crate found below"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! A new crate enters here, with its floor, before it builds.
 
 use super::Problem;
-use super::manifests::Manifest;
+use super::manifests::{Dependency, Kind, Manifest};
 
 /// Where a crate stands. Arrows go down only, except for the listed edges inside floor 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +49,25 @@ const EDGES_BETWEEN_EDGES: &[(&str, &str)] =
 const RESERVED: &[(&str, &[&str], &str)] = &[
     ("kube", &["node-api"], "only node-api speaks to the Kubernetes API"),
     ("k8s-openapi", &["node-api"], "only node-api speaks to the Kubernetes API"),
-    ("nvml-wrapper", &["nvml"], "only nvml knows the binding"),
+    (
+        "nvml-wrapper",
+        &["nvml", "nvml-sim-abi"],
+        "only nvml knows the binding, and the simulated library is held to it",
+    ),
     ("nvml-wrapper-sys", &["nvml", "nvml-sim-abi"], "only nvml and the simulated library know the C types"),
 ];
 
 /// External crates that floor 0 may use: values and errors, no I/O.
 const PURE: &[&str] = &["serde", "thiserror"];
 
-/// Crates that the simulated driver may never see: it is an oracle only as long as it is independent.
-const HIDDEN_FROM_SIMULATOR: &[&str] = &["gpu-model", "nvml"];
+/// What a crate must not know that its floor would allow: ARCHITECTURE.md's column "must not know". (who, whom, reason)
+const FORBIDDEN: &[(&str, &str, &str)] = &[
+    ("kubelet-api", "gpu-model", "it knows the kubelet's messages, not what they mean"),
+    ("worker", "gpu-model", "it knows a child process, no GPU"),
+    ("daemon", "gpu-model", "every daemon has it, also one without GPUs"),
+    ("fake-kubelet", "gpu-device-plugin", "it is to judge the plugin, as the real kubelet does"),
+    ("xtask", "tokio", "it is built before everything else, and shall be small"),
+];
 
 /// Checks a crate's dependencies against the floors.
 pub fn check(manifest: &Manifest) -> Vec<Problem> {
@@ -69,45 +79,57 @@ pub fn check(manifest: &Manifest) -> Vec<Problem> {
             format!("crate {name} has no floor: add it to FLOORS in xtask/src/tidy/floors.rs"),
         )];
     };
-    let mut problems: Vec<String> =
-        manifest.dependencies.keys().filter_map(|dependency| broken(name, floor, dependency)).collect();
-    if name.starts_with("nvml-sim") {
-        let all = manifest.dependencies.keys().chain(manifest.other_dependencies.keys());
-        problems.extend(all.filter(|dependency| HIDDEN_FROM_SIMULATOR.contains(&dependency.as_str())).map(
-            |dependency| {
-                format!("{name} must not know {dependency}: a shared table would make both wrong together")
-            },
-        ));
-    }
-    problems.into_iter().map(|message| Problem::new(&manifest.path, 0, message)).collect()
+    let broken =
+        |dependency: &Dependency| known(name, dependency).or_else(|| placed(name, floor, dependency));
+    let messages = manifest.dependencies.iter().filter_map(broken);
+    messages.map(|message| Problem::new(&manifest.path, 0, message)).collect()
+}
+
+/// True for a crate whose code is pure.
+pub fn is_pure(name: &str) -> bool {
+    floor_of(name) == Some(Floor::Rules)
 }
 
 fn floor_of(name: &str) -> Option<Floor> {
     FLOORS.iter().find(|(known, _)| *known == name).map(|(_, floor)| *floor)
 }
 
-fn broken(name: &str, floor: Floor, dependency: &str) -> Option<String> {
-    if let Some((_, users, reason)) = RESERVED.iter().find(|(reserved, _, _)| *reserved == dependency)
+/// Rules on who may know what, which hold for tests and build scripts, too.
+fn known(name: &str, dependency: &Dependency) -> Option<String> {
+    let whom = dependency.name.as_str();
+    if let Some((_, users, reason)) = RESERVED.iter().find(|(reserved, _, _)| *reserved == whom)
         && !users.contains(&name)
     {
-        return Some(format!("{name} must not depend on {dependency}: {reason}"));
+        return Some(format!("{name} must not depend on {whom}: {reason}"));
     }
-    let below = floor_of(dependency);
-    match (floor, below) {
-        (Floor::Rules, None) if !PURE.contains(&dependency) => {
-            Some(format!("{name} is pure: {dependency} is not in its list of allowed crates"))
+    if let Some((_, _, reason)) = FORBIDDEN.iter().find(|(who, what, _)| (*who, *what) == (name, whom)) {
+        return Some(format!("{name} must not depend on {whom}: {reason}"));
+    }
+    // It is an oracle only as long as it is independent.
+    let production = matches!(floor_of(whom), Some(Floor::Rules | Floor::Edge | Floor::Daemon));
+    (name.starts_with("nvml-sim") && production)
+        .then(|| format!("{name} must not know {whom}: a shared table would make both wrong together"))
+}
+
+/// Rules on floors. Tests may use what stands above.
+fn placed(name: &str, floor: Floor, dependency: &Dependency) -> Option<String> {
+    if dependency.kind == Kind::Development {
+        return None;
+    }
+    let whom = dependency.name.as_str();
+    match (floor, floor_of(whom)) {
+        (Floor::Rules, None) if !PURE.contains(&whom) => {
+            Some(format!("{name} is pure: {whom} is not in its list of allowed crates"))
         }
         (Floor::Rules, Some(Floor::Edge | Floor::Daemon)) | (Floor::Edge, Some(Floor::Daemon)) => {
-            Some(format!("{name} must not depend on {dependency}, which stands above it"))
+            Some(format!("{name} must not depend on {whom}, which stands above it"))
         }
-        (Floor::Edge, Some(Floor::Edge)) if !EDGES_BETWEEN_EDGES.contains(&(name, dependency)) => {
-            Some(format!("{name} -> {dependency} is not an allowed edge inside floor 1"))
+        (Floor::Edge, Some(Floor::Edge)) if !EDGES_BETWEEN_EDGES.contains(&(name, whom)) => {
+            Some(format!("{name} -> {whom} is not an allowed edge inside floor 1"))
         }
-        (Floor::Daemon, Some(Floor::Daemon)) => {
-            Some(format!("{name} must not depend on the daemon {dependency}"))
-        }
+        (Floor::Daemon, Some(Floor::Daemon)) => Some(format!("{name} must not depend on the daemon {whom}")),
         (Floor::Rules | Floor::Edge | Floor::Daemon, Some(Floor::Test)) => {
-            Some(format!("{name} must not depend on {dependency}: the test floor is for tests"))
+            Some(format!("{name} must not depend on {whom}: the test floor is for tests"))
         }
         _ => None,
     }
@@ -127,9 +149,26 @@ mod tests {
             .collect()
     }
 
-    fn refuses(name: &str, dependency: &str) {
-        let found = messages(name, &format!("[dependencies]\n{dependency}.workspace = true\n"));
-        assert_eq!(found.len(), 1, "{name} -> {dependency}: {found:?}");
+    fn in_table(table: &str, name: &str, dependency: &str) -> Vec<String> {
+        messages(name, &format!("[{table}]\n{dependency}.workspace = true\n"))
+    }
+
+    fn refuses(name: &str, dependency: &str, because: &str) {
+        let mut tables = vec!["dependencies", "build-dependencies", "target.'cfg(unix)'.dependencies"];
+        if known(name, &Dependency::new(dependency, Kind::Development)).is_some() {
+            tables.push("dev-dependencies");
+        }
+        for table in tables {
+            let found = in_table(table, name, dependency);
+            assert!(
+                found.len() == 1 && found[0].contains(because),
+                "{name} -> {dependency} in {table}: wanted one {because:?}, found {found:?}"
+            );
+        }
+    }
+
+    fn allows(table: &str, name: &str, dependency: &str) {
+        assert_eq!(in_table(table, name, dependency), Vec::<String>::new(), "{name} -> {dependency}");
     }
 
     #[test]
@@ -139,37 +178,57 @@ mod tests {
 
     #[test]
     fn floor_0_with_a_runtime_or_a_crate_above_it_is_found() {
-        refuses("gpu-model", "tokio");
-        refuses("gpu-model", "node-host");
-        assert_eq!(messages("gpu-model", "[dependencies]\nserde.workspace = true\n"), Vec::<String>::new());
+        refuses("gpu-model", "tokio", "is pure");
+        refuses("gpu-model", "node-host", "stands above it");
+        refuses("gpu-model", "gpu-device-plugin", "stands above it");
+        refuses("gpu-model", "sim-node", "the test floor is for tests");
+        allows("dependencies", "gpu-model", "serde");
     }
 
     #[test]
     fn floor_1_edge_that_is_not_listed_is_found() {
-        refuses("daemon", "nvml");
-        assert_eq!(messages("nvml", "[dependencies]\nworker.workspace = true\n"), Vec::<String>::new());
+        refuses("daemon", "nvml", "not an allowed edge");
+        refuses("nvml", "gpu-device-plugin", "stands above it");
+        allows("dependencies", "nvml", "worker");
     }
 
     #[test]
     fn production_that_depends_on_the_test_floor_is_found() {
-        refuses("gpu-device-plugin", "sim-node");
-        refuses("nvml", "nvml-sim");
-        assert_eq!(messages("nvml", "[dev-dependencies]\nnvml-sim.workspace = true\n"), Vec::<String>::new());
+        refuses("gpu-device-plugin", "sim-node", "the test floor is for tests");
+        refuses("nvml", "nvml-sim", "the test floor is for tests");
+        allows("dev-dependencies", "nvml", "nvml-sim");
     }
 
     #[test]
-    fn binding_or_cluster_client_outside_its_crate_is_found() {
-        refuses("gpu-device-plugin", "kube");
-        refuses("gpu-device-plugin", "nvml-wrapper");
+    fn binding_or_cluster_client_outside_its_crate_is_found_in_tests_too() {
+        for reserved in ["kube", "k8s-openapi"] {
+            refuses("gpu-device-plugin", reserved, "only node-api");
+        }
+        for reserved in ["nvml-wrapper", "nvml-wrapper-sys"] {
+            refuses("gpu-device-plugin", reserved, "only nvml");
+        }
+        assert_eq!(in_table("dev-dependencies", "sim-node", "nvml-wrapper").len(), 1);
+        allows("dependencies", "nvml-sim-abi", "nvml-wrapper-sys");
+    }
+
+    #[test]
+    fn crate_that_knows_what_it_must_not_is_found() {
+        for (who, whom, reason) in FORBIDDEN {
+            refuses(who, whom, reason);
+        }
     }
 
     #[test]
     fn daemon_inside_a_daemon_is_found() {
-        assert!(broken("gpu-device-plugin", Floor::Daemon, "gpu-device-plugin").is_some());
+        refuses("gpu-device-plugin", "gpu-device-plugin", "the daemon");
     }
 
     #[test]
     fn simulator_that_sees_production_even_in_tests_is_found() {
-        assert_eq!(messages("nvml-sim", "[dev-dependencies]\ngpu-model.workspace = true\n").len(), 1);
+        for production in ["gpu-model", "nvml", "node-contract", "gpu-device-plugin"] {
+            refuses("nvml-sim", production, "a shared table");
+            refuses("nvml-sim-abi", production, "a shared table");
+        }
+        allows("dev-dependencies", "nvml-sim-abi", "nvml-sim");
     }
 }
