@@ -125,7 +125,8 @@ pub async fn faults(args: &Args, subject: &Subject) -> Figures {
 async fn strike(node: &Node, process: &Process, effect: Effect) -> Result<()> {
     const STARTS: &str = "gantry_device_plugin_nvml_worker_starts_total{role=\"queries\"}";
     let before = process.metric(STARTS)?;
-    let fault = Fault { function: ON_GPUS.to_owned(), effect, after: 0, occurrence: Occurrence::Always };
+    let fault =
+        Fault { function: ON_GPUS.to_owned(), effect, gpu: None, after: 0, occurrence: Occurrence::Always };
     node.sim.driver().add_fault(fault)?;
     tokio::time::timeout(PATIENCE, async {
         while process.metric(STARTS)? <= before {
