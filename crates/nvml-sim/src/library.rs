@@ -50,10 +50,11 @@ impl Library {
         Library { address, process: Mutex::default(), call_log, complaints: Complaints::default() }
     }
 
-    /// One initialisation more; the first takes the node.
-    fn begin(&self, node: &Arc<Node>) {
+    /// One initialisation more; the first takes the node, and the folder in which it was seen.
+    fn begin(&self, folder: &Arc<StateFolder>, node: &Arc<Node>) {
         let mut process = self.process();
         if process.initialisations == 0 {
+            process.folder = Some(Arc::clone(folder));
             process.node = Some(Arc::clone(node));
         }
         process.initialisations = process.initialisations.saturating_add(1);

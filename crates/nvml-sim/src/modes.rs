@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Model;
-
 /// The modes of one GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -15,7 +13,7 @@ pub struct Modes {
 
 impl Modes {
     /// Those of a driver that was just loaded, on a machine whose persistence daemon runs.
-    pub fn initial(_model: &Model) -> Modes {
+    pub fn initial() -> Modes {
         Modes { persistence_mode: true }
     }
 }

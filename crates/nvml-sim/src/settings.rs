@@ -93,7 +93,7 @@ pub const SETTINGS: &[Setting] = &[
         values: "on or off",
         apply: |value, to| {
             let on = value.choice(&[("on", true), ("off", false)])?;
-            to.modes.persistence_mode = on.unwrap_or(Modes::initial(to.model).persistence_mode);
+            to.modes.persistence_mode = on.unwrap_or(Modes::initial().persistence_mode);
             Ok(())
         },
     },

@@ -58,7 +58,7 @@ pub struct State {
 impl State {
     /// The state of a node to which nothing has happened yet.
     pub fn initial(node: &Node) -> State {
-        let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial(&gpu.model));
+        let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial());
         State {
             format: FORMAT,
             generation: 0,
@@ -74,7 +74,7 @@ impl State {
 
     /// The modes of a GPU, to change them.
     pub fn modes_of(&mut self, gpu: &Gpu) -> &mut Modes {
-        self.modes.entry(gpu.uuid.clone()).or_insert_with(|| Modes::initial(&gpu.model))
+        self.modes.entry(gpu.uuid.clone()).or_insert_with(Modes::initial)
     }
 }
 

@@ -55,7 +55,7 @@ impl GpuView<'_> {
     /// Whether the driver stays loaded without clients.
     pub fn persistence_mode(&self) -> bool {
         let modes = self.snapshot.state.modes.get(&self.gpu.uuid);
-        modes.map_or(Modes::initial(&self.gpu.model).persistence_mode, |modes| modes.persistence_mode)
+        modes.map_or(Modes::initial().persistence_mode, |modes| modes.persistence_mode)
     }
 
     /// What the driver says must be done with the GPU.

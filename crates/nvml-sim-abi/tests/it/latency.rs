@@ -40,7 +40,7 @@ fn delayed_call_that_meets_a_signal_sleeps_on() {
         return;
     }
     let (_dir, folder) = node("t4");
-    folder.set_latency(Some("nvmlDeviceGetName"), Some("2s".parse().unwrap())).unwrap();
+    folder.set_latency(Some("nvmlDeviceGetName"), Some("60s".parse().unwrap())).unwrap();
     let mut caller = child(NAME, folder.dir()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(caller.stdout.take().unwrap()).lines();
     let thread = thread_of("CALLING", &mut lines);

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::fault::describe;
 use crate::clock::Clock;
+use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::state::{State, StateFolder};
 
@@ -92,6 +93,7 @@ fn gpu_json(gpu: &Gpu, node: &Node, state: &State) -> serde_json::Value {
         "links": gpu.links.len(),
         "lost": state.lost.contains(&gpu.uuid),
         "model": gpu.model,
+        "modes": state.modes.get(&gpu.uuid),
         "set": state.overrides.get(&gpu.uuid),
     })
 }
@@ -122,6 +124,9 @@ fn condition(gpu: &Gpu, state: &State) -> String {
     }
     if state.overrides.contains_key(&gpu.uuid) {
         words.push("readings set".to_owned());
+    }
+    if state.modes.get(&gpu.uuid).is_some_and(|modes| *modes != Modes::initial()) {
+        words.push("modes set".to_owned());
     }
     if words.is_empty() { "ok".to_owned() } else { words.join(", ") }
 }

@@ -21,6 +21,7 @@ const EARLY: [&str; 3] = ["nvmlInit", "nvmlSystemGetNVMLVersion", "nvmlSystemGet
 pub struct Call<'a> {
     /// The library.
     pub library: &'a Library,
+    folder: Option<Arc<StateFolder>>,
     snapshot: Result<Snapshot, Code>,
 }
 
@@ -54,11 +55,11 @@ impl Library {
             if let Course::Late = self.meet_conditions(function, device, &look)? {
                 look = self.look(function);
             }
-            let snapshot = look.snapshot();
+            let (folder, snapshot) = (look.folder.clone(), look.snapshot());
             if !is_early(function) {
                 snapshot.as_ref().map_err(|code| *code)?;
             }
-            body(&Call { library: self, snapshot })
+            body(&Call { library: self, folder, snapshot })
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => 0,
@@ -131,7 +132,8 @@ impl Look {
 impl<'a> Call<'a> {
     /// `nvmlInit`: loads the node on the first of nested initialisations.
     pub fn init(&self) -> Result<(), Code> {
-        self.library.begin(&self.snapshot()?.node);
+        let folder = self.folder.as_ref().ok_or(Code::DRIVER_NOT_LOADED)?;
+        self.library.begin(folder, &self.snapshot()?.node);
         Ok(())
     }
 

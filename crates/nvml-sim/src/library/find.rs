@@ -39,7 +39,9 @@ pub fn state_dir(address: usize) -> Result<PathBuf, FindError> {
     if let Some(dir) = std::env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
         return Ok(PathBuf::from(dir));
     }
-    let library = mapped_file(address).unwrap_or_default();
+    let Some(library) = mapped_file(address) else {
+        return Err(FindError::NotNamed { library: PathBuf::from("the library") });
+    };
     let link = library.with_file_name(LINK);
     if link.is_dir() {
         return Ok(link);

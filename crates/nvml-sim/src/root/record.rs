@@ -36,8 +36,10 @@ pub fn write(root: &Path, paths: &BTreeSet<PathBuf>) -> io::Result<()> {
 pub fn remove(root: &Path, path: &Path) -> io::Result<()> {
     match fs::remove_file(root.join(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // Someone else's folder took its place.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(()),
+        // Something else took its place, or that of its folder.
+        Err(error) if matches!(error.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
         removed => removed?,
     }
     let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());

@@ -27,6 +27,7 @@ fn show_tells_what_was_done_to_a_node() {
     for arguments in [
         &["lose", "--gpu", "3", "--xid"][..],
         &["set", "--gpu", "0000:07:00.0", "temperature=91"],
+        &["set", "--gpu", "1", "persistence-mode=off"],
         &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
         &["fault", "return", "nvmlDeviceGetName", "gpu-is-lost", "--times", "2", "--after", "1"],
         &["fault", "hang", "nvmlDeviceGetMemoryInfo*", "--gpu", "0000:47:00.0"],
@@ -37,6 +38,7 @@ fn show_tells_what_was_done_to_a_node() {
     for part in [
         "lost, XID 79",
         "readings set",
+        "modes set",
         "latency: 100us per call",
         "nvmlDeviceGetNvLink*: 5ms",
         "nvmlDeviceGetName returns GPU_IS_LOST (15): the next 2 calls after 1 more",
