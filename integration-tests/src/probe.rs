@@ -21,6 +21,9 @@ const LOADED_BY: &str = "GPU_PROBE_PRELOADED";
 /// A device number as `major:minor`.
 pub type Number = String;
 
+/// The control nodes that every pod with a GPU has.
+pub const CONTROL_NODES: [&str; 4] = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"];
+
 /// What was found. Opening gives `ok` or the error's text.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -86,15 +89,22 @@ fn make_and_open(number: &str) -> Result<String> {
         number.split_once(':').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     let Some((major, minor)) = parsed else { bail!("{number:?}: a device number is MAJOR:MINOR") };
     let path = PathBuf::from(format!("/dev/made-{major}-{minor}"));
-    match mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, makedev(major, minor)) {
-        Ok(()) => Ok(open(&path)),
-        Err(error) => Ok(format!("mknod: {}", io::Error::from(error))),
+    if let Err(error) =
+        mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, makedev(major, minor))
+    {
+        return Ok(format!("mknod: {}", io::Error::from(error)));
     }
+    let opened = open(&path);
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    Ok(opened)
 }
 
 /// Starts this program again with the libraries as its loader's first task, and looks at what was mapped. The
 /// loader searches for a preloaded name without a slash just as for a library that a program was linked with.
 fn load(libraries: &[String]) -> Result<BTreeMap<String, Option<PathBuf>>> {
+    if libraries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let this = env::current_exe().context("find this program")?;
     let output = Command::new(this)
         .env(LOADED_BY, "yes")

@@ -206,6 +206,12 @@ impl Cluster {
         tail(&self.layout.log(component))
     }
 
+    /// Every component that was started, with its process' id in the node and start time.
+    pub fn processes(&self) -> Vec<(String, u32, u64)> {
+        let components = self.state.components.iter();
+        components.map(|(name, process)| (name.clone(), process.pid, process.started)).collect()
+    }
+
     /// Fails at once when a component of the cluster has died.
     ///
     /// # Errors

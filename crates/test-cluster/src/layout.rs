@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::fingerprint::Fingerprint;
 
 /// The name under which the node registers.
-pub const NODE_NAME: &str = "gantry-node";
+pub(crate) const NODE_NAME: &str = "gantry-node";
 
 /// The state folder as the node sees it. Constant, so that no component's configuration depends on where
 /// the checkout lies, and socket paths stay short.

@@ -41,6 +41,5 @@ mod tools;
 pub use archive::{ImageConfig, write_archive};
 pub use cluster::{Cluster, DEFAULT_NAME};
 pub use kubectl::{CommandFailed, Kubectl};
-pub use layout::NODE_NAME;
 pub use poll::{Verdict, until};
 pub use tools::kubectl_program;

@@ -1,7 +1,8 @@
-//! The program in test pods: prints what its container can do with GPUs, and waits if told to.
+//! The program in test pods: prints what its container can do with GPUs, again and again if told to.
 
 use std::io::{self, Write};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -16,7 +17,7 @@ struct Args {
     /// Libraries that the dynamic loader shall find.
     #[arg(long, value_delimiter = ',')]
     libraries: Vec<String>,
-    /// Then wait until killed.
+    /// Keep running until killed, and print again every second.
     #[arg(long)]
     hold: bool,
 }
@@ -27,13 +28,13 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let args = Args::parse();
-    let report = probe::report(&args.numbers, &args.libraries)?;
-    writeln!(out, "{}", serde_json::to_string(&report)?).context("write to standard output")?;
-    out.flush().context("write to standard output")?;
-    if args.hold {
-        loop {
-            thread::park();
+    loop {
+        let report = probe::report(&args.numbers, &args.libraries)?;
+        writeln!(out, "{}", serde_json::to_string(&report)?).context("write to standard output")?;
+        out.flush().context("write to standard output")?;
+        if !args.hold {
+            return Ok(());
         }
+        thread::park_timeout(Duration::from_secs(1));
     }
-    Ok(())
 }

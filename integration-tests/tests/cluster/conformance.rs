@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use test_cluster::{Verdict, until};
 
 use crate::images;
-use crate::node::{Node, PATIENCE, lock_own, text};
+use crate::node::{MARK, Node, PATIENCE, lock_own, text, wait};
 
 /// The real kubelet. Socket paths are limited to 107 bytes, and the state folder may lie deep: hence a link.
 struct Kubelet<'a> {
@@ -27,7 +27,7 @@ fn real_kubelet_passes_the_conformance_suite() {
     let filter = std::env::var("CONFORMANCE_CASE").unwrap_or_default();
     let report = conformance::run(&mut kubelet, &filter, &mut |outcome| println!("{outcome}"));
     assert!(report.passed(), "{report}");
-    node.wait_for_gpus(8, 8).unwrap();
+    node.wait_for_fresh_gpus(8, 8).unwrap();
 }
 
 impl KubeletUnderTest for Kubelet<'_> {
@@ -67,8 +67,7 @@ impl KubeletUnderTest for Kubelet<'_> {
     }
 
     fn release(&mut self, pod: &str) -> Result<(), String> {
-        let delete = ["delete", "pod", pod, "--ignore-not-found"];
-        self.node.kubectl.run(&delete).map(drop).map_err(|error| format!("{error:#}"))
+        self.node.kubectl.delete(&["pod", pod]).map_err(|error| format!("{error:#}"))
     }
 
     fn patience(&self) -> std::time::Duration {
@@ -99,7 +98,7 @@ impl Kubelet<'_> {
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": { "name": name },
+            "metadata": { "name": name, "labels": { MARK: "e2e" } },
             "spec": {
                 "nodeName": self.node.name,
                 "restartPolicy": "Never",
@@ -110,7 +109,7 @@ impl Kubelet<'_> {
             },
         });
         self.node.kubectl.run_with_input(&["create", "--filename=-"], &pod.to_string())?;
-        until(format!("the kubelet to take or reject pod {name}"), PATIENCE, || {
+        wait(format!("the kubelet to take or reject pod {name}"), || {
             let pod: Value = self.node.kubectl.json(&["get", "pod", name])?;
             let status = &pod["status"];
             Ok(match text(&status["phase"]).as_str() {

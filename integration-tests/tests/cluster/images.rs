@@ -10,7 +10,7 @@ use test_cluster::{ImageConfig, write_archive};
 
 use crate::node::workspace;
 
-/// The loader and the libraries lie as on Debian and its kin.
+/// The loader and the libraries lie as on Debian 12 and its kin: /lib and /lib64 are links into /usr.
 pub const DEBIAN: &str = "gantry.dev/test/probe-debian:1";
 /// The same, and the image asks for all GPUs by the variable that NVIDIA's own runtime obeys.
 pub const WANTS_ALL: &str = "gantry.dev/test/probe-wants-all:1";
@@ -20,7 +20,7 @@ pub const RHEL: &str = "gantry.dev/test/probe-rhel:1";
 pub const STALE_CACHE: &str = "gantry.dev/test/probe-stale-cache:1";
 
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-const DEBIAN_FOLDER: &str = "/lib/x86_64-linux-gnu";
+const DEBIAN_FOLDER: &str = "/usr/lib/x86_64-linux-gnu";
 
 /// Where a driver once was, in the image with the stale cache.
 const GONE: &str = "opt/old-driver";
@@ -60,8 +60,17 @@ pub fn archives() -> Result<Vec<PathBuf>> {
 type Lay = fn(&Path) -> Result<()>;
 
 fn debian(rootfs: &Path) -> Result<()> {
-    copy(Path::new(LOADER), &rootfs.join(LOADER.trim_start_matches('/')))?;
-    lay_libraries(&rootfs.join(DEBIAN_FOLDER.trim_start_matches('/')))?;
+    let folder = rootfs.join(DEBIAN_FOLDER.trim_start_matches('/'));
+    lay_libraries(&folder)?;
+    copy(Path::new(LOADER), &folder.join("ld-linux-x86-64.so.2"))?;
+    fs::create_dir_all(rootfs.join("usr/lib64")).context("create /usr/lib64")?;
+    for (target, link) in [
+        ("usr/lib", "lib"),
+        ("usr/lib64", "lib64"),
+        ("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "usr/lib64/ld-linux-x86-64.so.2"),
+    ] {
+        symlink(target, rootfs.join(link)).with_context(|| format!("link /{link}"))?;
+    }
     lay_probe(rootfs)
 }
 
@@ -120,7 +129,8 @@ fn lay_probe(rootfs: &Path) -> Result<()> {
 }
 
 fn lay_libraries(folder: &Path) -> Result<()> {
-    LIBRARIES.iter().try_for_each(|name| copy(&Path::new(DEBIAN_FOLDER).join(name), &folder.join(name)))
+    let here = Path::new("/lib/x86_64-linux-gnu");
+    LIBRARIES.iter().try_for_each(|name| copy(&here.join(name), &folder.join(name)))
 }
 
 fn copy(from: &Path, to: &PathBuf) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::node::lock;
-use crate::pod::{Order, Pod, gpu_nodes};
+use crate::pod::{Order, Pod, REFUSED, assert_isolated, gpu_nodes};
 use crate::{images, simulation};
 
 #[test]
@@ -13,21 +13,19 @@ fn pod_with_one_gpu_opens_its_own_device_and_is_refused_every_other() {
     pod.wait_for("Succeeded").unwrap();
     let report = pod.report().unwrap();
 
-    let nodes = gpu_nodes(&report);
-    assert_eq!(nodes.len(), 1, "{report:?}");
-    for (name, result) in &report.opened {
-        assert_eq!(result, "ok", "/dev/{name}: {report:?}");
-    }
-    for control in ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"] {
-        assert!(report.nodes.contains_key(control), "no /dev/{control}: {report:?}");
-    }
-    let own = &report.nodes[nodes.first().unwrap()];
-    for (number, result) in &report.made {
-        let expected = if number == own { "ok" } else { "Operation not permitted (os error 1)" };
-        assert_eq!(result, expected, "device {number}, own {own}: {report:?}");
-    }
-    assert_eq!(report.made.len(), 8, "{report:?}");
+    assert_isolated(&report, 1);
     assert_eq!(report.visible.as_deref(), Some("void"), "NVIDIA's runtime must not add GPUs of its own");
+}
+
+#[test]
+fn pod_with_one_gpu_gets_no_other_when_its_image_wants_all() {
+    let node = lock();
+    let order = Order { image: images::WANTS_ALL, gpus: 1, ..Order::default() };
+    let pod = Pod::create(&node, &order).unwrap();
+    pod.wait_for("Succeeded").unwrap();
+    let report = pod.report().unwrap();
+    assert_isolated(&report, 1);
+    assert_eq!(report.visible.as_deref(), Some("void"), "the spec overrules the image");
 }
 
 #[test]
@@ -37,7 +35,7 @@ fn pod_with_gpus_has_the_device_nodes_of_those_that_the_kubelet_gave_it() {
     pod.wait_for("Succeeded").unwrap();
     let given = pod.given().unwrap();
     assert_eq!(given.len(), 3, "{given:?}");
-    if !node.is_own() {
+    if node.is_left_out("which devices the given ids stand for") {
         return;
     }
     let minors = simulation::minors(&node).unwrap();
@@ -62,9 +60,10 @@ fn gets_nothing(image: &str, visible: Option<&str>) {
     let report = pod.report().unwrap();
     assert_eq!(report.visible.as_deref(), visible);
     assert!(report.nodes.is_empty(), "{report:?}");
+    assert_eq!(report.libraries.len(), 2, "{report:?}");
     assert!(report.libraries.values().all(Option::is_none), "{report:?}");
-    assert!(
-        report.made.values().all(|result| result == "Operation not permitted (os error 1)"),
-        "{report:?}"
-    );
+    let all: BTreeSet<String> =
+        simulation::gpu_numbers().into_iter().chain(simulation::control_numbers()).collect();
+    assert_eq!(report.made.keys().cloned().collect::<BTreeSet<_>>(), all);
+    assert!(report.made.values().all(|result| result == REFUSED), "{report:?}");
 }

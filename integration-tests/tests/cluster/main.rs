@@ -6,7 +6,7 @@
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
-    clippy::print_stdout,
+    clippy::panic,
     clippy::print_stderr,
     reason = "a test's helpers fail and speak as the test itself does"
 )]
@@ -15,7 +15,9 @@ mod conformance;
 mod driver;
 mod images;
 mod isolation;
+mod lifecycle;
 mod loader;
+mod manifests;
 mod node;
 mod plugin;
 mod pod;

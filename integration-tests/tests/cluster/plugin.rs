@@ -5,9 +5,9 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use test_cluster::{Verdict, until};
+use test_cluster::Verdict;
 
-use crate::node::{Node, PATIENCE, text, workspace};
+use crate::node::{Node, text, wait, workspace};
 
 const NAMESPACE: &str = "--namespace=gantry-system";
 const SELECTOR: &str = "--selector=app.kubernetes.io/name=gpu-device-plugin";
@@ -21,27 +21,26 @@ pub fn deploy(node: &Node) -> Result<()> {
 
 /// Removes the DaemonSet and waits until its pod is gone.
 pub fn remove(node: &Node) -> Result<()> {
-    let delete =
-        ["delete", "daemonset", "gpu-device-plugin", NAMESPACE, "--ignore-not-found", "--cascade=foreground"];
-    node.kubectl.run(&delete).map(drop)
+    node.kubectl.delete(&["daemonset", "gpu-device-plugin", NAMESPACE, "--cascade=foreground"])
 }
 
 /// Deletes the pod and waits until the DaemonSet has started another one that is registered.
 pub fn replace(node: &Node) -> Result<()> {
     let before = node.registrations()?;
-    node.kubectl.run(&["delete", "pods", NAMESPACE, SELECTOR, "--wait"])?;
+    node.kubectl.delete(&["pods", NAMESPACE, SELECTOR])?;
     node.wait_for_registration_after(before)
 }
 
-/// The pod, if there is one.
+/// The pod on the node, if there is one.
 pub fn pod(node: &Node) -> Result<Option<Value>> {
-    let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR])?;
+    let here = format!("--field-selector=spec.nodeName={}", node.name);
+    let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR, &here])?;
     Ok(pods["items"].as_array().and_then(|pods| pods.first()).cloned())
 }
 
 /// Waits until the pod's container runs, and returns the pod.
 pub fn wait_until_running(node: &Node) -> Result<Value> {
-    until("the plugin's container to run", PATIENCE, || {
+    wait("the plugin's container to run", || {
         let Some(pod) = pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
         match container(&pod)["state"]["running"].is_object() && pod["status"]["podIP"].is_string() {
             true => Ok(Verdict::Done(pod)),
@@ -52,20 +51,44 @@ pub fn wait_until_running(node: &Node) -> Result<Value> {
 
 /// Waits until the pod is Ready.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
-    until("the plugin's pod to be Ready", PATIENCE, || {
-        let ready = pod(node)?.is_some_and(|pod| container(&pod)["ready"] == true);
-        Ok(if ready { Verdict::Done(()) } else { Verdict::Waiting(summary(node)) })
-    })
+    let ready = wait("the plugin's pod to be Ready", || {
+        let Some(pod) = pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
+        Ok(match container(&pod)["ready"] == true {
+            true => Verdict::Done(()),
+            false => Verdict::Waiting(container(&pod).to_string()),
+        })
+    });
+    ready.with_context(|| summary(node))
 }
 
 /// Kills the plugin's process, as the kernel does when memory runs out.
 pub fn kill(node: &Node, pod: &Value) -> Result<()> {
-    let id = text(&container(pod)["containerID"]);
-    let id = id.strip_prefix("containerd://").with_context(|| format!("container id {id:?}"))?;
-    let kill = ["--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", id];
+    let id = container_id(pod)?;
+    let kill = ["--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", &id];
     let output = node.cluster().enter("ctr").args(kill).output().context("start ctr")?;
     ensure!(output.status.success(), "ctr tasks kill: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// The mounts of the pod's only container, as the kernel lists them.
+pub fn mounts(node: &Node, pod: &Value) -> Result<String> {
+    let id = container_id(pod)?;
+    let ctr = ["--namespace=k8s.io", "tasks", "ls"];
+    let output = node.cluster().enter("ctr").args(ctr).output().context("start ctr")?;
+    let tasks = String::from_utf8_lossy(&output.stdout).into_owned();
+    let pid = tasks.lines().find_map(|line| line.strip_prefix(&*id)?.split_whitespace().next());
+    let pid = pid.with_context(|| format!("no task {id}: {tasks}"))?;
+    let output =
+        node.cluster().enter("cat").arg(format!("/proc/{pid}/mountinfo")).output().context("start cat")?;
+    ensure!(output.status.success(), "process {pid}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The id under which containerd knows the pod's only container.
+fn container_id(pod: &Value) -> Result<String> {
+    let id = text(&container(pod)["containerID"]);
+    let id = id.strip_prefix("containerd://").with_context(|| format!("container id {id:?}"))?;
+    Ok(id.to_owned())
 }
 
 /// The status of a pod's only container.
@@ -80,8 +103,8 @@ pub fn ask(node: &Node, path: &str) -> Result<String> {
     let Some(ip) = pod["status"]["podIP"].as_str() else { bail!("the plugin's pod has no address yet") };
     let mut nc = node
         .cluster()
-        .enter("busybox")
-        .args(["nc", ip, "9401"])
+        .enter("timeout")
+        .args(["10", "busybox", "nc", ip, "9401"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -93,7 +116,7 @@ pub fn ask(node: &Node, path: &str) -> Result<String> {
     let output = nc.wait_with_output().context("wait for nc")?;
     drop(input);
     if !output.status.success() {
-        bail!("nc {ip} 9401: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("nc {ip} 9401: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

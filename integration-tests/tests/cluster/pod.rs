@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use integration_tests::probe::Report;
+use integration_tests::probe::{CONTROL_NODES, Report};
 use serde_json::{Value, json};
-use test_cluster::{Verdict, until};
+use test_cluster::Verdict;
 
-use crate::node::{GPU, Node, PATIENCE, text};
+use crate::node::{GPU, MARK, Node, text, wait};
 use crate::{images, plugin, simulation};
 
 /// The driver libraries that programs are linked with.
 const LIBRARIES: &str = "libcuda.so.1,libnvidia-ml.so.1";
+
+/// What opening a device gives that the container may not use.
+pub const REFUSED: &str = "Operation not permitted (os error 1)";
 
 /// A pod that was created.
 pub struct Pod<'a> {
@@ -50,15 +53,18 @@ pub struct Running {
 impl<'a> Pod<'a> {
     /// Creates the pod.
     pub fn create(node: &'a Node, order: &Order<'_>) -> Result<Self> {
-        let mut args = vec![format!("--numbers={}", simulation::gpu_numbers().join(","))];
+        let numbers = [simulation::gpu_numbers(), simulation::control_numbers()].concat();
+        let mut args = vec![format!("--numbers={}", numbers.join(","))];
         args.extend(order.libraries.then(|| format!("--libraries={LIBRARIES}")));
         args.extend(order.hold.then(|| "--hold".to_owned()));
         let limits = if order.gpus == 0 { json!({}) } else { json!({ GPU: order.gpus }) };
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": { "name": order.name },
+            "metadata": { "name": order.name, "labels": { MARK: "e2e" } },
             "spec": {
+                // The scheduler still decides, and of a cluster's nodes it can take this one alone.
+                "nodeSelector": { "kubernetes.io/hostname": node.hostname },
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
                 "automountServiceAccountToken": false,
@@ -77,31 +83,49 @@ impl<'a> Pod<'a> {
 
     /// Waits until the pod is in a phase; a pod that failed ends the wait.
     pub fn wait_for(&self, phase: &str) -> Result<()> {
-        until(format!("pod {} to be {phase}", self.name), PATIENCE, || {
+        let ended = wait(format!("pod {} to be {phase}", self.name), || {
             let pod = self.get()?;
-            match text(&pod["status"]["phase"]) {
-                now if now == phase => Ok(Verdict::Done(())),
-                now if now == "Failed" => {
-                    bail!(
-                        "it failed: {}\nits log: {}\nplugin: {}",
-                        pod["status"],
-                        self.log(),
-                        plugin::summary(self.node)
-                    )
-                }
-                now => Ok(Verdict::Waiting(format!("{now}: {}", pod["status"]))),
-            }
-        })
+            Ok(match text(&pod["status"]["phase"]) {
+                now if now == phase => Verdict::Done(None),
+                now if now == "Failed" => Verdict::Done(Some(pod["status"].clone())),
+                now => Verdict::Waiting(format!("{now}: {}", pod["status"])),
+            })
+        });
+        match ended {
+            Ok(None) => Ok(()),
+            Ok(Some(failed)) => bail!("pod {} failed: {failed}\n{}", self.name, self.context()),
+            Err(error) => Err(error.context(self.context())),
+        }
     }
 
-    /// What the probe found. The pod must run or have run.
+    /// For messages: what the pod and the plugin say.
+    fn context(&self) -> String {
+        let log = self.log().unwrap_or_else(|error| error.to_string());
+        format!("its log: {log}\nplugin: {}", plugin::summary(self.node))
+    }
+
+    /// What the probe found first. The pod must run or have run.
     pub fn report(&self) -> Result<Report> {
-        until(format!("the report of pod {}", self.name), PATIENCE, || {
-            let log = self.log();
-            match serde_json::from_str(&log) {
-                Ok(report) => Ok(Verdict::Done(report)),
-                Err(error) => Ok(Verdict::Waiting(format!("{error}: {log}"))),
-            }
+        self.nth_report(0)
+    }
+
+    /// What the probe of a pod that holds finds from now on.
+    pub fn report_anew(&self) -> Result<Report> {
+        let reports =
+            wait(format!("the log of pod {}", self.name), || Ok(Verdict::Done(self.log()?.lines().count())))?;
+        // The next one may have been begun already.
+        self.nth_report(reports + 1)
+    }
+
+    fn nth_report(&self, at: usize) -> Result<Report> {
+        wait(format!("report {at} of pod {}", self.name), || {
+            let log = self.log()?;
+            let parsed = log.lines().nth(at).map(serde_json::from_str);
+            Ok(match parsed {
+                Some(Ok(report)) => Verdict::Done(report),
+                Some(Err(error)) => Verdict::Waiting(format!("{error}: {log}")),
+                None => Verdict::Waiting(format!("{} reports", log.lines().count())),
+            })
         })
     }
 
@@ -130,7 +154,7 @@ impl<'a> Pod<'a> {
 
     /// Waits until the scheduler has said why it finds no node.
     pub fn wait_for_refusal(&self) -> Result<String> {
-        until(format!("the scheduler to refuse pod {}", self.name), PATIENCE, || {
+        wait(format!("the scheduler to refuse pod {}", self.name), || {
             let pod = self.get()?;
             let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let refused = conditions
@@ -147,15 +171,15 @@ impl<'a> Pod<'a> {
         self.node.kubectl.json(&["get", "pod", &self.name])
     }
 
-    fn log(&self) -> String {
-        self.node.kubectl.run(&["logs", &self.name]).unwrap_or_else(|error| error.to_string())
+    fn log(&self) -> Result<String> {
+        self.node.kubectl.run(&["logs", &self.name])
     }
 }
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
         // Waits until the kubelet says that the container is gone, so that its GPUs are free for the next test.
-        if let Err(error) = self.node.kubectl.run(&["delete", "pod", &self.name, "--ignore-not-found"]) {
+        if let Err(error) = self.node.kubectl.delete(&["pod", &self.name]) {
             eprintln!("delete pod {}: {error}", self.name);
         }
     }
@@ -165,4 +189,27 @@ impl Drop for Pod<'_> {
 pub fn gpu_nodes(report: &Report) -> BTreeSet<String> {
     let is_gpu = |name: &&String| name.strip_prefix("nvidia").is_some_and(|rest| rest.parse::<u32>().is_ok());
     report.nodes.keys().filter(is_gpu).cloned().collect()
+}
+
+/// Asserts that a pod can open its GPUs and the control nodes, and is refused every other GPU, also by nodes that it
+/// made itself. Returns the names of its GPUs' device nodes.
+pub fn assert_isolated(report: &Report, gpus: usize) -> BTreeSet<String> {
+    let nodes = gpu_nodes(report);
+    assert_eq!(nodes.len(), gpus, "{report:?}");
+    assert_eq!(report.opened.len(), gpus + CONTROL_NODES.len(), "{report:?}");
+    for (name, result) in &report.opened {
+        assert_eq!(result, "ok", "/dev/{name}: {report:?}");
+    }
+    let own: BTreeSet<&String> =
+        nodes.iter().map(String::as_str).chain(CONTROL_NODES).map(|name| &report.nodes[name]).collect();
+    assert_eq!(own.len(), gpus + CONTROL_NODES.len(), "two nodes of one number: {report:?}");
+    assert_eq!(report.made.len(), 8 + CONTROL_NODES.len(), "{report:?}");
+    for number in &own {
+        assert!(report.made.contains_key(*number), "own device {number} was not tried: {report:?}");
+    }
+    for (number, result) in &report.made {
+        let expected = if own.contains(number) { "ok" } else { REFUSED };
+        assert_eq!(result, expected, "device {number}, own {own:?}: {report:?}");
+    }
+    nodes
 }

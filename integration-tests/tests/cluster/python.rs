@@ -1,5 +1,6 @@
 //! nvidia-ml-py, which many tools are built on, lists the simulated GPUs.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -33,7 +34,8 @@ fn folder() -> PathBuf {
     workspace().join("integration-tests/python")
 }
 
-/// The Python of a virtual environment with the package, made once and kept.
+/// The Python of a virtual environment with the package, made once and kept. It is whole when the mark is there, which
+/// says what is in it: a run that was ended in the middle leaves none.
 fn environment() -> PathBuf {
     let home = workspace().join(".cache/e2e/python");
     let python = home.join("bin/python3");
@@ -41,10 +43,14 @@ fn environment() -> PathBuf {
         let output = command.output().expect("start python3");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
-    if !python.is_file() {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&home));
-    }
     let requirements = folder().join("requirements.txt");
+    let wanted = fs::read_to_string(&requirements).unwrap();
+    let mark = home.join("installed");
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        return python;
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements));
+    fs::write(mark, wanted).unwrap();
     python
 }

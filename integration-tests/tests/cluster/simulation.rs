@@ -18,6 +18,11 @@ pub fn gpu_numbers() -> Vec<String> {
     (44..52).map(|minor| format!("4:{minor}")).collect()
 }
 
+/// The device numbers of its control nodes, denied in the same way.
+pub fn control_numbers() -> Vec<String> {
+    (40..44).map(|minor| format!("4:{minor}")).collect()
+}
+
 /// Installs the driver.
 pub fn lay(node: &Node) -> Result<()> {
     let folder = folder(node);
