@@ -60,3 +60,23 @@ pub(crate) fn import_from_host(layout: &Layout, node: &Node, archive: &Path) -> 
     let removed = fs::remove_file(layout.at(below)).context("remove the copied archive");
     imported.and(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ProcessId;
+
+    #[test]
+    fn archive_that_cannot_be_imported_leaves_no_copy() {
+        let workspace = tempfile::tempdir().unwrap();
+        let layout = Layout::in_workspace(workspace.path(), "x").unwrap();
+        fs::create_dir_all(layout.root()).unwrap();
+        let archive = workspace.path().join("image.tar");
+        fs::write(&archive, "no archive").unwrap();
+        // No process has this id: there is no node to import into.
+        let node = Node::of(&layout, ProcessId { pid: u32::MAX >> 1, started: 0 });
+        import_from_host(&layout, &node, &archive).unwrap_err();
+        assert!(!layout.at("import.tar").exists());
+        assert!(archive.is_file());
+    }
+}

@@ -139,6 +139,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn command_has_a_limit_of_its_own_and_a_deletion_a_longer_one() {
+        let kubectl = Kubectl::for_kubeconfig(PathBuf::from("/bin/echo"), Path::new("/none"));
+        let got = kubectl.run(&["get", "nodes"]).unwrap();
+        assert_eq!(got.trim(), "--kubeconfig /none --request-timeout=30s get nodes");
+        // A failure tells the arguments after the first.
+        let kubectl = Kubectl::for_kubeconfig(PathBuf::from("/bin/false"), Path::new("/none"));
+        let told = kubectl.delete(&["pod", "x"]).unwrap_err().to_string();
+        let expected = "kubectl delete pod x --ignore-not-found --timeout=120s --request-timeout=150s:";
+        assert_eq!(told.trim(), expected);
+    }
+
+    #[test]
     fn command_that_ends_before_it_read_its_input_is_told_by_what_it_said() {
         // A shell refuses the option --kubeconfig at once, and reads nothing.
         let kubectl = Kubectl::for_kubeconfig(PathBuf::from("/bin/sh"), Path::new("/none"));
