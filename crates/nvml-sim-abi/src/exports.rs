@@ -33,9 +33,10 @@ macro_rules! exports {
             // SAFETY: no other library exports this name.
             #[unsafe(no_mangle)]
             pub unsafe extern "C" fn $name($($parameter: $type),*) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
+                let device = $crate::from_c::first_device(&[$($crate::from_c::Parameter::device(&$parameter)),*]);
                 // SAFETY: what the caller promises by this function's own contract.
                 $(let $parameter = unsafe { $crate::from_c::Parameter::take($parameter) };)*
-                $crate::library().call(stringify!($name), |$call| $body)
+                $crate::library().call(stringify!($name), device, |$call| $body)
             }
 
             const _: fn(&mut nvml_wrapper_sys::bindings::NvmlLib) = |library| library.$name = Ok($name);

@@ -2,17 +2,23 @@
 //! exported functions themselves need no `unsafe`.
 #![expect(unsafe_code, reason = "reads and writes memory that a C caller hands over")]
 
+use std::any::TypeId;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr;
 
 use nvml_sim::Code;
-use nvml_wrapper_sys::bindings::nvmlUUIDValue_t;
+use nvml_wrapper_sys::bindings::{nvmlDevice_st, nvmlUUIDValue_t};
 
 /// How a C parameter becomes a value that is safe to use.
 pub trait Parameter {
     /// That value.
     type Value;
+
+    /// The handle's number, where this is the handle of a GPU.
+    fn device(&self) -> Option<u64> {
+        None
+    }
 
     /// Takes the parameter.
     ///
@@ -27,8 +33,12 @@ pub struct Out<T>(*mut T);
 /// Memory that the function may read.
 pub struct In<T>(*const T, PhantomData<T>);
 
-impl<T> Parameter for *mut T {
+impl<T: 'static> Parameter for *mut T {
     type Value = Out<T>;
+
+    fn device(&self) -> Option<u64> {
+        (TypeId::of::<T>() == TypeId::of::<nvmlDevice_st>()).then(|| self.addr() as u64)
+    }
 
     unsafe fn take(self) -> Out<T> {
         Out(self)
@@ -56,6 +66,11 @@ macro_rules! plain {
 }
 
 plain!(u32 i32 u64);
+
+/// The first GPU among a call's parameters.
+pub fn first_device(parameters: &[Option<u64>]) -> Option<u64> {
+    parameters.iter().find_map(|parameter| *parameter)
+}
 
 /// A handle as C has it.
 pub fn handle<T>(number: u64) -> *mut T {

@@ -13,7 +13,7 @@ macro_rules! refuse {
         // SAFETY: no other library exports this name, and the function reads none of its caller's arguments.
         #[unsafe(no_mangle)]
         pub extern "C" fn $name() -> nvmlReturn_t {
-            library().call(stringify!($name), |_| Err(Code::NOT_SUPPORTED))
+            library().call(stringify!($name), None, |_| Err(Code::NOT_SUPPORTED))
         }
     };
 }

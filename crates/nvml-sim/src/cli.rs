@@ -41,7 +41,10 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
             || cause.downcast_ref::<StateFolderError>().is_some_and(folder)
             || cause.downcast_ref::<ControlError>().is_some_and(|error| match error {
                 ControlError::Folder(error) => folder(error),
-                ControlError::NoGpu { .. } | ControlError::NoFunction(_) | ControlError::Setting(_) => true,
+                ControlError::NoGpu { .. }
+                | ControlError::NoFunction(_)
+                | ControlError::TakesNoGpu { .. }
+                | ControlError::Setting(_) => true,
             })
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {
                 RootError::Folder(error) => folder(error),

@@ -24,7 +24,7 @@ pub enum ControlError {
     #[error(transparent)]
     Folder(#[from] StateFolderError),
     /// No such GPU.
-    #[error("no GPU `{name}`: name it by index, UUID or PCI address; there are {known}")]
+    #[error("no GPU `{name}`: name it by index, UUID or PCI address; {known}")]
     NoGpu {
         /// The name given.
         name: String,
@@ -34,6 +34,12 @@ pub enum ControlError {
     /// No such function.
     #[error(transparent)]
     NoFunction(#[from] UnknownFunctionError),
+    /// A fault of one GPU's calls, of a function that takes no GPU.
+    #[error("no call of `{function}` takes a GPU's handle; leave the GPU out, and every call is struck")]
+    TakesNoGpu {
+        /// The function, as it was written.
+        function: String,
+    },
     /// A setting that cannot be.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -132,9 +138,16 @@ impl StateFolder {
         Ok(self.update(|state| state.clock = Clock::Real)?)
     }
 
-    /// Adds a fault.
-    pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
+    /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
+    pub fn add_fault(&self, mut fault: Fault) -> Result<(), ControlError> {
         functions::check(&fault.function)?;
+        if let Some(name) = &fault.gpu {
+            let uuid = self.uuid_of(name)?;
+            if !functions::takes_gpu(&fault.function) {
+                return Err(ControlError::TakesNoGpu { function: fault.function });
+            }
+            fault.gpu = Some(uuid);
+        }
         Ok(self.update(|state| state.faults.push(fault))?)
     }
 
@@ -147,6 +160,19 @@ impl StateFolder {
         })?)
     }
 
+    /// Removes the faults of one GPU's calls: of a function, or all. Returns how many there were.
+    pub fn clear_faults_of_gpu(&self, gpu: &str, function: Option<&str>) -> Result<usize, ControlError> {
+        let gpu = self.uuid_of(gpu)?;
+        Ok(self.update(|state| {
+            let before = state.faults.len();
+            state.faults.retain(|fault| {
+                fault.gpu.as_ref() != Some(&gpu)
+                    || function.is_some_and(|function| fault.function != function)
+            });
+            before - state.faults.len()
+        })?)
+    }
+
     fn uuid_of(&self, name: &str) -> Result<String, ControlError> {
         Ok(self.gpu(name)?.uuid)
     }
@@ -155,9 +181,9 @@ impl StateFolder {
         let node: Node = self.node()?;
         node.find(name).cloned().ok_or_else(|| {
             let known = match node.gpus.len() {
-                0 => "none".to_owned(),
-                1 => "one, index 0".to_owned(),
-                count => format!("indexes 0 to {}", count - 1),
+                0 => "the node has none".to_owned(),
+                1 => "there is one, index 0".to_owned(),
+                count => format!("there are indexes 0 to {}", count - 1),
             };
             ControlError::NoGpu { name: name.to_owned(), known }
         })

@@ -11,6 +11,9 @@ use crate::latency::fits;
 pub struct Fault {
     /// Function name, or its beginning and `*`.
     pub function: String,
+    /// UUID of the GPU whose calls it concerns: those that take its handle first. Absent: any call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// What happens to a struck call.
     pub effect: Effect,
     /// Calls that pass before the first is struck.
@@ -48,15 +51,16 @@ impl Fault {
         self.after == 0 && self.occurrence == Occurrence::Always
     }
 
-    /// Whether calls of a function meet this fault.
-    pub fn concerns(&self, function: &str) -> bool {
-        fits(&self.function, function)
+    /// Whether a call of a function, on a GPU or on none, meets this fault.
+    pub fn concerns(&self, function: &str, gpu: Option<&str>) -> bool {
+        fits(&self.function, function) && self.gpu.as_deref().is_none_or(|own| gpu == Some(own))
     }
 }
 
-/// Counts one call of a function against the first fault that concerns it, and says what happens to the call.
-pub fn strike(faults: &mut Vec<Fault>, function: &str) -> Option<Effect> {
-    let index = faults.iter().position(|fault| fault.concerns(function))?;
+/// Counts one call of a function, on a GPU or on none, against the first fault that concerns it, and says what
+/// happens to the call.
+pub fn strike(faults: &mut Vec<Fault>, function: &str, gpu: Option<&str>) -> Option<Effect> {
+    let index = faults.iter().position(|fault| fault.concerns(function, gpu))?;
     let fault = faults.get_mut(index)?;
     if fault.after > 0 {
         fault.after -= 1;

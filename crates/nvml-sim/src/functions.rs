@@ -17,6 +17,18 @@ pub struct UnknownFunctionError {
     pub closest: String,
 }
 
+/// Whether some function that fits a name, or a beginning and `*`, takes a GPU's handle first.
+pub fn takes_gpu(pattern: &str) -> bool {
+    names().any(|name| fits(pattern, name) && name.starts_with("nvmlDevice") && !finds_gpus(name))
+}
+
+/// Functions of a GPU by name, which count or find GPUs and have no handle yet.
+fn finds_gpus(name: &str) -> bool {
+    ["nvmlDeviceGetCount", "nvmlDeviceGetHandleBy", "nvmlDeviceDiscoverGpus"]
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
+}
+
 /// Checks that a function name, or a beginning and `*`, fits a function.
 pub fn check(pattern: &str) -> Result<(), UnknownFunctionError> {
     if names().any(|name| fits(pattern, name)) {

@@ -21,6 +21,7 @@ pub fn play(stage: &mut Stage) -> Result<()> {
     stage.act("every NVML call on a GPU hangs from now on")?;
     stage.node.driver().add_fault(Fault {
         function: FUNCTIONS.to_owned(),
+        gpu: None,
         effect: Effect::Hang,
         after: 0,
         occurrence: Occurrence::Always,

@@ -75,6 +75,7 @@ async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
         serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
     let hang = Fault {
         function: "nvmlDeviceGet*".into(),
+        gpu: None,
         effect: Effect::Hang,
         after: 0,
         occurrence: Occurrence::Always,
@@ -100,6 +101,7 @@ async fn crash_of_the_driver_library_costs_no_device() {
     plugin.says("watching 8 of 8 GPUs").unwrap();
     let crash = Fault {
         function: "nvmlDeviceGetUUID".into(),
+        gpu: None,
         effect: Effect::Crash,
         after: 0,
         occurrence: Occurrence::Times(1),

@@ -10,7 +10,7 @@ use nvml_wrapper::error::NvmlError;
 use crate::sim::{child, in_child, is_child, node, nvml, own_folder, passed};
 
 fn fault(function: &str, effect: Effect, occurrence: Occurrence) -> Fault {
-    Fault { function: function.to_owned(), effect, after: 0, occurrence }
+    Fault { function: function.to_owned(), gpu: None, effect, after: 0, occurrence }
 }
 
 #[test]
@@ -28,6 +28,28 @@ fn return_fault_strikes_as_often_as_said() {
         assert!(matches!(device.uuid(), Err(NvmlError::GpuLost)));
         assert_eq!(own_folder().clear_faults(None).unwrap(), 1);
         assert!(device.uuid().is_ok());
+    });
+}
+
+#[test]
+fn fault_of_one_gpu_strikes_its_calls_alone() {
+    in_child("faults::fault_of_one_gpu_strikes_its_calls_alone", "dgx-a100", || {
+        let nvml = nvml();
+        let gpu = |index| nvml.device_by_index(index).unwrap();
+        let lost = Effect::Return(Code::GPU_IS_LOST.0);
+        let of_3 =
+            |function| Fault { gpu: Some("3".to_owned()), ..fault(function, lost, Occurrence::Always) };
+        own_folder().add_fault(of_3("nvmlDeviceGetN*")).unwrap();
+        own_folder().add_fault(of_3("nvmlDeviceGetTopologyCommonAncestor")).unwrap();
+        assert!(matches!(gpu(3).name(), Err(NvmlError::GpuLost)));
+        assert!(gpu(2).name().is_ok());
+        assert!(gpu(3).uuid().is_ok(), "another function");
+        // A call on two GPUs is one on its first.
+        assert!(matches!(gpu(3).topology_common_ancestor(gpu(2)), Err(NvmlError::GpuLost)));
+        assert!(gpu(2).topology_common_ancestor(gpu(3)).is_ok());
+        assert_eq!(own_folder().clear_faults_of_gpu("2", None).unwrap(), 0);
+        assert_eq!(own_folder().clear_faults_of_gpu("3", Some("nvmlDeviceGetN*")).unwrap(), 1);
+        assert!(gpu(3).name().is_ok());
     });
 }
 

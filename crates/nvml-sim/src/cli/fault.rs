@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::arguments::parse_code;
 use crate::code::Code;
 use crate::faults::{Effect, Fault, Occurrence};
+use crate::node::Node;
 use crate::state::StateFolder;
 
 /// What to do with faults.
@@ -30,6 +31,9 @@ pub enum FaultCommand {
     Clear {
         /// The function, as it was written when the fault was added.
         function: Option<String>,
+        /// Only faults of calls on this GPU.
+        #[arg(long)]
+        gpu: Option<String>,
     },
     /// List the faults that wait for calls.
     Show,
@@ -40,6 +44,9 @@ pub enum FaultCommand {
 pub struct Strike {
     /// An NVML function such as nvmlDeviceGetName; a final `*` stands for any ending.
     function: String,
+    /// Only calls on this GPU (index, UUID or PCI address): those that take its handle as their first.
+    #[arg(long)]
+    gpu: Option<String>,
     /// Strike so many calls, then be gone. Counted over all processes; every call where absent.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     times: Option<u32>,
@@ -51,7 +58,7 @@ pub struct Strike {
 impl Strike {
     fn fault(self, effect: Effect) -> Fault {
         let occurrence = self.times.map_or(Occurrence::Always, Occurrence::Times);
-        Fault { function: self.function, effect, after: self.after, occurrence }
+        Fault { function: self.function, gpu: self.gpu, effect, after: self.after, occurrence }
     }
 }
 
@@ -61,13 +68,18 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         FaultCommand::Hang(strike) => folder.add_fault(strike.fault(Effect::Hang))?,
         FaultCommand::Crash(strike) => folder.add_fault(strike.fault(Effect::Crash))?,
         FaultCommand::Return { strike, code } => folder.add_fault(strike.fault(Effect::Return(code.0)))?,
-        FaultCommand::Clear { function } => {
-            let cleared = folder.clear_faults(function.as_deref())?;
+        FaultCommand::Clear { function, gpu } => {
+            let function = function.as_deref();
+            let cleared = match gpu {
+                Some(gpu) => folder.clear_faults_of_gpu(&gpu, function)?,
+                None => folder.clear_faults(function)?,
+            };
             writeln!(out, "cleared {cleared}")?;
         }
         FaultCommand::Show => {
+            let node = folder.node()?;
             for fault in &folder.state()?.faults {
-                writeln!(out, "{}", describe(fault))?;
+                writeln!(out, "{}", describe(fault, &node))?;
             }
         }
     }
@@ -75,7 +87,7 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
 }
 
 /// A fault in words.
-pub fn describe(fault: &Fault) -> String {
+pub fn describe(fault: &Fault, node: &Node) -> String {
     let effect = match fault.effect {
         Effect::Return(code) => format!("returns {}", Code(code)),
         Effect::Hang => "hangs".to_owned(),
@@ -87,5 +99,13 @@ pub fn describe(fault: &Fault) -> String {
         Occurrence::Times(count) => format!("the next {count} calls"),
     };
     let after = if fault.after > 0 { format!(" after {} more", fault.after) } else { String::new() };
-    format!("{} {effect}: {often}{after}", fault.function)
+    let of = match &fault.gpu {
+        None => String::new(),
+        // The node file may have changed since.
+        Some(gpu) => {
+            let index = node.find(gpu).map_or_else(|| gpu.clone(), |gpu| gpu.index.to_string());
+            format!(" of GPU {index}")
+        }
+    };
+    format!("{}{of} {effect}: {often}{after}", fault.function)
 }

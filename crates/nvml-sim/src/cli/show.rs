@@ -50,7 +50,7 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
     if !state.faults.is_empty() {
         writeln!(out, "\nfaults:")?;
         for fault in &state.faults {
-            writeln!(out, "  {}", describe(fault))?;
+            writeln!(out, "  {}", describe(fault, &node))?;
         }
     }
     if !state.events.records.is_empty() {

@@ -9,9 +9,9 @@ use super::handle::{self, Kind};
 use super::{Library, find};
 use crate::code::Code;
 use crate::faults::{Effect, Fault, strike};
-use crate::node::Gpu;
+use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::{StateFolder, Watch, pause};
+use crate::state::{State, StateFolder, Watch, pause};
 
 /// With this the functions begin that work before initialisation: those that initialise.
 const INIT: &str = "nvmlInit";
@@ -25,11 +25,17 @@ pub struct Call<'a> {
 }
 
 impl Library {
-    /// Runs one call and gives its return value. A panic is `NVML_ERROR_UNKNOWN`: it must not cross into C.
-    pub fn call(&self, function: &'static str, body: impl FnOnce(&Call<'_>) -> Result<(), Code>) -> u32 {
+    /// Runs one call and gives its return value; `device` is the first GPU handle among its arguments, if it takes
+    /// one. A panic is `NVML_ERROR_UNKNOWN`: it must not cross into C.
+    pub fn call(
+        &self,
+        function: &'static str,
+        device: Option<u64>,
+        body: impl FnOnce(&Call<'_>) -> Result<(), Code>,
+    ) -> u32 {
         let run = || {
             self.call_log.record(function);
-            self.meet_conditions(function)?;
+            self.meet_conditions(function, device)?;
             let snapshot = self.snapshot();
             if !function.starts_with(INIT) {
                 snapshot.as_ref().map_err(|code| *code)?;
@@ -49,7 +55,7 @@ impl Library {
     }
 
     /// Latency and faults.
-    fn meet_conditions(&self, function: &str) -> Result<(), Code> {
+    fn meet_conditions(&self, function: &str, device: Option<u64>) -> Result<(), Code> {
         let Some(folder) = self.folder() else { return Ok(()) };
         let Ok(state) = folder.state() else { return Ok(()) };
         let node = self.process().node.clone();
@@ -58,19 +64,36 @@ impl Library {
         if !delay.is_zero() {
             pause(delay);
         }
-        match state.faults.iter().find(|fault| fault.concerns(function)) {
+        let gpu = node.as_deref().zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
+        let met = Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder: &folder };
+        match state.faults.iter().find(|fault| met.concerned_by(fault)) {
             None => Ok(()),
-            Some(fault) => self.suffer(function, fault, &folder),
+            Some(fault) => met.suffer(fault),
         }
     }
+}
 
-    fn suffer(&self, function: &str, fault: &Fault, folder: &StateFolder) -> Result<(), Code> {
+/// A call that meets faults.
+struct Met<'a> {
+    function: &'a str,
+    /// UUID of its GPU.
+    gpu: Option<&'a str>,
+    folder: &'a StateFolder,
+}
+
+impl Met<'_> {
+    fn concerned_by(&self, fault: &Fault) -> bool {
+        fault.concerns(self.function, self.gpu)
+    }
+
+    fn suffer(&self, fault: &Fault) -> Result<(), Code> {
         let effect = if fault.is_steady() {
             Some(fault.effect)
         } else {
             // Counted in the state, so that "once" is once over all processes. Where the folder cannot be
             // written (a read-only mount) the fault strikes each time.
-            folder.update(|state| strike(&mut state.faults, function)).unwrap_or_else(|error| {
+            let strike = |state: &mut State| strike(&mut state.faults, self.function, self.gpu);
+            self.folder.update(strike).unwrap_or_else(|error| {
                 find::complain(&error);
                 Some(fault.effect)
             })
@@ -79,24 +102,29 @@ impl Library {
             None => Ok(()),
             Some(Effect::Return(code)) => Err(Code(code)),
             Some(Effect::Hang) => {
-                hang(function, fault, folder);
+                self.hang(fault);
                 Ok(())
             }
             Some(Effect::Crash) => crash(),
         }
     }
+
+    /// Blocks until no hang waits for this call any more. A hang that strikes a number of calls holds each of
+    /// them for ever: nothing is left in the state that could be cleared.
+    fn hang(&self, fault: &Fault) {
+        let watch = Watch::new(self.folder.dir());
+        let holds = |faults: &[Fault]| {
+            faults.iter().any(|fault| fault.effect == Effect::Hang && self.concerned_by(fault))
+        };
+        while !fault.is_steady() || self.folder.state().is_ok_and(|state| holds(&state.faults)) {
+            watch.wait(None);
+        }
+    }
 }
 
-/// Blocks until no hang waits for this function any more. A hang that strikes a number of calls holds each of
-/// them for ever: nothing is left in the state that could be cleared.
-fn hang(function: &str, fault: &Fault, folder: &StateFolder) {
-    let watch = Watch::new(folder.dir());
-    let holds = |faults: &[Fault]| {
-        faults.iter().any(|fault| fault.effect == Effect::Hang && fault.concerns(function))
-    };
-    while !fault.is_steady() || folder.state().is_ok_and(|state| holds(&state.faults)) {
-        watch.wait(None);
-    }
+fn gpu_of(node: &Node, handle: u64) -> Result<&Gpu, Code> {
+    let index = handle::decode(Kind::Gpu, handle)?;
+    node.gpus.get(index as usize).ok_or(Code::INVALID_ARGUMENT)
 }
 
 /// Ends the process by SIGSEGV. A runtime that catches the first one resets its handler, so a second ends it.
@@ -114,8 +142,7 @@ impl<'a> Call<'a> {
 
     /// The GPU of a handle, lost or not.
     pub fn any_gpu(&self, handle: u64) -> Result<&Gpu, Code> {
-        let snapshot = self.snapshot()?;
-        snapshot.by_index(handle::decode(Kind::Gpu, handle)? as usize)
+        gpu_of(&self.snapshot()?.node, handle)
     }
 
     /// The GPU of a handle, if it answers.

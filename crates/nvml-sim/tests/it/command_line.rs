@@ -37,6 +37,7 @@ fn show_tells_what_was_done_to_a_node() {
         &["set", "--gpu", "0000:07:00.0", "temperature=91"],
         &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
         &["fault", "return", "nvmlDeviceGetName", "gpu-is-lost", "--times", "2", "--after", "1"],
+        &["fault", "hang", "nvmlDeviceGetMemoryInfo*", "--gpu", "0000:47:00.0"],
     ] {
         said(&nvml_sim(folder.dir()).args(arguments).output().unwrap());
     }
@@ -47,6 +48,7 @@ fn show_tells_what_was_done_to_a_node() {
         "latency: 100us per call",
         "nvmlDeviceGetNvLink*: 5ms",
         "nvmlDeviceGetName returns GPU_IS_LOST (15): the next 2 calls after 1 more",
+        "nvmlDeviceGetMemoryInfo* of GPU 2 hangs: every call",
         "GPU 3  XID 79",
     ] {
         assert!(shown.contains(part), "`{part}` is missing from\n{shown}");
@@ -98,6 +100,10 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["fault", "hang", "nvmlNope"], "did you mean `nvml"),
         (vec!["fault", "crash", "nvmlDeviceGetNmae"], "did you mean `nvmlDeviceGetName`"),
         (vec!["fault", "return", "nvmlDeviceGetNvLnk*", "3"], "did you mean `nvmlDeviceGetNvL"),
+        (vec!["fault", "hang", "nvmlDeviceGetName", "--gpu", "3"], "there is one, index 0"),
+        (vec!["fault", "clear", "--gpu", "3"], "there is one, index 0"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--gpu", "0"], "leave the GPU out"),
+        (vec!["fault", "hang", "nvmlDeviceGetHandleByIndex_v2", "--gpu", "0"], "leave the GPU out"),
         (vec!["set", "latency=1ms", "latency.nvmlInit_v3=1ms"], "did you mean `nvmlInit_v2`"),
         (vec!["set", "latency.nvmlInit_v3="], "did you mean `nvmlInit_v2`"),
         (vec!["init", "--file", slow.to_str().unwrap(), new], "latency.functions.nvmlDeviceGetNmae: "),

@@ -47,15 +47,16 @@ proptest! {
     fn fault_strikes_exactly_as_often_as_said(after in 0_u32..5, times in 1_u32..5, calls in 0_u32..20) {
         let fault = Fault {
             function: "nvmlDeviceGet*".to_owned(),
+            gpu: None,
             effect: Effect::Hang,
             after,
             occurrence: Occurrence::Times(times),
         };
         let mut faults = vec![fault];
-        let struck = (0..calls).filter(|_| strike(&mut faults, "nvmlDeviceGetName").is_some()).count() as u32;
+        let struck = (0..calls).filter(|_| strike(&mut faults, "nvmlDeviceGetName", None).is_some()).count() as u32;
         prop_assert_eq!(struck, calls.saturating_sub(after).min(times));
         prop_assert_eq!(faults.is_empty(), calls >= after + times);
-        prop_assert_eq!(strike(&mut faults, "nvmlShutdown"), None);
+        prop_assert_eq!(strike(&mut faults, "nvmlShutdown", None), None);
     }
 
     #[test]
