@@ -44,10 +44,13 @@ const VERSION_SIZE: usize = 96;
 
 /// Calls a raw function of the library through the choke point.
 macro_rules! raw {
-    ($driver:expr, $class:ident, $name:ident($($argument:expr),* $(,)?)) => {{
+    ($driver:expr, Query, $name:ident($($argument:expr),* $(,)?)) => {
+        raw!($driver, worker::CallClass::Query, $name($($argument),*))
+    };
+    ($driver:expr, $class:expr, $name:ident($($argument:expr),* $(,)?)) => {{
         let driver: &$crate::binding::Driver<'_> = $driver;
         match driver.library().$name.as_ref() {
-            Ok(function) => driver.enter(stringify!($name), worker::CallClass::$class, || {
+            Ok(function) => driver.enter(stringify!($name), $class, || {
                 // SAFETY: the function has the type that nvml-wrapper-sys declares for its symbol, and
                 // each place where this is used gives handles of this library that are still valid and
                 // pointers to values that live through the call, with their true sizes.
@@ -78,7 +81,7 @@ impl<'c> Driver<'c> {
     /// Loads and initialises the library at `path`.
     pub fn open(channel: &'c Channel, path: &OsStr) -> Result<Driver<'c>, Refusal> {
         const CALL: &str = "nvmlInit_v2";
-        channel.entering(CALL, CallClass::Init);
+        channel.entering(CALL, CallClass::Init, None);
         let nvml = Nvml::builder().lib_path(path).init().map_err(|error| match error {
             WrapperError::LibloadingError(error) => {
                 Refusal::NoDriver { reason: format!("cannot load {}: {error}", path.display()) }
@@ -97,7 +100,7 @@ impl<'c> Driver<'c> {
         class: CallClass,
         body: impl FnOnce() -> Result<T, WrapperError>,
     ) -> Result<T, Failure> {
-        self.channel.entering(call, class);
+        self.channel.entering(call, class, None);
         body().map_err(|error| Failure { call, code: code_of(&error) })
     }
 

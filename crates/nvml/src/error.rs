@@ -69,13 +69,13 @@ impl From<CallError> for NvmlError {
     fn from(error: CallError) -> NvmlError {
         match error {
             CallError::NotReady { reason } => NvmlError::NoDriver { reason },
-            CallError::Stuck { call, after } => NvmlError::Stuck { call, after },
-            CallError::Crashed { call, how } => NvmlError::Crashed { call, how },
+            CallError::Stuck { call, after, .. } => NvmlError::Stuck { call, after },
+            CallError::Crashed { call, how, .. } => NvmlError::Crashed { call, how },
             CallError::Garbage { reason } => NvmlError::Garbage { reason },
             CallError::TooManyAbandoned { count } => NvmlError::TooManyAbandoned { count },
             CallError::Closed => NvmlError::Closed,
-            CallError::CannotStart { program, source } => {
-                NvmlError::CannotStart { reason: format!("{}: {source}", program.display()) }
+            CallError::CannotStart { step, source } => {
+                NvmlError::CannotStart { reason: format!("cannot {step}: {source}") }
             }
             other => NvmlError::CannotStart { reason: other.to_string() },
         }

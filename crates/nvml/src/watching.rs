@@ -70,7 +70,7 @@ fn watch_for_ever(channel: &Channel, driver: &Driver<'_>) -> Result<(), End> {
         };
         let reason = format!("{} failed: {}", failure.call, failure.code);
         channel.push(&Event::Gap { reason })?;
-        if !rest(channel, pause)? {
+        if !channel.rest(pause)? {
             return Ok(());
         }
         pause = (pause * 2).min(*PAUSE.end());
@@ -92,7 +92,7 @@ fn watch_once(channel: &Channel, driver: &Driver<'_>, pause: &mut Duration) -> R
     loop {
         let outcome = if watched.gpus.is_empty() {
             // A driver may end a wait on an empty set at once, over and over.
-            if !rest(channel, SHORT_WAIT)? {
+            if !channel.rest(SHORT_WAIT)? {
                 return Ok(None);
             }
             Ok(None)
@@ -115,21 +115,6 @@ fn watch_once(channel: &Channel, driver: &Driver<'_>, pause: &mut Duration) -> R
             }
         }
     }
-}
-
-/// A pause has no deadline: it is cut into pieces that the parent takes for progress.
-fn rest(channel: &Channel, time: Duration) -> Result<bool, ChannelError> {
-    channel.left();
-    let mut left = time;
-    while !left.is_zero() {
-        let piece = left.min(Duration::from_secs(1));
-        if !channel.rest(piece)? {
-            return Ok(false);
-        }
-        channel.left();
-        left -= piece;
-    }
-    Ok(true)
 }
 
 impl Watched {
