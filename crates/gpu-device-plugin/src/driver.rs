@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use node_host::device::{self, DeviceNode};
 use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
-use nvml::LibrarySource;
+use nvml::{Library, LibrarySource};
 
 /// The node without which CUDA does not start, while NVML works and all looks well.
 const UVM: &str = "nvidia-uvm";
@@ -51,7 +51,7 @@ impl Settings {
         Arc::new(move || {
             if let Some(library) = &settings.library {
                 return if library.exists() {
-                    Ok(library.clone())
+                    Ok(Library::alone(library))
                 } else {
                     Err(format!("{} does not exist", library.display()))
                 };
@@ -59,7 +59,7 @@ impl Settings {
             let driver = settings.find()?;
             let staged = stage::libraries(driver, &settings.stage)
                 .map_err(|error| daemon::error_chain(&error).to_string())?;
-            Ok(staged.nvml.into())
+            Ok(Library::staged(staged.nvml))
         })
     }
 

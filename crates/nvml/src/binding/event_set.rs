@@ -40,7 +40,7 @@ impl<'d> EventSet<'d> {
     /// Watches one GPU's critical events.
     pub fn register(&self, gpu: &Gpu<'_>) -> Result<(), Failure> {
         let kinds = u64::from(sys::nvmlEventTypeXidCriticalError);
-        raw!(self.driver, Query, nvmlDeviceRegisterEvents(gpu.handle, kinds, self.handle))
+        raw!(gpu, Query, nvmlDeviceRegisterEvents(gpu.handle, kinds, self.handle))
     }
 
     /// Waits for the next critical event; `None` when `time` passed without one.
