@@ -100,12 +100,6 @@ impl Supervisor {
             self.heed(&ready);
         }
         self.end(&CallError::Closed, &State::Closed);
-        // Nobody waits for this any more, but what has ended must be reaped.
-        while self.abandoned.count() > 0 {
-            self.abandoned.wait();
-            self.abandoned.reap();
-            self.tell(State::Closed);
-        }
     }
 
     fn heed(&mut self, ready: &Ready) {
@@ -127,7 +121,8 @@ impl Supervisor {
         self.end(&CallError::Lost, &State::Lost);
     }
 
-    /// Ends the worker and everything that waits for it.
+    /// Ends the worker and everything that waits for it. Nobody waits for what comes then, but processes
+    /// that have ended must be reaped.
     fn end(&mut self, reason: &CallError, state: &State) {
         self.abandon();
         self.fail_all(reason);
@@ -135,6 +130,11 @@ impl Supervisor {
         self.shared.end(reason);
         // Those who wait learn the reason from there.
         self.releases.clear();
+        while self.abandoned.count() > 0 {
+            self.abandoned.wait();
+            self.abandoned.reap();
+            self.tell(state.clone());
+        }
     }
 
     /// Gives up the process, if there is one.

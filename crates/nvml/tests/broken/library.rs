@@ -1,5 +1,5 @@
 //! An NVML library that lacks most functions and answers nonsense, as `BROKEN` in its environment says:
-//! `count`, `uuid` or `no-nul`. Built as a C library for the tests beside it.
+//! `count`, `uuid`, `no-nul` or `imex`. Built as a C library for the tests beside it.
 #![expect(unsafe_code, reason = "a C library")]
 
 use std::ffi::{c_char, c_uint, c_void};
@@ -57,6 +57,38 @@ extern "C" fn nvmlDeviceGetHandleByIndex_v2(_index: c_uint, handle: *mut *mut c_
 extern "C" fn nvmlDeviceGetUUID(_gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
     let uuid = if is_broken("uuid") { "GPU-none" } else { "GPU-00000000-0000-0000-0000-000000000001" };
     write(text, length, uuid, false)
+}
+
+/// `nvmlFieldValue_t`.
+#[repr(C)]
+struct FieldValue {
+    field: c_uint,
+    scope: c_uint,
+    timestamp: i64,
+    latency_usec: i64,
+    value_type: c_uint,
+    nvml_return: c_uint,
+    value: u64,
+}
+
+/// `NVML_VALUE_TYPE_UNSIGNED_INT`.
+const UNSIGNED_INT: c_uint = 1;
+
+/// `NVML_ERROR_NOT_SUPPORTED`.
+const NOT_SUPPORTED: c_uint = 3;
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetFieldValues(_gpu: *mut c_void, _count: i32, values: *mut FieldValue) -> c_uint {
+    // SAFETY: the caller asks for one field, and gives it.
+    let value = unsafe { &mut *values };
+    if is_broken("imex") && value.field == 230 {
+        // The upper half is not the library's to write: an unsigned int has four bytes.
+        value.value = 5 | 0xdead_beef << 32;
+        (value.value_type, value.nvml_return) = (UNSIGNED_INT, SUCCESS);
+    } else {
+        value.nvml_return = NOT_SUPPORTED;
+    }
+    SUCCESS
 }
 
 #[unsafe(no_mangle)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gpu_model::{GpuFailure, Reading, failure};
-use nvml::{Config, Event, Library, Nvml, NvmlError};
+use nvml::{Config, Event, Library, Nvml, NvmlError, RecoveryAction};
 
 use crate::node::{Node, block_on, gap};
 
@@ -13,6 +13,7 @@ crate::tests![
     uuid_that_is_none_fails_its_gpu_with_a_code_that_is_not_nvmls,
     text_without_an_end_is_read_to_the_end_of_its_buffer,
     functions_that_a_library_lacks_are_not_supported,
+    recovery_of_an_imex_domain_is_known_by_its_number,
     library_without_event_sets_is_one_gap_and_is_left_alone,
 ];
 
@@ -57,6 +58,12 @@ fn functions_that_a_library_lacks_are_not_supported() {
     assert!(topology.gpus.values().all(|place| place.nvswitch_links == Reading::NotSupported));
     let probes = block_on(nvml.probe()).unwrap();
     assert!(probes[0].is_well() && probes[0].recovery == Reading::NotSupported, "{probes:?}");
+}
+
+fn recovery_of_an_imex_domain_is_known_by_its_number() {
+    let probes = block_on(broken("imex").probe()).unwrap();
+    assert_eq!(probes[0].recovery, Reading::Value(RecoveryAction::RecoverImexDomain));
+    assert!(!probes[0].is_well());
 }
 
 fn library_without_event_sets_is_one_gap_and_is_left_alone() {

@@ -93,7 +93,9 @@ fn supervisor_that_panics_fails_what_waits_and_what_comes_as_lost() {
         State::Lost => Ok(()),
         state => Err(format!("{state:?}")),
     });
-    eventually("its process is gone", || is_gone(pid));
+    eventually("not even a zombie is left", || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(Ok(()), Err)
+    });
     block_on(worker.close());
 }
 
