@@ -423,7 +423,8 @@ impl Supervisor {
             },
         };
         // Between two calls of one request only the count changes; it is told with what follows.
-        let quiet = state == self.published.state && self.busy.is_some();
+        let is_same = state == self.published.state && self.abandoned.count() == self.published.abandoned;
+        let quiet = is_same && self.busy.is_some();
         if !quiet {
             self.tell(state);
         }

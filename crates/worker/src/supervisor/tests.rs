@@ -149,6 +149,31 @@ fn hung_workers_that_do_not_go_stop_new_starts_until_one_goes() {
 }
 
 #[test]
+fn abandoned_worker_that_goes_is_told_while_another_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spec, seen) = (spec(&script(folder.path())), Seen::default());
+    spec.deadlines.own = Duration::from_secs(3);
+    let shared = immortal(spec, &seen);
+    assert!(matches!(ask(&shared), Err(CallError::Stuck { .. })));
+    let (second, answer) = request(None);
+    shared.post(second);
+    let last = || seen.lock().unwrap().last().cloned().unwrap();
+    let slow = |status: &Status| matches!(status.state, State::Slow { .. });
+    // From here on its state stays the same.
+    eventually("another one works", || match last() {
+        status if status.starts == 2 && slow(&status) => Ok(()),
+        status => Err(format!("{status:?}")),
+    });
+    kill(pids(&seen)[0]);
+    eventually("none is left", || match last() {
+        status if status.abandoned == 0 && slow(&status) => Ok(()),
+        status => Err(format!("{status:?}")),
+    });
+    assert!(answer.try_recv().is_err(), "told only with the other's answer");
+    kill(pids(&seen)[1]);
+}
+
+#[test]
 fn worker_that_survives_its_close_is_reaped_when_it_goes() {
     let folder = tempfile::tempdir().unwrap();
     let seen = Seen::default();
