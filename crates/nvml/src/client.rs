@@ -147,7 +147,8 @@ impl Nvml {
     /// waited for and ends when it is dropped. There is one stream at a time: a second one begins with a gap
     /// that says so, and with its events when the first is dropped.
     pub fn events(&self) -> EventStream {
-        EventStream::new(self.events.clone(), &self.streams, self.event_wait, self.suspicion)
+        let status = self.status.subscribe();
+        EventStream::new(self.events.clone(), status, &self.streams, self.event_wait, self.suspicion)
     }
 
     /// How the workers are, now and on each change.

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use gpu_model::GpuUuid;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use worker::{CallError, Pending, Worker};
 
-use crate::NvmlError;
 use crate::protocol::{EVENTS, Refusal, Watch};
 use crate::row::Row;
 use crate::suspects::{Suspects, Touch, blame};
+use crate::{NvmlError, Status};
 
 /// Events that wait for a slow reader; more are replaced by one gap.
 const MAX_WAITING: usize = 1024;
@@ -56,6 +56,9 @@ pub struct EventStream {
     wait: Duration,
     row: Row,
     suspects: Suspects,
+    status: watch::Receiver<Status>,
+    /// The watch leaves GPUs out for as long as a worker hangs in the driver.
+    awaits_release: bool,
     /// The last failure that was told; the same again is not.
     told: Option<String>,
     /// A failure to tell, after what the worker sent before it.
@@ -87,7 +90,13 @@ struct Received {
 }
 
 impl EventStream {
-    pub(crate) fn new(worker: Worker, streams: &Streams, wait: Duration, suspicion: Duration) -> EventStream {
+    pub(crate) fn new(
+        worker: Worker,
+        status: watch::Receiver<Status>,
+        streams: &Streams,
+        wait: Duration,
+        suspicion: Duration,
+    ) -> EventStream {
         let (place, is_first) = streams.enter();
         let second = "another stream has the events; this one begins when that one is dropped";
         EventStream {
@@ -97,6 +106,8 @@ impl EventStream {
             wait,
             row: Row::new(0),
             suspects: Suspects::new(suspicion),
+            status,
+            awaits_release: false,
             told: None,
             gap: (!is_first).then(|| second.to_owned()),
             pause: Duration::ZERO,
@@ -123,14 +134,24 @@ impl EventStream {
                 return None;
             }
             let watch = self.watch.get_or_insert_with(|| {
+                // The driver has not let go of an earlier worker: another one would share its fate.
+                let hangs = self.status.borrow().events.abandoned > 0;
+                let skip = self.suspects.all(Instant::now() + self.pause, !hangs);
+                self.awaits_release = hangs && !skip.is_empty();
                 let buffer = Arc::clone(&self.buffer);
-                let asked = Watch { wait: self.wait, skip: self.suspects.all(Instant::now() + self.pause) };
+                let asked = Watch { wait: self.wait, skip };
                 self.worker.watch(&asked, self.pause, move |event| buffer.push(event))
             });
             let ended = tokio::select! {
                 biased;
                 () = self.buffer.arrived.notified() => continue,
                 ended = watch => ended,
+                () = nobody_hangs(&mut self.status), if self.awaits_release => {
+                    // The new watch tries all of them, and its gap says which it has.
+                    self.watch = None;
+                    self.pause = Duration::ZERO;
+                    continue;
+                }
             };
             self.watch = None;
             match ended {
@@ -163,6 +184,14 @@ impl EventStream {
             self.gap = Some(reason.clone());
             self.told = Some(reason);
         }
+    }
+}
+
+/// Returns when no worker for events hangs any more.
+async fn nobody_hangs(status: &mut watch::Receiver<Status>) {
+    if status.wait_for(|status| status.events.abandoned == 0).await.is_err() {
+        // Nobody is left to tell; the watch itself ends then.
+        std::future::pending().await
     }
 }
 

@@ -12,6 +12,9 @@ use crate::Code;
 /// Longest pause before a suspect is asked again, in first pauses.
 const LONGEST: u32 = 64;
 
+/// Longer than it takes until the one who said so asks anew.
+const FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
+
 /// What a question touches of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Touch {
@@ -81,9 +84,12 @@ impl Suspects {
         excused.into_values().collect()
     }
 
-    /// All of them, each with the time for which to leave it out.
-    pub fn all(&self, now: Instant) -> Vec<(GpuFailure, Duration)> {
-        let left = |suspect: &Suspect| suspect.again.saturating_duration_since(now);
+    /// All of them, each with the time for which to leave it out; without `retry` that is for good.
+    pub fn all(&self, now: Instant, retry: bool) -> Vec<(GpuFailure, Duration)> {
+        let left = |suspect: &Suspect| match retry {
+            true => suspect.again.saturating_duration_since(now),
+            false => FOR_GOOD,
+        };
         self.known.values().map(|suspect| (suspect.failure.clone(), left(suspect))).collect()
     }
 
@@ -125,6 +131,15 @@ mod tests {
         suspects.answered(Touch::Gpu, &[]);
         suspects.blame(Touch::Gpu, failure(3), start + 9 * SECOND);
         assert!(excused(&suspects, Touch::Gpu, start + 10 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn suspect_that_must_not_be_retried_is_left_out_beyond_its_pause() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        suspects.blame(Touch::Gpu, failure(3), start);
+        assert_eq!(suspects.all(start, true), [(failure(3), SECOND)]);
+        assert_eq!(suspects.all(start + 9 * SECOND, true), [(failure(3), Duration::ZERO)]);
+        assert_eq!(suspects.all(start + 9 * SECOND, false), [(failure(3), FOR_GOOD)]);
     }
 
     #[test]
