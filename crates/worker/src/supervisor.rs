@@ -96,6 +96,7 @@ impl Supervisor {
             self.drop_unwanted();
             self.dispatch();
             self.publish();
+            self.answer_releases();
             let ready = self.wait();
             self.heed(&ready);
         }
@@ -161,6 +162,10 @@ impl Supervisor {
             self.releases.extend(orders.releases);
         }
         self.queue.extend(later);
+    }
+
+    /// Tells those who wait for it that nothing is held any more, after the status said so.
+    fn answer_releases(&mut self) {
         if self.abandoned.count() == 0 {
             for released in self.releases.drain(..) {
                 // One who does not wait any more need not be told.

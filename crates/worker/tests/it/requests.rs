@@ -111,10 +111,11 @@ fn worker_that_rests_is_not_taken_for_one_that_hangs() {
 fn released_worker_is_gone_and_the_next_request_starts_another() {
     let mut spec = spec();
     spec.deadlines.query = 100 * DEADLINE;
-    let (worker, _) = start(spec);
+    let (worker, seen) = start(spec);
     let first: u32 = block_on(worker.ask(&Do::Pid)).unwrap();
     let (hanging, waiting) = (worker.ask::<()>(&Do::Hang), worker.ask::<u32>(&Do::Pid));
     block_on(worker.release()).unwrap();
+    assert_eq!(seen.lock().unwrap().state, State::Absent);
     is_gone(first).unwrap();
     assert!(matches!(block_on(hanging).unwrap_err(), CallError::Released));
     assert!(matches!(block_on(waiting).unwrap_err(), CallError::Released));
