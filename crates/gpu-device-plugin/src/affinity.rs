@@ -49,7 +49,9 @@ impl Affinity {
 }
 
 fn worth(a: &GpuUuid, b: &GpuUuid, topology: &Topology) -> u32 {
-    let switched = |gpu: &GpuUuid| topology.gpus.get(gpu).map_or(0, |place| place.nvswitch_links);
+    let switched = |gpu: &GpuUuid| {
+        topology.gpus.get(gpu).and_then(|place| place.nvswitch_links.value()).copied().unwrap_or(0)
+    };
     let through_switch = switched(a).min(switched(b));
     let (near, direct) = topology.link(a, b).map_or((0, 0), |link| (nearness(link.ancestor), link.nvlinks));
     // A bound on what a driver may claim keeps the sums far from overflow.
@@ -71,7 +73,7 @@ fn nearness(ancestor: CommonAncestor) -> u32 {
 mod tests {
     use std::collections::BTreeMap;
 
-    use gpu_model::{GpuLink, GpuPlace};
+    use gpu_model::{GpuLink, GpuPlace, Reading};
 
     use super::*;
 
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn gpus_on_an_nvswitch_are_joined_by_the_links_that_both_have() {
-        let place = |links| GpuPlace { numa_node: None, nvswitch_links: links };
+        let place = |links| GpuPlace { nvswitch_links: Reading::Value(links) };
         let gpus = BTreeMap::from([(gpu(0), place(12)), (gpu(1), place(10)), (gpu(2), place(0))]);
         let topology = Topology { gpus, pairs: Vec::new() };
         let affinity = Affinity::of(&[gpu(0), gpu(1), gpu(2)], &topology);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use node_host::device::{self, DeviceNode, Nodes, NonDevices};
 use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
-use nvml::LibrarySource;
+use nvml::{Library, LibrarySource};
 
 /// The node without which CUDA does not start, while NVML works and all looks well.
 const UVM: &str = "nvidia-uvm";
@@ -55,7 +55,7 @@ impl Settings {
         Arc::new(move || {
             if let Some(library) = &settings.library {
                 return if library.exists() {
-                    Ok(library.clone())
+                    Ok(Library::alone(library))
                 } else {
                     Err(format!("{} does not exist", library.display()))
                 };
@@ -63,7 +63,7 @@ impl Settings {
             let driver = settings.find()?;
             let staged = stage::libraries(driver, &settings.stage)
                 .map_err(|error| daemon::error_chain(&error).to_string())?;
-            let nvml = staged.nvml.clone().into();
+            let nvml = Library::staged(staged.nvml.clone());
             *in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);
             Ok(nvml)
         })

@@ -160,7 +160,7 @@ impl Watching {
             let expiry = self.ledger.next_expiry().map(tokio::time::Instant::from_std);
             let needs_repair = self.with.publisher.current().spec != SpecState::Written;
             tokio::select! {
-                event = events.next() => self.take_event(event),
+                Some(event) = events.next() => self.take_event(event),
                 answer = finish(&mut asking) => {
                     asking = None;
                     self.take_answer(answer);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure;
+
 /// Whether work may be placed on a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -39,7 +41,7 @@ pub enum HealthReason {
     CallFailed {
         /// The C function that failed.
         call: String,
-        /// Its return code, as in `nvmlReturn_t`.
+        /// Its return code, as in `nvmlReturn_t`, or one of [`crate::failure`].
         failure: u32,
     },
     /// The driver itself asks for a recovery of the GPU.
@@ -59,7 +61,9 @@ impl fmt::Display for HealthReason {
             HealthReason::Xid { xid } => write!(f, "xid-{xid}"),
             HealthReason::Lost => f.write_str("gpu-lost"),
             HealthReason::Vanished => f.write_str("gpu-vanished"),
-            HealthReason::CallFailed { call, failure } => write!(f, "call-failed({call}={failure})"),
+            HealthReason::CallFailed { call, failure } => {
+                write!(f, "call-failed({call}={})", failure::describe(*failure))
+            }
             HealthReason::RecoveryWanted { action } => write!(f, "recovery-{action}"),
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
             HealthReason::NoDriver => f.write_str("no-driver"),
@@ -89,5 +93,12 @@ mod tests {
             r#"{"state":"unhealthy","reason":{"code":"xid","xid":79}}"#
         );
         assert_eq!(health.to_string(), "Unhealthy(xid-79)");
+    }
+
+    #[test]
+    fn failed_call_prints_the_number_of_nvml_and_words_for_ours() {
+        let failed = |failure| HealthReason::CallFailed { call: "nvmlDeviceGetName".into(), failure };
+        assert_eq!(failed(23).to_string(), "call-failed(nvmlDeviceGetName=23)");
+        assert_eq!(failed(failure::NO_RETURN).to_string(), "call-failed(nvmlDeviceGetName=no-return)");
     }
 }

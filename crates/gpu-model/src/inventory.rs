@@ -67,6 +67,6 @@ pub struct GpuFailure {
     pub index: u32,
     /// The C function that failed.
     pub call: String,
-    /// Its return code, as in `nvmlReturn_t`.
+    /// Its return code, as in `nvmlReturn_t`, or one of [`crate::failure`].
     pub code: u32,
 }

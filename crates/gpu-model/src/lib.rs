@@ -4,6 +4,7 @@
 //! Floor 0: pure values. It knows no files, no NVML, no kubelet and no async runtime, and nothing in
 //! it fails except parsing. Rules over these types live with the daemon that owns the rule.
 
+pub mod failure;
 mod health;
 mod ids;
 mod inventory;

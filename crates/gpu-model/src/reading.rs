@@ -16,7 +16,7 @@ pub enum Reading<T> {
     Failed {
         /// The C function that failed, such as `nvmlDeviceGetMemoryInfo_v2`.
         call: String,
-        /// The C return code, as in `nvmlReturn_t`.
+        /// The C return code, as in `nvmlReturn_t`, or one of [`crate::failure`].
         code: u32,
     },
 }

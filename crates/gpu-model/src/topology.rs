@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::GpuUuid;
+use crate::{GpuUuid, Reading};
 
 /// The nearest thing that two GPUs share, from near to far, as `nvmlGpuTopologyLevel_t` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,12 +43,11 @@ pub struct Topology {
 }
 
 /// Where one GPU sits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuPlace {
-    /// NUMA node of the CPUs next to it, if the host tells.
-    pub numa_node: Option<u32>,
-    /// Active NVLinks that end at an NVSwitch: every GPU with some reaches every other such GPU.
-    pub nvswitch_links: u32,
+    /// Active NVLinks that end at an NVSwitch: every GPU with some reaches every other such GPU. A single
+    /// link that cannot be asked is not counted; a failure means that none could be.
+    pub nvswitch_links: Reading<u32>,
 }
 
 impl Topology {

@@ -1,5 +1,7 @@
 //! The loaded library. Every foreign call of this crate goes through [`Driver::enter`], which tells the
-//! parent which function comes next and gives a failure its name and C code.
+//! parent which function comes next and on which GPU, and gives a failure its name and C code. The one
+//! exception is [`Driver::open`]: there the wrapper loads, initialises and asks for the version in one go,
+//! and the parent is told all three.
 //!
 //! Only workers come here. nvml-wrapper does initialisation, handles and the getters of plain numbers;
 //! the raw functions of nvml-wrapper-sys stand in where the wrapper is not fit, each with its reason:
@@ -9,7 +11,7 @@
 //! | `nvmlSystemGetDriverVersion`, `nvmlSystemGetNVMLVersion`, `nvmlDeviceGetUUID`, `nvmlDeviceGetName` | the wrapper reads up to a NUL that a broken library need not write, and refuses what is not UTF-8 |
 //! | `nvmlDeviceGetPciInfo_v3`, `nvmlDeviceGetNvLinkRemotePciInfo_v2` | the same, for strings that nobody needs: the numbers beside them do |
 //! | `nvmlDeviceGetMemoryInfo` | the wrapper has version 2 only, which drivers before 510 lack |
-//! | `nvmlDeviceGetMemoryAffinity`, `nvmlDeviceGetTopologyCommonAncestor` | the wrapper allocates a list, and takes the other device by value |
+//! | `nvmlDeviceGetTopologyCommonAncestor` | the wrapper takes the other device by value |
 //! | `nvmlDeviceGetNvLinkState`, `nvmlDeviceGetNvLinkRemoteDeviceType` | the wrapper knows 18 links; there are machines with more |
 //! | `nvmlDeviceGetFieldValues` | the wrapper renumbers fields and drops the scope |
 //! | `nvmlEventSetCreate`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
@@ -39,15 +41,28 @@ pub(crate) use self::gpu::{Gpu, GpuKey, LinkEnd};
 /// More GPUs than this in one machine is an answer that makes no sense.
 const MAX_GPUS: u32 = 256;
 
+/// What the wrapper does at once when it opens a library.
+const START: &str = "dlopen, nvmlInit_v2, nvmlSystemGetDriverVersion";
+
 /// Room for a version; NVML asks for 80.
 const VERSION_SIZE: usize = 96;
 
+/// Who makes a call: the library as a whole, or one GPU of it.
+pub(crate) trait Caller {
+    fn driver(&self) -> &Driver<'_>;
+    /// The index of the GPU.
+    fn gpu_index(&self) -> Option<u32>;
+}
+
 /// Calls a raw function of the library through the choke point.
 macro_rules! raw {
-    ($driver:expr, $class:ident, $name:ident($($argument:expr),* $(,)?)) => {{
-        let driver: &$crate::binding::Driver<'_> = $driver;
+    ($caller:expr, Query, $name:ident($($argument:expr),* $(,)?)) => {
+        raw!($caller, worker::CallClass::Query, $name($($argument),*))
+    };
+    ($caller:expr, $class:expr, $name:ident($($argument:expr),* $(,)?)) => {{
+        let (driver, gpu) = ($crate::binding::Caller::driver($caller), $crate::binding::Caller::gpu_index($caller));
         match driver.library().$name.as_ref() {
-            Ok(function) => driver.enter(stringify!($name), worker::CallClass::$class, || {
+            Ok(function) => driver.enter(stringify!($name), $class, gpu, || {
                 // SAFETY: the function has the type that nvml-wrapper-sys declares for its symbol, and
                 // each place where this is used gives handles of this library that are still valid and
                 // pointers to values that live through the call, with their true sizes.
@@ -78,7 +93,7 @@ impl<'c> Driver<'c> {
     /// Loads and initialises the library at `path`.
     pub fn open(channel: &'c Channel, path: &OsStr) -> Result<Driver<'c>, Refusal> {
         const CALL: &str = "nvmlInit_v2";
-        channel.entering(CALL, CallClass::Init);
+        channel.entering(START, CallClass::Init, None);
         let nvml = Nvml::builder().lib_path(path).init().map_err(|error| match error {
             WrapperError::LibloadingError(error) => {
                 Refusal::NoDriver { reason: format!("cannot load {}: {error}", path.display()) }
@@ -95,9 +110,10 @@ impl<'c> Driver<'c> {
         &self,
         call: &'static str,
         class: CallClass,
+        gpu: Option<u32>,
         body: impl FnOnce() -> Result<T, WrapperError>,
     ) -> Result<T, Failure> {
-        self.channel.entering(call, class);
+        self.channel.entering(call, class, gpu);
         body().map_err(|error| Failure { call, code: code_of(&error) })
     }
 
@@ -105,9 +121,10 @@ impl<'c> Driver<'c> {
     fn query<'s, T>(
         &'s self,
         call: &'static str,
+        gpu: Option<u32>,
         body: impl FnOnce(&'s Nvml) -> Result<T, WrapperError>,
     ) -> Result<T, Failure> {
-        self.enter(call, CallClass::Query, || body(&self.nvml))
+        self.enter(call, CallClass::Query, gpu, || body(&self.nvml))
     }
 
     fn library(&self) -> &nvml_wrapper_sys::bindings::NvmlLib {
@@ -116,7 +133,7 @@ impl<'c> Driver<'c> {
 
     /// Number of GPUs that the driver counts.
     pub fn gpu_count(&self) -> Result<u32, Refusal> {
-        let count = self.query("nvmlDeviceGetCount_v2", Nvml::device_count)?;
+        let count = self.query("nvmlDeviceGetCount_v2", None, Nvml::device_count)?;
         if count > MAX_GPUS {
             return Err(Refusal::Garbage { reason: format!("nvmlDeviceGetCount_v2 counts {count} GPUs") });
         }
@@ -125,7 +142,8 @@ impl<'c> Driver<'c> {
 
     /// The GPU at `index` of this enumeration.
     pub fn gpu(&self, index: u32) -> Result<Gpu<'_>, Failure> {
-        let device = self.query("nvmlDeviceGetHandleByIndex_v2", |nvml| nvml.device_by_index(index));
+        let device =
+            self.query("nvmlDeviceGetHandleByIndex_v2", Some(index), |nvml| nvml.device_by_index(index));
         // The wrapper's device borrows what the closure was given: take the bare handle out of it.
         // SAFETY: the handle is only used with this library, which stays loaded.
         device.map(|device| Gpu::new(self, index, unsafe { device.handle() }))
@@ -136,28 +154,36 @@ impl<'c> Driver<'c> {
         raw!(self, Query, nvmlSystemGetDriverVersion(driver.pointer(), driver.size()))?;
         let mut library = Text::<VERSION_SIZE>::new();
         raw!(self, Query, nvmlSystemGetNVMLVersion(library.pointer(), library.size()))?;
-        let cuda = self.query("nvmlSystemGetCudaDriverVersion_v2", Nvml::sys_cuda_driver_version);
+        let cuda = self.query("nvmlSystemGetCudaDriverVersion_v2", None, Nvml::sys_cuda_driver_version);
         let part = |number: i32| u32::try_from(number).unwrap_or(0);
         let cuda = reading(cuda)?.map(|cuda| (part(cuda / 1000), part(cuda % 1000 / 10)));
         Ok(DriverVersions { driver: driver.read(), nvml: library.read(), cuda })
     }
 }
 
+impl Caller for Driver<'_> {
+    fn driver(&self) -> &Driver<'_> {
+        self
+    }
+
+    fn gpu_index(&self) -> Option<u32> {
+        None
+    }
+}
+
 impl Failure {
     /// An answer that came without an error and makes no sense.
     pub fn senseless(call: &'static str) -> Failure {
-        Failure { call, code: Code::Unknown }
+        Failure { call, code: Code::Senseless }
     }
 
     /// What a failed initialisation means.
     fn at_start(self) -> Refusal {
         match self.code {
-            Code::DriverNotLoaded
-            | Code::LibraryNotFound
-            | Code::FunctionNotFound
-            | Code::LibRmVersionMismatch => {
+            Code::LibraryNotFound | Code::FunctionNotFound => {
                 Refusal::NoDriver { reason: format!("{} failed: {}", self.call, self.code) }
             }
+            Code::NoPermission => Refusal::NoPermission { call: self.call.to_owned() },
             _ => self.into(),
         }
     }
@@ -169,6 +195,7 @@ impl From<Failure> for Refusal {
             Code::DriverNotLoaded => {
                 Refusal::NoDriver { reason: format!("{} failed: {}", failure.call, failure.code) }
             }
+            Code::LibRmVersionMismatch => Refusal::VersionMismatch { call: failure.call.to_owned() },
             code => Refusal::Call { call: failure.call.to_owned(), code },
         }
     }
@@ -215,8 +242,9 @@ fn code_of(error: &WrapperError) -> Code {
         WrapperError::InsufficientMemory => Code::Memory,
         WrapperError::NoData => Code::NoData,
         WrapperError::VgpuEccNotSupported => Code::VgpuEccNotSupported,
+        WrapperError::Unknown => Code::Unknown,
         // The wrapper's own troubles with what the library wrote.
-        _ => Code::Unknown,
+        _ => Code::Senseless,
     }
 }
 

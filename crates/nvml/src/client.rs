@@ -1,16 +1,20 @@
 //! The serving process's side: starts the workers and asks them. It never loads NVML.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gpu_model::{Inventory, Topology};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use worker::{Deadlines, Launch, Spec, StartError, Worker};
+use worker::{CallError, Deadlines, Launch, Spec, StartError, Worker};
 
-use crate::protocol::{Answer, EVENTS, QUERIES, Query};
-use crate::{EventStream, NvmlError, Probe, Status};
+use crate::events::Streams;
+use crate::protocol::{Answer, EVENTS, QUERIES, Query, Refusal, Subject};
+use crate::suspects::{Suspects, Touch, blame};
+use crate::{Code, EventStream, NvmlError, Probe, Status};
 
 /// How the workers are run.
 #[derive(Clone, Debug)]
@@ -20,6 +24,9 @@ pub struct Config {
     /// What to execute as the worker. Default: `/proc/self/exe`. Its `main` must ask
     /// [`worker::enter_if_asked`] with [`crate::ROLES`].
     pub program: PathBuf,
+    /// Longest time of one wait for events. Each end of one wakes the node, and a wait that hangs is noticed
+    /// a query's deadline after it. Default: one minute.
+    pub event_wait: Duration,
     /// Environment of the workers beyond what this crate sets; they inherit nothing. For example
     /// `NVML_SIM_DIR`.
     pub extra_env: Vec<(OsString, OsString)>,
@@ -30,23 +37,52 @@ impl Default for Config {
         Config {
             deadlines: Deadlines::default(),
             program: PathBuf::from("/proc/self/exe"),
+            event_wait: Duration::from_secs(60),
             extra_env: Vec::new(),
         }
     }
 }
 
-/// Gives the full path of the NVML library, asked anew at each worker start. The worker's loader
-/// searches that library's folder only, so it should be a staged one.
+/// An NVML library to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    path: PathBuf,
+    is_staged: bool,
+}
+
+impl Library {
+    /// The library in a folder that holds the driver's libraries and nothing else: the worker's loader
+    /// searches it for those that the library asks for later, such as CUDA's.
+    pub fn staged(path: impl Into<PathBuf>) -> Library {
+        Library { path: path.into(), is_staged: true }
+    }
+
+    /// The library wherever it is. Its folder is not searched: it may be the host's whole library folder,
+    /// whose glibc does not go with this program's.
+    pub fn alone(path: impl Into<PathBuf>) -> Library {
+        Library { path: path.into(), is_staged: false }
+    }
+}
+
+/// Gives the NVML library by its full path, asked anew at each worker start, on a thread of its own.
 ///
 /// An error is the reason why there is none; the operation then fails with [`NvmlError::NoDriver`] at
 /// once, and the next operation asks again.
-pub type LibrarySource = Arc<dyn Fn() -> Result<PathBuf, String> + Send + Sync>;
+pub type LibrarySource = Arc<dyn Fn() -> Result<Library, String> + Send + Sync>;
+
+/// GPUs that one question may give up on before it fails as a whole.
+const MAX_BLAMED: usize = 2;
 
 /// NVML behind its workers. Clones share them; the last one to be dropped ends them.
 #[derive(Clone, Debug)]
 pub struct Nvml {
     queries: Worker,
     events: Worker,
+    streams: Streams,
+    suspects: Arc<Mutex<Suspects>>,
+    event_wait: Duration,
+    /// Pause before a GPU is asked again whose call hung or crashed; it doubles.
+    suspicion: Duration,
     status: Arc<watch::Sender<Status>>,
 }
 
@@ -68,12 +104,17 @@ impl Nvml {
             events: Worker::start(events.observed_by(move |role| {
                 to_events.send_modify(|status| status.events = role.clone());
             }))?,
+            streams: Streams::default(),
+            suspects: Arc::new(Mutex::new(Suspects::new(config.deadlines.query))),
+            event_wait: config.event_wait,
+            suspicion: config.deadlines.query,
             status,
         })
     }
 
     /// What GPUs the node has: at most 64 NVML calls for 8 GPUs of one model, initialisation included.
-    /// A GPU that cannot be identified stands among the failures.
+    /// A GPU that cannot be identified stands among the failures; so does one whose call hangs or crashes
+    /// (with a code of [`gpu_model::failure`]), and it is asked again after a pause that doubles.
     ///
     /// `numa_node` is left [`gpu_model::Reading::NotSupported`]: sysfs tells it without NVML
     /// (`node-host`).
@@ -81,29 +122,33 @@ impl Nvml {
     /// # Errors
     /// When the driver as a whole does not answer.
     pub async fn inventory(&self) -> Result<Inventory, NvmlError> {
-        self.ask(Query::Inventory).await
+        self.ask(Subject::Inventory).await
     }
 
-    /// How the GPUs are wired. Slow on NVLink machines: ask after the inventory is served.
+    /// How the GPUs are wired. Slow on NVLink machines: ask after the inventory is served. A GPU that does
+    /// not answer is left out.
     ///
     /// # Errors
     /// When the driver as a whole does not answer.
     pub async fn topology(&self) -> Result<Topology, NvmlError> {
-        self.ask(Query::Topology).await
+        self.ask(Subject::Topology).await
     }
 
-    /// Whether each GPU answers: three calls each, four on a driver without recovery actions.
+    /// Whether each GPU answers: three calls each, four on a driver without recovery actions. One whose
+    /// call hangs or crashes fails its probe alone, as in [`Nvml::inventory`].
     ///
     /// # Errors
     /// When the driver as a whole does not answer.
     pub async fn probe(&self) -> Result<Vec<Probe>, NvmlError> {
-        self.ask(Query::Probe).await
+        self.ask(Subject::Probe).await
     }
 
     /// The node's critical events, through the second worker, which starts when the stream is first
-    /// waited for and ends when it is dropped.
+    /// waited for and ends when it is dropped. There is one stream at a time: a second one begins with a gap
+    /// that says so, and with its events when the first is dropped.
     pub fn events(&self) -> EventStream {
-        EventStream::new(self.events.clone())
+        let status = self.status.subscribe();
+        EventStream::new(self.events.clone(), status, &self.streams, self.event_wait, self.suspicion)
     }
 
     /// How the workers are, now and on each change.
@@ -118,8 +163,70 @@ impl Nvml {
         self.events.close().await;
     }
 
-    async fn ask<A: DeserializeOwned + Send + 'static>(&self, query: Query) -> Result<A, NvmlError> {
-        Ok(self.queries.ask::<Answer<A>>(&query).await??)
+    /// Ends the workers' processes, and with them every handle on a GPU, and keeps the client: a later
+    /// question starts them again. Drop the event stream first, or it does so by itself.
+    ///
+    /// Returns when all have gone, those that were given up too. One that hangs in the driver may take for
+    /// ever: put a timeout around this.
+    ///
+    /// # Errors
+    /// After [`Nvml::shutdown`].
+    pub async fn release(&self) -> Result<(), NvmlError> {
+        self.queries.release().await?;
+        Ok(self.events.release().await?)
+    }
+
+    /// Asks about all GPUs, and again without those that the worker did not survive.
+    async fn ask<A: DeserializeOwned + Send + 'static>(&self, about: Subject) -> Result<A, NvmlError> {
+        let touch = match about {
+            Subject::Inventory | Subject::Probe => Touch::Gpu,
+            Subject::Topology => Touch::Wiring,
+        };
+        let (mut crashed, mut blamed) = (BTreeSet::new(), 0);
+        // A worker that still hangs in the driver says that its GPU does too. And once a question has met
+        // trouble, it is answered about those that are known to be well.
+        let mut retry = self.status.borrow().queries.abandoned == 0;
+        loop {
+            let skip = self.suspects().excused(touch, Instant::now(), retry);
+            let query = Query { about, skip: skip.clone() };
+            let error = match self.queries.ask::<Answer<A>>(&query).await {
+                Ok(answer) => {
+                    match &answer {
+                        Ok(_) => self.suspects().answered(touch, &skip),
+                        Err(Refusal::NoDriver { .. }) => self.suspects().forget_all(),
+                        Err(_) => {}
+                    }
+                    return Ok(answer?);
+                }
+                Err(error) => error,
+            };
+            let Some(failure) = blame(&error) else { return Err(error.into()) };
+            retry = false;
+            // A first crash leaves nothing behind and may be the only one: another chance at once.
+            if matches!(error, CallError::Crashed { .. })
+                && !self.suspects().knows(touch, failure.index)
+                && blamed < MAX_BLAMED
+                && crashed.insert(failure.index)
+            {
+                continue;
+            }
+            tracing::warn!(
+                gpu = failure.index,
+                call = failure.call,
+                reason = %Code::from(failure.code),
+                "GPU is left out of the next questions to NVML"
+            );
+            self.suspects().blame(touch, failure, Instant::now());
+            blamed += 1;
+            if blamed > MAX_BLAMED {
+                return Err(error.into());
+            }
+        }
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, Suspects> {
+        // A panic while it is held leaves whole suspects.
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,12 +237,13 @@ fn spec(role: &'static str, config: &Config, library: &LibrarySource) -> Spec {
     spec.deadlines = config.deadlines;
     let (extra_env, library) = (config.extra_env.clone(), Arc::clone(library));
     spec.prepared_by(move || {
-        let path = library()?;
+        let Library { path, is_staged } = library()?;
         if !path.is_absolute() {
             return Err(format!("the NVML library {} is not named by its full path", path.display()));
         }
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut env = vec![("LD_LIBRARY_PATH".into(), folder.as_os_str().to_owned())];
+        let folder = path.parent().filter(|_| is_staged);
+        let mut env: Vec<(OsString, OsString)> =
+            folder.map(|folder| ("LD_LIBRARY_PATH".into(), folder.into())).into_iter().collect();
         env.extend(extra_env.iter().cloned());
         Ok(Launch { argument: path.into_os_string(), env })
     })

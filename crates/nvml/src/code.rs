@@ -1,4 +1,5 @@
-//! The return codes of NVML, `nvmlReturn_t` of header 13.3.
+//! The return codes of NVML, `nvmlReturn_t` of header 13.3, and those that stand for what NVML itself did
+//! not say ([`gpu_model::failure`]).
 
 use std::fmt;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $meaning:literal;)+) => {
-        /// A return code other than success. The numbers are NVML's, so that logs can be looked up.
+        /// A return code other than success. The numbers are NVML's, so that logs can be looked up; those
+        /// beyond a million are ours.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(from = "u32", into = "u32")]
         pub enum Code {
@@ -77,11 +79,17 @@ codes! {
     InvalidState = 29, "the resource is in the wrong state";
     ResetTypeNotSupported = 30, "this kind of reset is not supported";
     Unknown = 999, "an internal error of the driver";
+    Senseless = 1_000_001, "the answer makes no sense";
+    NoReturn = 1_000_002, "the call did not return in time";
+    Crash = 1_000_003, "the process died in the call";
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.meaning(), u32::from(*self))
+        match self {
+            Code::Senseless | Code::NoReturn | Code::Crash => f.write_str(self.meaning()),
+            _ => write!(f, "{} (code {})", self.meaning(), u32::from(*self)),
+        }
     }
 }
 
@@ -95,6 +103,8 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
+    use gpu_model::failure;
+
     use super::*;
 
     #[test]
@@ -104,5 +114,13 @@ mod tests {
         }
         assert_eq!(Code::from(30), Code::ResetTypeNotSupported);
         assert_eq!(Code::from(31), Code::Other(31));
+    }
+
+    #[test]
+    fn codes_of_our_own_are_those_of_the_model_and_print_without_a_number() {
+        assert_eq!(Code::from(failure::SENSELESS), Code::Senseless);
+        assert_eq!(Code::from(failure::NO_RETURN), Code::NoReturn);
+        assert_eq!(Code::from(failure::CRASH), Code::Crash);
+        assert_eq!(Code::NoReturn.to_string(), "the call did not return in time");
     }
 }

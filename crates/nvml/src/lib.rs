@@ -3,7 +3,8 @@
 //!
 //! The process that calls this crate never loads NVML. It starts two workers (the same program,
 //! executed again; `main` first asks [`worker::enter_if_asked`] with [`ROLES`]): one answers queries,
-//! one waits for events. A call that hangs costs its worker, a crash of the library costs one call.
+//! one waits for events. A call that hangs costs its worker, a crash of the library costs one call, and the GPU
+//! that the call was about is left out of the next questions for a while, so that the others are answered.
 //!
 //! ```text
 //!   the daemon                     worker "nvml"                 libnvidia-ml.so.1
@@ -25,10 +26,12 @@ mod probe;
 mod protocol;
 mod queries;
 mod roles;
+mod row;
 mod status;
+mod suspects;
 mod watching;
 
-pub use client::{Config, LibrarySource, Nvml};
+pub use client::{Config, Library, LibrarySource, Nvml};
 pub use code::Code;
 pub use error::NvmlError;
 pub use events::{Event, EventStream};

@@ -26,10 +26,12 @@ pub enum RecoveryAction {
     Reset,
     /// Reboot the node.
     Reboot,
-    /// Stop all work on the GPU first.
+    /// Quiesce the peer-to-peer traffic, then ask again: the action may be another one by then.
     DrainP2p,
     /// Stop new work, let the present end, then reset.
     DrainAndReset,
+    /// Recover the IMEX domain that the GPU is in.
+    RecoverImexDomain,
     /// A number that is not listed here.
     Other(u64),
 }

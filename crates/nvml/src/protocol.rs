@@ -1,5 +1,8 @@
 //! What this crate's client and its workers say to each other. One build on both sides, so no version.
 
+use std::time::Duration;
+
+use gpu_model::GpuFailure;
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, NvmlError};
@@ -11,17 +14,30 @@ pub(crate) const QUERIES: &str = "nvml";
 pub(crate) const EVENTS: &str = "nvml-events";
 
 /// A question to the role [`QUERIES`]; each has its own type of answer.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Query {
+    pub about: Subject,
+    /// GPUs that must not be asked, each with the failure to give in its place.
+    pub skip: Vec<GpuFailure>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Query {
+pub(crate) enum Subject {
     Inventory,
     Topology,
     Probe,
 }
 
 /// What the role [`EVENTS`] is asked: to push events until it cannot.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Watch;
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// Longest time of one wait.
+    pub wait: Duration,
+    /// GPUs that must not be touched, each with the failure to tell and for how long.
+    pub skip: Vec<(GpuFailure, Duration)>,
+}
 
 /// A worker's answer.
 pub(crate) type Answer<T> = Result<T, Refusal>;
@@ -31,6 +47,9 @@ pub(crate) type Answer<T> = Result<T, Refusal>;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Refusal {
     NoDriver { reason: String },
+    VersionMismatch { call: String },
+    NoPermission { call: String },
+    NotSupported { reason: String },
     Call { call: String, code: Code },
     Garbage { reason: String },
 }
@@ -39,6 +58,9 @@ impl From<Refusal> for NvmlError {
     fn from(refusal: Refusal) -> NvmlError {
         match refusal {
             Refusal::NoDriver { reason } => NvmlError::NoDriver { reason },
+            Refusal::VersionMismatch { call } => NvmlError::VersionMismatch { call },
+            Refusal::NoPermission { call } => NvmlError::NoPermission { call },
+            Refusal::NotSupported { reason } => NvmlError::NotSupported { reason },
             Refusal::Call { call, code } => NvmlError::Call { call, code },
             Refusal::Garbage { reason } => NvmlError::Garbage { reason },
         }

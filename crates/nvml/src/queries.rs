@@ -5,11 +5,15 @@ mod inventory;
 mod liveness;
 mod topology;
 
+use gpu_model::GpuFailure;
 use serde::Serialize;
 use worker::{Channel, ChannelError};
 
 use crate::binding::{Driver, Failure};
-use crate::protocol::{Answer, Query, Refusal};
+use crate::protocol::{Answer, Query, Refusal, Subject};
+
+/// GPUs that must not be asked, each with the failure that stands in its place.
+struct Skip(Vec<GpuFailure>);
 
 /// Serves queries until the parent wants no more, or the library is of no use: the parent then starts
 /// a fresh process for the next one.
@@ -21,10 +25,11 @@ pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
     };
     let mut next = Some(first);
     while let Some(query) = next {
-        let usable = match query {
-            Query::Inventory => answer(channel, inventory::take(&driver))?,
-            Query::Topology => answer(channel, topology::take(&driver))?,
-            Query::Probe => answer(channel, liveness::probe(&driver))?,
+        let skip = Skip(query.skip);
+        let usable = match query.about {
+            Subject::Inventory => answer(channel, inventory::take(&driver, &skip))?,
+            Subject::Topology => answer(channel, topology::take(&driver, &skip))?,
+            Subject::Probe => answer(channel, liveness::probe(&driver, &skip))?,
         };
         if !usable {
             return Ok(());
@@ -40,11 +45,18 @@ fn answer<T: Serialize>(channel: &Channel, answer: Answer<T>) -> Result<bool, Ch
     Ok(answer.is_ok())
 }
 
+impl Skip {
+    /// What to say of the GPU without asking it.
+    fn failure(&self, index: u32) -> Option<&GpuFailure> {
+        self.0.iter().find(|failure| failure.index == index)
+    }
+}
+
 /// One GPU's failure, or the whole library's as an error.
-fn of_one_gpu(index: u32, failure: Failure) -> Result<gpu_model::GpuFailure, Refusal> {
+fn of_one_gpu(index: u32, failure: Failure) -> Result<GpuFailure, Refusal> {
     let Failure { call, code } = failure;
     if code.needs_fresh_library() {
         return Err(failure.into());
     }
-    Ok(gpu_model::GpuFailure { index, call: call.to_owned(), code: code.into() })
+    Ok(GpuFailure { index, call: call.to_owned(), code: code.into() })
 }

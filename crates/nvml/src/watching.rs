@@ -1,36 +1,50 @@
 //! The role that waits for events. GPUs are registered one by one, so that one that cannot be watched
 //! does not cost the others' watch.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gpu_model::GpuUuid;
+use gpu_model::{GpuFailure, GpuUuid};
 use worker::{Channel, ChannelError};
 
 use crate::binding::{Driver, EventSet, Failure, GpuKey, RawEvent};
 use crate::protocol::{Refusal, Watch};
+use crate::row::Row;
 use crate::{Code, Event};
 
-/// One wait. Long, since each end of one wakes the node.
-const WAIT: Duration = Duration::from_secs(60);
-
-/// One wait while there are GPUs to try again, or none to watch.
+/// One wait while there are GPUs to try again.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
-
-/// Pause after a wait that failed, at first and at most.
-const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
 /// Pushes events until the library is of no use any more, and answers with the reason.
 pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
-    let Some(Watch) = channel.receive()? else { return Ok(()) };
+    let Some(watch) = channel.receive::<Watch>()? else { return Ok(()) };
+    let begun = Instant::now();
+    let skip = watch.skip.into_iter().map(|(failure, time)| Skipped { failure, until: begun + time });
     let refusal = match Driver::open(channel, channel.argument()) {
-        Ok(driver) => match watch_for_ever(channel, &driver) {
-            Err(End::Library(refusal)) => refusal,
-            Err(End::Channel(error)) => return Err(error),
-            Ok(()) => return Ok(()),
-        },
+        Ok(driver) => {
+            let watcher = Watcher { channel, driver: &driver, wait: watch.wait, skip: skip.collect() };
+            match watcher.watch_for_ever() {
+                Err(End::Library(refusal)) => refusal,
+                Err(End::Channel(error)) => return Err(error),
+                Ok(()) => return Ok(()),
+            }
+        }
         Err(refusal) => refusal,
     };
     channel.reply(&refusal)
+}
+
+struct Watcher<'a> {
+    channel: &'a Channel,
+    driver: &'a Driver<'a>,
+    /// One wait. Long, since each end of one wakes the node.
+    wait: Duration,
+    skip: Vec<Skipped>,
+}
+
+/// A GPU that must not be touched for now.
+struct Skipped {
+    failure: GpuFailure,
+    until: Instant,
 }
 
 /// Why watching is over.
@@ -50,86 +64,73 @@ struct Watched {
 struct Missing {
     index: u32,
     reason: String,
-    /// Whether another try may succeed.
-    again: bool,
+    /// When another try may succeed.
+    again: Option<Instant>,
 }
 
-/// Returns `Ok` only when the parent went away during a pause.
-fn watch_for_ever(channel: &Channel, driver: &Driver<'_>) -> Result<(), End> {
-    if !driver.abilities.events {
-        return Err(End::Library(Refusal::Garbage {
-            reason: "this driver's library has no event sets".into(),
-        }));
-    }
-    let mut pause = *PAUSE.start();
-    loop {
-        let failure = match watch_once(channel, driver, &mut pause)? {
-            None => return Ok(()),
-            Some(failure) if failure.code.needs_fresh_library() => return Err(End::Library(failure.into())),
-            Some(failure) => failure,
-        };
-        let reason = format!("{} failed: {}", failure.call, failure.code);
-        channel.push(&Event::Gap { reason })?;
-        if !rest(channel, pause)? {
-            return Ok(());
+impl Watcher<'_> {
+    /// Returns `Ok` only when the parent went away during a pause.
+    fn watch_for_ever(&self) -> Result<(), End> {
+        if !self.driver.abilities.events {
+            let reason = "this driver's library has no event sets".to_owned();
+            return Err(End::Library(Refusal::NotSupported { reason }));
         }
-        pause = (pause * 2).min(*PAUSE.end());
+        // One lost GPU fails everybody's wait: the first new set, without it, comes at once.
+        let mut row = Row::new(1);
+        loop {
+            let begun = Instant::now();
+            let Some(failure) = self.watch_once()? else { return Ok(()) };
+            if failure.code.needs_fresh_library() {
+                return Err(End::Library(failure.into()));
+            }
+            let reason = format!("{} failed: {}", failure.call, failure.code);
+            self.channel.push(&Event::Gap { reason })?;
+            let pause = row.pause(begun.elapsed());
+            if !pause.is_zero() && !self.channel.rest(pause)? {
+                return Ok(());
+            }
+        }
     }
-}
 
-/// Watches with one event set until it fails. A set that gave an event resets the pause. `None` when the parent
-/// went away meanwhile.
-fn watch_once(channel: &Channel, driver: &Driver<'_>, pause: &mut Duration) -> Result<Option<Failure>, End> {
-    let set = match EventSet::create(driver) {
-        Ok(set) => set,
-        Err(failure) => return Ok(Some(failure)),
-    };
-    let mut watched = Watched::default();
-    for index in 0..driver.gpu_count().map_err(End::Library)? {
-        watched.add(driver, &set, index)?;
-    }
-    channel.push(&Event::Gap { reason: watched.describe() })?;
-    loop {
-        let outcome = if watched.gpus.is_empty() {
-            // A driver may end a wait on an empty set at once, over and over.
-            if !rest(channel, SHORT_WAIT)? {
-                return Ok(None);
-            }
-            Ok(None)
-        } else {
-            set.wait(if watched.missing.iter().any(|gpu| gpu.again) { SHORT_WAIT } else { WAIT })
+    /// Watches with one event set until it fails. `None` when the parent went away meanwhile.
+    fn watch_once(&self) -> Result<Option<Failure>, End> {
+        let set = match EventSet::create(self.driver) {
+            Ok(set) => set,
+            Err(failure) => return Ok(Some(failure)),
         };
-        match outcome {
-            Ok(Some(event)) => {
-                *pause = *PAUSE.start();
-                channel.push(&watched.name(event))?;
+        let mut watched = Watched::default();
+        for index in 0..self.driver.gpu_count().map_err(End::Library)? {
+            match self.skip.iter().find(|skipped| skipped.failure.index == index) {
+                Some(skipped) if skipped.until > Instant::now() => watched.leave_out(skipped),
+                _ => watched.add(self.driver, &set, index)?,
             }
-            Ok(None) => {
-                if let Some(reason) = watched.try_again(driver, &set)? {
-                    channel.push(&Event::Gap { reason })?;
+        }
+        self.channel.push(&Event::Gap { reason: watched.describe() })?;
+        loop {
+            let time = watched.next_try().map_or(self.wait, |time| time.min(self.wait));
+            let outcome = if watched.gpus.is_empty() {
+                // A driver may end a wait on an empty set at once, over and over.
+                if !self.channel.rest(time)? {
+                    return Ok(None);
+                }
+                Ok(None)
+            } else {
+                set.wait(time)
+            };
+            match outcome {
+                Ok(Some(event)) => self.channel.push(&watched.name(event))?,
+                Ok(None) => {
+                    if let Some(reason) = watched.try_again(self.driver, &set)? {
+                        self.channel.push(&Event::Gap { reason })?;
+                    }
+                }
+                Err(failure) => {
+                    set.free();
+                    return Ok(Some(failure));
                 }
             }
-            Err(failure) => {
-                set.free();
-                return Ok(Some(failure));
-            }
         }
     }
-}
-
-/// A pause has no deadline: it is cut into pieces that the parent takes for progress.
-fn rest(channel: &Channel, time: Duration) -> Result<bool, ChannelError> {
-    channel.left();
-    let mut left = time;
-    while !left.is_zero() {
-        let piece = left.min(Duration::from_secs(1));
-        if !channel.rest(piece)? {
-            return Ok(false);
-        }
-        channel.left();
-        left -= piece;
-    }
-    Ok(true)
 }
 
 impl Watched {
@@ -137,13 +138,22 @@ impl Watched {
         match register(driver, set, index) {
             Ok(known) => self.gpus.push(known),
             Err(failure) if failure.code.needs_fresh_library() => return Err(End::Library(failure.into())),
-            Err(failure) => self.missing.push(Missing {
-                index,
-                reason: format!("GPU {index} is not watched: {} failed: {}", failure.call, failure.code),
-                again: !matches!(failure.code, Code::NotSupported | Code::FunctionNotFound),
-            }),
+            Err(Failure { call, code }) => {
+                let is_final = matches!(code, Code::NotSupported | Code::FunctionNotFound);
+                self.miss(index, call, code, (!is_final).then(Instant::now));
+            }
         }
         Ok(())
+    }
+
+    fn leave_out(&mut self, skipped: &Skipped) {
+        let GpuFailure { index, call, code } = &skipped.failure;
+        self.miss(*index, call, Code::from(*code), Some(skipped.until));
+    }
+
+    fn miss(&mut self, index: u32, call: &str, code: Code, again: Option<Instant>) {
+        let reason = format!("GPU {index} is not watched: {call} failed: {code}");
+        self.missing.push(Missing { index, reason, again });
     }
 
     fn describe(&self) -> String {
@@ -153,11 +163,17 @@ impl Watched {
         std::iter::once(begins).chain(missing).collect::<Vec<_>>().join("; ")
     }
 
+    /// Time to the next try of one that is not watched.
+    fn next_try(&self) -> Option<Duration> {
+        let soonest = self.missing.iter().filter_map(|gpu| gpu.again).min()?;
+        Some(soonest.saturating_duration_since(Instant::now()).max(SHORT_WAIT))
+    }
+
     /// Tries GPUs that could not be watched; says so when more are watched now.
     fn try_again(&mut self, driver: &Driver<'_>, set: &EventSet<'_>) -> Result<Option<String>, End> {
         let before = self.gpus.len();
         for missing in std::mem::take(&mut self.missing) {
-            if missing.again {
+            if missing.again.is_some_and(|again| again <= Instant::now()) {
                 self.add(driver, set, missing.index)?;
             } else {
                 self.missing.push(missing);

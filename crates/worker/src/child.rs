@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::CallClass;
-use crate::frame::{self, Entering, Kind, Reader};
+use crate::frame::{self, Entering, Kind, Reader, Resting};
 
 /// First argument of a worker; the role's name and the parent's process id follow, then the role's
 /// own argument.
@@ -142,7 +143,10 @@ fn complain(error: &dyn std::error::Error) {
 
 impl Channel {
     fn on_standard_input(argument: std::ffi::OsString) -> io::Result<Channel> {
+        // The copy is closed on exec, and nothing stays in its place: what the library starts must not
+        // hold the socket open, or speak on it.
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         Ok(Channel { socket, inner: RefCell::default(), argument })
     }
 
@@ -175,11 +179,11 @@ impl Channel {
         }
     }
 
-    /// Tells the parent which foreign call comes next. A parent that is gone shows at the next
-    /// operation that can fail.
-    pub fn entering(&self, call: &str, class: CallClass) {
-        let payload = serde_json::to_vec(&Entering { call: call.into(), class });
-        self.note(payload.map_err(io::Error::from).and_then(|payload| self.send(Kind::Entering, &payload)));
+    /// Tells the parent which foreign call comes next, and what it is about: a number of the role's own,
+    /// which comes back in [`crate::CallError`]. A parent that is gone shows at the next operation that
+    /// can fail.
+    pub fn entering(&self, call: &str, class: CallClass, subject: Option<u32>) {
+        self.tell(Kind::Entering, &Entering { call: call.into(), class, subject });
     }
 
     /// Tells the parent that the foreign call is over and that the worker works itself. Not needed
@@ -204,11 +208,19 @@ impl Channel {
         self.body(Kind::Event, body)
     }
 
-    /// Rests for `time`; `false` when the parent went away meanwhile.
+    /// Rests for `time`, which the parent knows to be no hang; `false` when the parent went away
+    /// meanwhile.
     ///
     /// # Errors
     /// When the socket cannot be watched.
     pub fn rest(&self, time: Duration) -> Result<bool, ChannelError> {
+        self.tell(Kind::Resting, &Resting { at_most: time });
+        let rested = self.rest_quietly(time);
+        self.left();
+        rested
+    }
+
+    fn rest_quietly(&self, time: Duration) -> Result<bool, ChannelError> {
         let timeout = rustix::event::Timespec::try_from(time).ok();
         let mut watched = [PollFd::new(&self.socket, PollFlags::IN)];
         match rustix::event::poll(&mut watched, timeout.as_ref()) {
@@ -227,6 +239,12 @@ impl Channel {
 
     fn send(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
         (&self.socket).write_all(&frame::encode(kind, payload)?)
+    }
+
+    /// Sends a frame of progress.
+    fn tell(&self, kind: Kind, body: &impl Serialize) {
+        let payload = serde_json::to_vec(body).map_err(io::Error::from);
+        self.note(payload.and_then(|payload| self.send(kind, &payload)));
     }
 
     fn note(&self, sent: io::Result<()>) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::Spec;
 use crate::supervisor::Supervisor;
+use crate::{Launch, Spec};
 
 /// Stack of the thread that tends a worker, in bytes: it keeps no large values.
 const STACK: usize = 256 << 10;
@@ -31,11 +31,11 @@ pub enum CallError {
         /// Why.
         reason: String,
     },
-    /// The program cannot be executed.
-    #[error("cannot execute {}", program.display())]
+    /// The worker cannot be started.
+    #[error("cannot {step}")]
     CannotStart {
-        /// The program.
-        program: PathBuf,
+        /// What failed, such as `execute /usr/bin/gpu-device-plugin` or `make a socket pair`.
+        step: String,
         /// The system's reason.
         source: Arc<std::io::Error>,
     },
@@ -44,6 +44,8 @@ pub enum CallError {
     Stuck {
         /// The foreign call, or what the worker did itself.
         call: String,
+        /// What the call was about, as the role told it.
+        subject: Option<u32>,
         /// The deadline.
         after: Duration,
     },
@@ -52,6 +54,8 @@ pub enum CallError {
     Crashed {
         /// The foreign call, or what the worker did itself.
         call: String,
+        /// What the call was about, as the role told it.
+        subject: Option<u32>,
         /// Signal or exit code.
         how: String,
     },
@@ -61,7 +65,7 @@ pub enum CallError {
         /// What is wrong with it.
         reason: String,
     },
-    /// As many workers as allowed hang; none is started until one goes.
+    /// As many workers of the role as allowed hang; none is started until one goes.
     #[error("{count} workers hang and cannot be ended")]
     TooManyAbandoned {
         /// How many.
@@ -73,9 +77,15 @@ pub enum CallError {
         /// Why.
         reason: String,
     },
+    /// [`Worker::release`] ended the worker that had the request, or would have had it.
+    #[error("the worker was ended to release what it held")]
+    Released,
     /// The worker was closed.
     #[error("the worker was closed")]
     Closed,
+    /// The thread that tends the worker died: a defect of this program, which a new handle alone mends.
+    #[error("the thread that tends the worker died")]
+    Lost,
 }
 
 /// The thread that tends a worker cannot be started.
@@ -117,12 +127,28 @@ pub(crate) struct Shared {
 /// What the supervisor has not seen yet.
 #[derive(Debug, Default)]
 struct Inbox {
-    requests: VecDeque<Request>,
+    orders: Orders,
     closing: bool,
-    /// The supervisor has ended: nobody looks any more.
-    ended: bool,
+    /// The supervisor has ended, and this is why: nobody looks any more.
+    ended: Option<CallError>,
     closed: Vec<oneshot::Sender<()>>,
 }
+
+/// What the supervisor is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Requests, in their order.
+    pub requests: VecDeque<Request>,
+    /// Who waits until nothing is held any more.
+    pub releases: Vec<oneshot::Sender<()>>,
+    /// How many of the requests were made before the last release.
+    pub released: usize,
+    /// What preparing the start gave.
+    pub prepared: Option<Prepared>,
+}
+
+/// What preparing a start gives.
+pub(crate) type Prepared = Result<Launch, String>;
 
 /// One request on its way.
 pub(crate) struct Request {
@@ -159,11 +185,16 @@ impl Worker {
         let role = spec.role;
         let failed = |source| StartError { role, source };
         let shared = Arc::new(Shared::new().map_err(failed)?);
-        let supervisor = Supervisor::new(spec, Arc::clone(&shared));
+        let mut supervisor = Supervisor::new(spec, Arc::clone(&shared));
         std::thread::Builder::new()
             .name(format!("worker-{role}"))
             .stack_size(STACK)
-            .spawn(move || supervisor.run())
+            .spawn(move || {
+                // Nothing is believed of it afterwards but what waits for it.
+                if catch_unwind(AssertUnwindSafe(|| supervisor.run())).is_err() {
+                    supervisor.lost();
+                }
+            })
             .map_err(failed)?;
         Ok(Worker { handle: Arc::new(Handle(shared)) })
     }
@@ -185,13 +216,30 @@ impl Worker {
         self.send(request, not_before, Some(on_event))
     }
 
+    /// Ends the worker's process, so that whatever it holds is free, and keeps the handle: a later request
+    /// starts a fresh process. Requests made before fail with [`CallError::Released`].
+    ///
+    /// Returns when every process of the role has gone, abandoned ones too. The kernel may take its time
+    /// with one that sits in a driver: put a timeout around this.
+    ///
+    /// # Errors
+    /// When the worker is closed.
+    pub async fn release(&self) -> Result<(), CallError> {
+        let (done, released) = oneshot::channel();
+        self.shared().order(|orders| {
+            orders.released = orders.requests.len();
+            orders.releases.push(done);
+        })?;
+        released.await.map_err(|_| self.shared().end_reason())
+    }
+
     /// Ends the worker without waiting for what it is doing. Later requests fail.
     pub async fn close(&self) {
         let (done, ended) = oneshot::channel();
         {
             let mut inbox = self.shared().inbox();
             inbox.closing = true;
-            if inbox.ended {
+            if inbox.ended.is_some() {
                 return;
             }
             inbox.closed.push(done);
@@ -295,35 +343,61 @@ impl Shared {
         Ok(Shared { inbox: Mutex::default(), wake })
     }
 
-    /// The requests since the last look; `None` when it is time to end.
-    pub fn take(&self) -> Option<VecDeque<Request>> {
+    /// The orders since the last look; `None` when it is time to end.
+    pub fn take(&self) -> Option<Orders> {
         let mut inbox = self.inbox();
-        (!inbox.closing).then(|| std::mem::take(&mut inbox.requests))
+        (!inbox.closing).then(|| std::mem::take(&mut inbox.orders))
     }
 
-    /// The supervisor ends: whatever still waits is told.
-    pub fn end(&self) {
+    /// Tells the supervisor to end.
+    pub fn close(&self) {
+        self.inbox().closing = true;
+        self.wake();
+    }
+
+    /// The supervisor ends for this reason: whatever still waits is told.
+    pub fn end(&self, reason: &CallError) {
         let mut inbox = self.inbox();
         inbox.closing = true;
-        inbox.ended = true;
-        let (requests, closed) = (std::mem::take(&mut inbox.requests), std::mem::take(&mut inbox.closed));
+        inbox.ended.get_or_insert_with(|| reason.clone());
+        let (orders, closed) = (std::mem::take(&mut inbox.orders), std::mem::take(&mut inbox.closed));
         drop(inbox);
-        requests.into_iter().for_each(|request| request.answer.fail(CallError::Closed));
+        orders.requests.into_iter().for_each(|request| request.answer.fail(reason.clone()));
         for done in closed {
             // One who does not wait any more need not be told.
             let _ = done.send(());
         }
     }
 
-    fn post(&self, request: Request) {
+    /// What preparing the start gave.
+    pub fn prepared(&self, prepared: Prepared) {
+        // Nobody to tell is as good.
+        let _ = self.order(|orders| orders.prepared = Some(prepared));
+    }
+
+    pub fn post(&self, request: Request) {
+        let mut request = Some(request);
+        if let Err(error) = self.order(|orders| orders.requests.extend(request.take()))
+            && let Some(request) = request
+        {
+            request.answer.fail(error);
+        }
+    }
+
+    /// Gives the supervisor something to do; the reason when it does nothing any more.
+    fn order(&self, give: impl FnOnce(&mut Orders)) -> Result<(), CallError> {
         let mut inbox = self.inbox();
         if inbox.closing {
-            drop(inbox);
-            return request.answer.fail(CallError::Closed);
+            return Err(inbox.ended.clone().unwrap_or(CallError::Closed));
         }
-        inbox.requests.push_back(request);
+        give(&mut inbox.orders);
         drop(inbox);
         self.wake();
+        Ok(())
+    }
+
+    fn end_reason(&self) -> CallError {
+        self.inbox().ended.clone().unwrap_or(CallError::Closed)
     }
 
     fn wake(&self) {
@@ -339,8 +413,7 @@ impl Shared {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.inbox().closing = true;
-        self.0.wake();
+        self.0.close();
     }
 }
 
@@ -357,6 +430,6 @@ impl<A> Future for Pending<A> {
     type Output = Result<A, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(context).map(|got| got.unwrap_or(Err(CallError::Closed)))
+        Pin::new(&mut self.answer).poll(context).map(|got| got.unwrap_or(Err(CallError::Lost)))
     }
 }

@@ -14,8 +14,11 @@ pub enum CallClass {
     Query,
     /// Changes something.
     Change,
-    /// Waits for something to happen; it may take for ever.
-    Wait,
+    /// Waits for something to happen, for a time that the call itself was given.
+    Wait {
+        /// That time. The parent adds the time of a query before it gives the worker up.
+        at_most: Duration,
+    },
 }
 
 /// Longest time **without progress**: the time of one foreign call, not of a whole request. A request
@@ -24,11 +27,12 @@ pub enum CallClass {
 pub struct Deadlines {
     /// For [`CallClass::Init`]. Without persistence mode a driver takes seconds for each GPU.
     pub init: Duration,
-    /// For [`CallClass::Query`].
+    /// For [`CallClass::Query`], and beyond its own time for [`CallClass::Wait`].
     pub query: Duration,
     /// For [`CallClass::Change`].
     pub change: Duration,
-    /// For what the worker does itself: its start, and the time between foreign calls.
+    /// For what the worker does itself: its start, the time between foreign calls, and beyond their own
+    /// time its pauses. Also for preparing its start.
     pub own: Duration,
 }
 
@@ -44,14 +48,13 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// The bound for a call of `class`, or for the worker's own work; `None` is no bound.
-    pub(crate) fn of(&self, class: Option<CallClass>) -> Option<Duration> {
+    /// The bound for a call of `class`.
+    pub(crate) fn of(&self, class: CallClass) -> Duration {
         match class {
-            None => Some(self.own),
-            Some(CallClass::Init) => Some(self.init),
-            Some(CallClass::Query) => Some(self.query),
-            Some(CallClass::Change) => Some(self.change),
-            Some(CallClass::Wait) => None,
+            CallClass::Init => self.init,
+            CallClass::Query => self.query,
+            CallClass::Change => self.change,
+            CallClass::Wait { at_most } => at_most.saturating_add(self.query),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! arrives, so a garbage length costs nothing.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub(crate) enum Kind {
     Entering,
     /// Worker to parent: no foreign call is running; no payload.
     Left,
+    /// Worker to parent: [`Resting`], sent before a pause.
+    Resting,
     /// Worker to parent: the JSON that answers the request.
     Reply,
     /// Worker to parent: the JSON of something that happened during the request.
@@ -41,6 +44,15 @@ pub(crate) struct Entering<'a> {
     pub call: std::borrow::Cow<'a, str>,
     /// How long it may take.
     pub class: CallClass,
+    /// What the call is about, by a number of the role's own.
+    pub subject: Option<u32>,
+}
+
+/// Says that a worker does nothing for a while, of its own will.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Resting {
+    /// Longest time.
+    pub at_most: Duration,
 }
 
 /// One whole frame.
@@ -62,13 +74,14 @@ impl Kind {
             Kind::Request => b'Q',
             Kind::Entering => b'E',
             Kind::Left => b'L',
+            Kind::Resting => b'P',
             Kind::Reply => b'R',
             Kind::Event => b'V',
         }
     }
 
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Request, Kind::Entering, Kind::Left, Kind::Reply, Kind::Event]
+        [Kind::Request, Kind::Entering, Kind::Left, Kind::Resting, Kind::Reply, Kind::Event]
             .into_iter()
             .find(|kind| kind.byte() == byte)
     }

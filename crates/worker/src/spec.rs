@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::{Deadlines, Status};
 
 /// Workers that may hang at the same time before no more are started.
@@ -31,11 +29,10 @@ pub struct Spec {
     pub deadlines: Deadlines,
     /// Pause after a worker that failed.
     pub backoff: Backoff,
-    /// Workers that may hang at the same time before no more are started. Default: 3.
+    /// Workers **of this role** that may hang at the same time before no more are started. Default: 3.
     pub max_abandoned: usize,
     pub(crate) prepare: Prepare,
     pub(crate) observe: Observe,
-    pub(crate) abandon_signal: Signal,
 }
 
 /// What one worker gets on its way.
@@ -74,12 +71,12 @@ impl Spec {
             max_abandoned: MAX_ABANDONED,
             prepare: Arc::new(|| Ok(Launch::default())),
             observe: Arc::new(|_| {}),
-            abandon_signal: Signal::KILL,
         }
     }
 
-    /// Asks `prepare` before each start, on the thread that tends the worker. Its error fails the
-    /// waiting request at once as [`crate::CallError::NotReady`], without a back-off.
+    /// Asks `prepare` before each start, on a thread of its own, so that it may block. Its error fails the
+    /// waiting request at once as [`crate::CallError::NotReady`], without a back-off; so does its silence
+    /// beyond [`Deadlines::own`].
     #[must_use]
     pub fn prepared_by(
         mut self,
@@ -93,15 +90,6 @@ impl Spec {
     #[must_use]
     pub fn observed_by(mut self, observe: impl Fn(&Status) + Send + Sync + 'static) -> Spec {
         self.observe = Arc::new(observe);
-        self
-    }
-
-    /// Gives workers up with a signal that does not end them. For tests: nothing else stands in for a
-    /// process that not even SIGKILL ends.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn abandoning_without_effect(mut self) -> Spec {
-        self.abandon_signal = Signal::CONT;
         self
     }
 }

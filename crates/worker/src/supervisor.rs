@@ -11,22 +11,30 @@
 
 mod abandoned;
 mod backoff;
+mod busy;
 mod log;
+mod preparation;
 mod process;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::oneshot;
 
 use self::abandoned::Abandoned;
 use self::backoff::Pause;
+use self::busy::{Busy, Doing};
+use self::preparation::Preparation;
 use self::process::Process;
-use crate::client::{Request, Shared};
-use crate::frame::{Entering, Frame, Kind};
-use crate::{CallClass, CallError, Spec, State, Status};
+use crate::client::{Orders, Request, Shared};
+use crate::frame::{Entering, Frame, Kind, Resting};
+use crate::{CallError, Spec, State, Status};
 
 /// A call that takes longer than this shows in the status.
 const SLOW: Duration = Duration::from_secs(1);
@@ -35,35 +43,21 @@ const SLOW: Duration = Duration::from_secs(1);
 /// is not to blame.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
-/// Longest name of a foreign call that is believed, in characters.
-const MAX_NAME: usize = 128;
-
-/// The role's own work, where a call's name is expected.
-const OWN_WORK: &str = "the worker's own work";
-
 pub(crate) struct Supervisor {
     spec: Spec,
     shared: Arc<Shared>,
     queue: VecDeque<Request>,
     process: Option<Process>,
+    preparation: Preparation,
     busy: Option<Busy>,
     abandoned: Abandoned,
+    /// Who waits until no process of the role is left.
+    releases: Vec<oneshot::Sender<()>>,
     pause: Pause,
     full: bool,
     calls: u64,
     starts: u64,
     published: Status,
-}
-
-/// A request that the worker has.
-struct Busy {
-    request: Request,
-    /// The foreign call that it is in.
-    call: Option<(String, CallClass)>,
-    /// Last progress.
-    since: Instant,
-    /// Whether anything came back for this request.
-    heard: bool,
 }
 
 /// What `poll` found ready.
@@ -85,7 +79,9 @@ impl Supervisor {
             shared,
             queue: VecDeque::new(),
             process: None,
+            preparation: Preparation::default(),
             busy: None,
+            releases: Vec::new(),
             full: false,
             calls: 0,
             starts: 0,
@@ -93,47 +89,97 @@ impl Supervisor {
         }
     }
 
-    pub fn run(mut self) {
-        while let Some(requests) = self.shared.take() {
-            self.queue.extend(requests);
+    pub fn run(&mut self) {
+        while let Some(orders) = self.shared.take() {
             self.abandoned.reap();
+            self.obey(orders);
             self.drop_unwanted();
             self.dispatch();
             self.publish();
+            self.answer_releases();
             let ready = self.wait();
-            if ready.stderr
-                && let Some(process) = &mut self.process
-            {
-                process.log_lines();
-            }
-            if ready.socket {
-                self.listen();
-            } else if ready.exited {
-                self.ended();
-            }
-            self.check_deadline(ready.overslept);
+            self.heed(&ready);
         }
-        self.close();
+        self.end(&CallError::Closed, &State::Closed);
     }
 
-    /// Ends the worker and everything that waits for it.
-    fn close(&mut self) {
-        if let Some(process) = self.process.take() {
-            self.abandoned.add(process, self.spec.abandon_signal);
+    fn heed(&mut self, ready: &Ready) {
+        if ready.stderr
+            && let Some(process) = &mut self.process
+        {
+            process.log_lines();
         }
+        // One that has ended may have written between the look at its socket and the look at itself.
+        if ready.socket || ready.exited {
+            self.listen(ready.exited);
+        }
+        self.check_deadline(ready.overslept);
+    }
+
+    /// After a panic: this role has no future.
+    pub fn lost(&mut self) {
+        tracing::error!(role = self.spec.role, "the thread that tends the worker died");
+        self.end(&CallError::Lost, &State::Lost);
+    }
+
+    /// Ends the worker and everything that waits for it. Nobody waits for what comes then, but processes
+    /// that have ended must be reaped.
+    fn end(&mut self, reason: &CallError, state: &State) {
+        self.abandon();
+        self.fail_all(reason);
+        self.tell(state.clone());
+        self.shared.end(reason);
+        // Those who wait learn the reason from there.
+        self.releases.clear();
+        while self.abandoned.count() > 0 {
+            self.abandoned.wait();
+            self.abandoned.reap();
+            self.tell(state.clone());
+        }
+    }
+
+    /// Gives up the process, if there is one.
+    fn abandon(&mut self) {
+        if let Some(process) = self.process.take() {
+            self.abandoned.add(process);
+        }
+    }
+
+    fn fail_all(&mut self, reason: &CallError) {
         let waiting = self.busy.take().map(|busy| busy.request).into_iter().chain(self.queue.drain(..));
-        waiting.for_each(|request| request.answer.fail(CallError::Closed));
-        self.tell(State::Closed);
+        waiting.for_each(|request| request.answer.fail(reason.clone()));
+    }
+
+    fn obey(&mut self, mut orders: Orders) {
+        let later = orders.requests.split_off(orders.released);
+        self.queue.extend(orders.requests);
+        if let Some(prepared) = orders.prepared {
+            self.preparation.finish(prepared);
+        }
+        if !orders.releases.is_empty() {
+            self.abandon();
+            self.fail_all(&CallError::Released);
+            self.releases.extend(orders.releases);
+        }
+        self.queue.extend(later);
+    }
+
+    /// Tells those who wait for it that nothing is held any more, after the status said so.
+    fn answer_releases(&mut self) {
+        if self.abandoned.count() == 0 {
+            for released in self.releases.drain(..) {
+                // One who does not wait any more need not be told.
+                let _ = released.send(());
+            }
+        }
     }
 
     /// A watch that nobody waits for would go on for ever: its worker is ended.
     fn drop_unwanted(&mut self) {
         self.queue.retain(|request| request.answer.wanted());
         let gone = |busy: &mut Busy| busy.request.answer.watches() && !busy.request.answer.wanted();
-        if self.busy.take_if(gone).is_some()
-            && let Some(process) = self.process.take()
-        {
-            self.abandoned.add(process, self.spec.abandon_signal);
+        if self.busy.take_if(gone).is_some() {
+            self.abandon();
         }
     }
 
@@ -142,44 +188,44 @@ impl Supervisor {
         while self.busy.is_none() {
             let now = Instant::now();
             let due = |request: &Request| request.not_before.is_none_or(|time| time <= now);
-            let Some(at) = self.queue.iter().position(due) else { return };
-            if self.process.is_none() {
-                self.full = self.abandoned.count() >= self.spec.max_abandoned;
-                if !self.full && self.pause.until().is_some_and(|until| until > now) {
-                    return;
-                }
+            let Some(at) = self.queue.iter().position(due) else { break };
+            let started = if self.process.is_some() { Ok(true) } else { self.start(now) };
+            if let Ok(false) = started {
+                break;
             }
-            let Some(request) = self.queue.remove(at) else { return };
-            match self.ready_process() {
-                Ok(process) => {
+            let Some(request) = self.queue.remove(at) else { break };
+            match (started, &mut self.process) {
+                (Err(error), _) => request.answer.fail(error),
+                (Ok(_), Some(process)) => {
                     process.send(&request.frame);
-                    self.busy = Some(Busy { request, call: None, since: now, heard: false });
+                    self.busy = Some(Busy::new(request));
                 }
-                Err(error) => request.answer.fail(error),
+                (Ok(_), None) => request.answer.fail(CallError::Lost),
             }
         }
+        self.preparation.forget();
     }
 
-    /// The running worker, or a new one.
-    fn ready_process(&mut self) -> Result<&mut Process, CallError> {
-        if self.process.is_none() {
-            let count = self.abandoned.count();
-            if self.full {
-                return Err(CallError::TooManyAbandoned { count });
-            }
-            let launch = (self.spec.prepare)().map_err(|reason| CallError::NotReady { reason })?;
-            let started = Process::start(&self.spec, &launch);
-            let process = started.map_err(|source| {
-                let error =
-                    CallError::CannotStart { program: self.spec.program.clone(), source: Arc::new(source) };
-                self.pause.after_failure(format!("{error}"));
-                error
-            })?;
-            self.starts += 1;
-            tracing::debug!(role = self.spec.role, pid = process.pid(), "worker started");
-            self.process = Some(process);
+    /// Starts a worker; `false` when it is not time yet.
+    fn start(&mut self, now: Instant) -> Result<bool, CallError> {
+        let count = self.abandoned.count();
+        self.full = count >= self.spec.max_abandoned;
+        if self.full {
+            return Err(CallError::TooManyAbandoned { count });
         }
-        self.process.as_mut().ok_or(CallError::Closed)
+        if self.pause.until().is_some_and(|until| until > now) {
+            return Ok(false);
+        }
+        let Some(prepared) = self.preparation.next(&self.spec, &self.shared, now) else { return Ok(false) };
+        let launch = prepared.map_err(|reason| CallError::NotReady { reason })?;
+        let process = Process::start(&self.spec, &launch).inspect_err(|error| {
+            let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            self.pause.after_failure(format!("{error}{cause}"));
+        })?;
+        self.starts += 1;
+        tracing::debug!(role = self.spec.role, pid = process.pid(), "worker started");
+        self.process = Some(process);
+        Ok(true)
     }
 
     /// Blocks until something happens, without a timeout unless something is due.
@@ -201,14 +247,15 @@ impl Supervisor {
             watched.extend(source);
         }
         watched.extend(self.abandoned.pidfds().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
-        if let Err(error) = poll(&mut watched, timespec.as_ref()) {
+        let polled = poll(&mut watched, timespec.as_ref());
+        let overslept = timeout.is_some_and(|time| begun.elapsed() > time.saturating_add(OVERSLEPT));
+        if let Err(error) = polled {
             // Interrupted: look at everything again.
             tracing::trace!(role = self.spec.role, %error, "poll");
-            return Ready::default();
+            return Ready { overslept, ..Ready::default() };
         }
         let [woken, socket, stderr, exited] = places
             .map(|place| place.and_then(|at| watched.get(at)).is_some_and(|fd| !fd.revents().is_empty()));
-        let overslept = timeout.is_some_and(|time| begun.elapsed() > time.saturating_add(OVERSLEPT));
         let ready = Ready { socket, stderr, exited, overslept };
         if woken {
             let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
@@ -219,31 +266,30 @@ impl Supervisor {
     /// When there is something to do although nothing happens.
     fn next_time(&self) -> Option<Instant> {
         let busy = self.busy.as_ref();
-        let deadline = busy.and_then(|busy| busy.since.checked_add(self.deadline_of(busy)?));
-        let slow = busy.filter(|busy| !busy.waits()).map(|busy| busy.since + SLOW);
+        let deadlines = &self.spec.deadlines;
+        let deadline = busy.and_then(|busy| busy.since.checked_add(busy.doing.patience(deadlines)));
+        let slow = busy.filter(|busy| !busy.doing.waits()).map(|busy| busy.since + SLOW);
         let slow = slow.filter(|_| !matches!(self.published.state, State::Slow { .. }));
         [deadline, slow, self.next_dispatch(), self.abandoned.next_look()].into_iter().flatten().min()
     }
 
     /// When the next request can be sent: not before its own time and, if that takes a new worker, not
-    /// during the pause. The later of the two counts: waking at the earlier one would spin until then.
+    /// during the pause, and not while its start is prepared. The latest of these counts: waking at an
+    /// earlier one would spin until then.
     fn next_dispatch(&self) -> Option<Instant> {
         if self.busy.is_some() {
             return None;
         }
-        let pause = self.pause.until().filter(|_| self.process.is_none());
-        self.queue.iter().filter_map(|request| request.not_before.max(pause)).min()
+        let start = self.pause.until().max(self.preparation.overdue_at(self.spec.deadlines.own));
+        let start = start.filter(|_| self.process.is_none());
+        self.queue.iter().filter_map(|request| request.not_before.max(start)).min()
     }
 
-    fn deadline_of(&self, busy: &Busy) -> Option<Duration> {
-        self.spec.deadlines.of(busy.call.as_ref().map(|(_, class)| *class))
-    }
-
-    /// Takes what the worker says.
-    fn listen(&mut self) {
+    /// Takes what the worker says, and said last if it `has_exited`.
+    fn listen(&mut self, has_exited: bool) {
         let Some(process) = &mut self.process else { return };
         process.flush();
-        let ended = match process.read() {
+        let ended = match process.read(has_exited) {
             Ok(ended) => ended,
             Err(error) => return self.garbage(error.to_string()),
         };
@@ -272,25 +318,32 @@ impl Supervisor {
             Kind::Entering => {
                 let entering: Entering<'_> = serde_json::from_slice(&frame.payload)
                     .map_err(|error| format!("no name of a call: {error}"))?;
-                let name = entering.call.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
-                busy.call = Some((name, entering.class));
+                busy.doing = Doing::of(&entering);
                 self.calls += 1;
             }
-            Kind::Left => busy.call = None,
+            Kind::Left => busy.doing = Doing::OwnWork,
+            Kind::Resting => {
+                let resting: Resting = serde_json::from_slice(&frame.payload)
+                    .map_err(|error| format!("no time of rest: {error}"))?;
+                busy.doing = Doing::Rest(resting.at_most);
+            }
             Kind::Event => busy.request.answer.event(&frame.payload)?,
             Kind::Reply => {
                 let busy = self.busy.take().ok_or("a reply without a request")?;
                 // Before the answer: who has it finds its calls counted.
                 self.publish();
+                // A watch that is answered has failed all the same, only in order.
+                if !busy.request.answer.watches() {
+                    self.pause.reset();
+                }
                 busy.request.answer.reply(&frame.payload)?;
-                self.pause.reset();
             }
             Kind::Request => return Err("a request, which only the parent makes".to_owned()),
         }
         Ok(())
     }
 
-    /// The worker closed its end of the socket.
+    /// The worker closed its end of the socket, or has ended.
     fn ended(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         process.log_lines();
@@ -298,7 +351,7 @@ impl Supervisor {
         let ending = process.ending();
         let in_order = ending.as_ref().is_some_and(|ending| ending.in_order);
         let how = ending.map_or_else(|| "it closed its socket".to_owned(), |ending| ending.how);
-        self.abandoned.add(process, self.spec.abandon_signal);
+        self.abandoned.add(process);
         let role = self.spec.role;
         match self.busy.take() {
             None if in_order => tracing::debug!(role, pid, "worker ended in order"),
@@ -311,11 +364,11 @@ impl Supervisor {
                 self.queue.push_front(Request { resent: true, ..busy.request });
             }
             Some(busy) => {
-                let call = busy.call_name();
-                tracing::warn!(role, pid, call, how, "worker died");
+                let (call, subject) = (busy.doing.name(), busy.doing.subject());
+                tracing::warn!(role, pid, call, subject, how, "worker died");
                 self.pause.after_failure(format!("died in {call}: {how}"));
                 self.publish();
-                busy.request.answer.fail(CallError::Crashed { call, how });
+                busy.request.answer.fail(CallError::Crashed { call, subject, how });
             }
         }
     }
@@ -329,7 +382,7 @@ impl Supervisor {
             reason,
             "worker sent garbage and is given up"
         );
-        self.abandoned.add(process, self.spec.abandon_signal);
+        self.abandoned.add(process);
         let busy = self.busy.take();
         self.pause.after_failure(reason.clone());
         self.publish();
@@ -345,29 +398,27 @@ impl Supervisor {
             busy.since = now;
             return;
         }
-        let Some(after) = self.spec.deadlines.of(busy.call.as_ref().map(|(_, class)| *class)) else { return };
+        let after = busy.doing.patience(&self.spec.deadlines);
         if now.saturating_duration_since(busy.since) < after {
             return;
         }
-        let call = busy.call_name();
+        let (call, subject) = (busy.doing.name(), busy.doing.subject());
         let pid = self.process.as_ref().map(Process::pid);
-        tracing::error!(role = self.spec.role, pid, call, ?after, "no progress: worker is given up");
-        if let Some(process) = self.process.take() {
-            self.abandoned.add(process, self.spec.abandon_signal);
-        }
+        tracing::error!(role = self.spec.role, pid, call, subject, ?after, "no progress: worker is given up");
+        self.abandon();
         self.pause.after_failure(format!("no progress in {call} within {after:?}"));
         let busy = self.busy.take();
         self.publish();
         if let Some(busy) = busy {
-            busy.request.answer.fail(CallError::Stuck { call, after });
+            busy.request.answer.fail(CallError::Stuck { call, subject, after });
         }
     }
 
     fn publish(&mut self) {
         let now = Instant::now();
         let state = match (&self.process, &self.busy) {
-            (Some(process), Some(busy)) if !busy.waits() && now >= busy.since + SLOW => {
-                State::Slow { pid: process.pid(), call: busy.call_name(), since: busy.since }
+            (Some(process), Some(busy)) if !busy.doing.waits() && now >= busy.since + SLOW => {
+                State::Slow { pid: process.pid(), call: busy.doing.name(), since: busy.since }
             }
             (Some(process), _) => State::Running { pid: process.pid() },
             (None, _) if self.full && self.abandoned.count() >= self.spec.max_abandoned => State::Full,
@@ -377,7 +428,8 @@ impl Supervisor {
             },
         };
         // Between two calls of one request only the count changes; it is told with what follows.
-        let quiet = state == self.published.state && self.busy.is_some();
+        let is_same = state == self.published.state && self.abandoned.count() == self.published.abandoned;
+        let quiet = is_same && self.busy.is_some();
         if !quiet {
             self.tell(state);
         }
@@ -394,73 +446,13 @@ impl Supervisor {
 }
 
 impl Drop for Supervisor {
-    /// Also after a panic: nobody waits for an answer that cannot come.
+    /// Also after a second panic: nobody waits for an answer that cannot come.
     fn drop(&mut self) {
-        self.shared.end();
-    }
-}
-
-impl Busy {
-    fn call_name(&self) -> String {
-        self.call.as_ref().map_or_else(|| OWN_WORK.to_owned(), |(name, _)| name.clone())
-    }
-
-    fn waits(&self) -> bool {
-        matches!(self.call, Some((_, CallClass::Wait)))
+        self.shared.end(&CallError::Lost);
     }
 }
 
 /// Whether a non-blocking operation should simply be tried when the file is ready again.
 fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Answer;
-
-    /// An answer that somebody waits for.
-    struct Wanted;
-
-    impl Answer for Wanted {
-        fn event(&mut self, _payload: &[u8]) -> Result<(), String> {
-            Ok(())
-        }
-        fn reply(self: Box<Self>, _payload: &[u8]) -> Result<(), String> {
-            Ok(())
-        }
-        fn fail(self: Box<Self>, _error: CallError) {}
-        fn wanted(&self) -> bool {
-            true
-        }
-        fn watches(&self) -> bool {
-            true
-        }
-    }
-
-    /// A supervisor in a pause that ends at `pause`, with one request that is due at `not_before`.
-    fn pausing(pause: Instant, not_before: Instant) -> Supervisor {
-        let mut supervisor = Supervisor::new(Spec::new("test"), Arc::new(Shared::new().unwrap()));
-        supervisor.pause.end_at(pause);
-        supervisor.queue.push_back(Request {
-            frame: Vec::new(),
-            not_before: Some(not_before),
-            resent: false,
-            answer: Box::new(Wanted),
-        });
-        supervisor
-    }
-
-    #[test]
-    fn delayed_request_after_the_pause_wakes_the_supervisor_at_its_own_time() {
-        let (past, later) = (Instant::now(), Instant::now() + Duration::from_secs(30));
-        assert_eq!(pausing(past, later).next_time(), Some(later));
-    }
-
-    #[test]
-    fn request_that_is_due_in_a_pause_wakes_the_supervisor_at_the_end_of_the_pause() {
-        let (past, later) = (Instant::now(), Instant::now() + Duration::from_secs(30));
-        assert_eq!(pausing(later, past).next_time(), Some(later));
-    }
 }

@@ -1,7 +1,7 @@
 //! What an inventory or a probe of the driver says about the GPUs that are known. Pure.
 
 use gpu_model::{Gpu, GpuUuid, HealthReason, Inventory};
-use nvml::{NvmlError, Probe, RecoveryAction};
+use nvml::{Code, NvmlError, Probe, RecoveryAction};
 
 use super::Evidence;
 
@@ -59,6 +59,12 @@ pub fn silence(error: &NvmlError) -> HealthReason {
         NvmlError::Call { call, code } => {
             HealthReason::CallFailed { call: call.clone(), failure: u32::from(*code) }
         }
+        NvmlError::VersionMismatch { call } => {
+            HealthReason::CallFailed { call: call.clone(), failure: u32::from(Code::LibRmVersionMismatch) }
+        }
+        NvmlError::NoPermission { call } => {
+            HealthReason::CallFailed { call: call.clone(), failure: u32::from(Code::NoPermission) }
+        }
         _ => HealthReason::NvmlStuck,
     }
 }
@@ -70,6 +76,7 @@ fn name_of(action: RecoveryAction) -> String {
         RecoveryAction::Reboot => "reboot".to_owned(),
         RecoveryAction::DrainP2p => "drain-p2p".to_owned(),
         RecoveryAction::DrainAndReset => "drain-and-reset".to_owned(),
+        RecoveryAction::RecoverImexDomain => "recover-imex-domain".to_owned(),
         RecoveryAction::Other(number) => number.to_string(),
     }
 }

@@ -14,8 +14,6 @@ pub(crate) struct Abilities {
     pub events: bool,
     /// Common ancestors on PCIe.
     pub ancestors: bool,
-    /// The NUMA node of a GPU's memory (from R465).
-    pub affinity: bool,
     /// State of NVLinks and what is at their other ends.
     pub nvlink: bool,
     /// What kind of device is at an NVLink's other end (from R465).
@@ -32,7 +30,6 @@ impl Abilities {
                 && library.nvmlEventSetWait_v2.is_ok()
                 && library.nvmlEventSetFree.is_ok(),
             ancestors: library.nvmlDeviceGetTopologyCommonAncestor.is_ok(),
-            affinity: library.nvmlDeviceGetMemoryAffinity.is_ok(),
             nvlink: library.nvmlDeviceGetNvLinkState.is_ok()
                 && library.nvmlDeviceGetNvLinkRemotePciInfo_v2.is_ok(),
             nvlink_kind: library.nvmlDeviceGetNvLinkRemoteDeviceType.is_ok(),

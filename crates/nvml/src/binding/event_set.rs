@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nvml_wrapper_sys::bindings as sys;
 
+use worker::CallClass;
+
 use super::{Driver, Failure, Gpu, GpuKey, raw};
 use crate::Code;
 
@@ -38,7 +40,7 @@ impl<'d> EventSet<'d> {
     /// Watches one GPU's critical events.
     pub fn register(&self, gpu: &Gpu<'_>) -> Result<(), Failure> {
         let kinds = u64::from(sys::nvmlEventTypeXidCriticalError);
-        raw!(self.driver, Query, nvmlDeviceRegisterEvents(gpu.handle, kinds, self.handle))
+        raw!(gpu, Query, nvmlDeviceRegisterEvents(gpu.handle, kinds, self.handle))
     }
 
     /// Waits for the next critical event; `None` when `time` passed without one.
@@ -50,8 +52,9 @@ impl<'d> EventSet<'d> {
             gpuInstanceId: NO_INSTANCE,
             computeInstanceId: NO_INSTANCE,
         };
+        let class = CallClass::Wait { at_most: time };
         let time = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        match raw!(self.driver, Wait, nvmlEventSetWait_v2(self.handle, &raw mut data, time)) {
+        match raw!(self.driver, class, nvmlEventSetWait_v2(self.handle, &raw mut data, time)) {
             Ok(()) => {}
             Err(Failure { code: Code::Timeout, .. }) => return Ok(None),
             Err(failure) => return Err(failure),

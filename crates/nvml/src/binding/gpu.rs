@@ -1,6 +1,6 @@
 //! One GPU's getters.
 
-use std::ffi::{c_uint, c_ulong};
+use std::ffi::c_uint;
 
 use gpu_model::{CommonAncestor, GpuUuid, MigMode, PciAddress};
 use nvml_wrapper::Device;
@@ -8,14 +8,11 @@ use nvml_wrapper::error::NvmlError as WrapperError;
 use nvml_wrapper_sys::bindings as sys;
 
 use super::text::Text;
-use super::{Driver, Failure, raw};
+use super::{Caller, Driver, Failure, raw};
 use crate::{Code, RecoveryAction};
 
 /// Room for a UUID or a name; NVML asks for 96.
 const TEXT_SIZE: usize = 128;
-
-/// NUMA nodes that fit the mask: 16 words, as many as Linux has on the largest machines.
-const NUMA_WORDS: usize = 16;
 
 /// `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`: on no renumbering list.
 const FIELD_RECOVERY_ACTION: u32 = 230;
@@ -63,7 +60,7 @@ impl<'d> Gpu<'d> {
         call: &'static str,
         body: impl FnOnce(&Device<'_>) -> Result<T, WrapperError>,
     ) -> Result<T, Failure> {
-        self.driver.query(call, |nvml| {
+        self.driver.query(call, Some(self.index), |nvml| {
             // SAFETY: the handle came from this library, which is initialised.
             body(&unsafe { Device::new(self.handle, nvml) })
         })
@@ -71,13 +68,13 @@ impl<'d> Gpu<'d> {
 
     pub fn uuid(&self) -> Result<GpuUuid, Failure> {
         let mut text = Text::<TEXT_SIZE>::new();
-        raw!(self.driver, Query, nvmlDeviceGetUUID(self.handle, text.pointer(), text.size()))?;
+        raw!(self, Query, nvmlDeviceGetUUID(self.handle, text.pointer(), text.size()))?;
         text.read().parse().map_err(|_| Failure::senseless("nvmlDeviceGetUUID"))
     }
 
     pub fn name(&self) -> Result<String, Failure> {
         let mut text = Text::<TEXT_SIZE>::new();
-        raw!(self.driver, Query, nvmlDeviceGetName(self.handle, text.pointer(), text.size()))?;
+        raw!(self, Query, nvmlDeviceGetName(self.handle, text.pointer(), text.size()))?;
         Ok(text.read())
     }
 
@@ -105,39 +102,21 @@ impl<'d> Gpu<'d> {
 
     pub fn memory_bytes(&self) -> Result<u64, Failure> {
         let mut memory = sys::nvmlMemory_t { total: 0, free: 0, used: 0 };
-        raw!(self.driver, Query, nvmlDeviceGetMemoryInfo(self.handle, &raw mut memory))?;
+        raw!(self, Query, nvmlDeviceGetMemoryInfo(self.handle, &raw mut memory))?;
         Ok(memory.total)
     }
 
     pub fn pci(&self) -> Result<Pci, Failure> {
         let mut info = empty_pci();
-        raw!(self.driver, Query, nvmlDeviceGetPciInfo_v3(self.handle, &raw mut info))?;
+        raw!(self, Query, nvmlDeviceGetPciInfo_v3(self.handle, &raw mut info))?;
         let address = address(&info).ok_or_else(|| Failure::senseless("nvmlDeviceGetPciInfo_v3"))?;
         Ok(Pci { address, chip: info.pciDeviceId })
-    }
-
-    /// The NUMA node of the host memory next to the GPU; the first one if there are several.
-    pub fn numa_node(&self) -> Result<u32, Failure> {
-        const CALL: &str = "nvmlDeviceGetMemoryAffinity";
-        if !self.driver.abilities.affinity {
-            return Err(Failure { call: CALL, code: Code::NotSupported });
-        }
-        let mut mask: [c_ulong; NUMA_WORDS] = [0; NUMA_WORDS];
-        let (words, scope) = (c_uint::try_from(NUMA_WORDS).unwrap_or(0), sys::NVML_AFFINITY_SCOPE_NODE);
-        raw!(self.driver, Query, nvmlDeviceGetMemoryAffinity(self.handle, words, mask.as_mut_ptr(), scope))?;
-        let nodes = mask.iter().zip(0u32..).filter(|(word, _)| **word != 0);
-        let first = nodes.map(|(word, at)| at * c_ulong::BITS + word.trailing_zeros()).next();
-        first.ok_or(Failure { call: CALL, code: Code::NotSupported })
     }
 
     pub fn common_ancestor(&self, other: &Gpu<'_>) -> Result<CommonAncestor, Failure> {
         const CALL: &str = "nvmlDeviceGetTopologyCommonAncestor";
         let mut level = c_uint::MAX;
-        raw!(
-            self.driver,
-            Query,
-            nvmlDeviceGetTopologyCommonAncestor(self.handle, other.handle, &raw mut level)
-        )?;
+        raw!(self, Query, nvmlDeviceGetTopologyCommonAncestor(self.handle, other.handle, &raw mut level))?;
         Ok(match level {
             sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_INTERNAL => CommonAncestor::SameBoard,
             sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_SINGLE => CommonAncestor::SinglePcieSwitch,
@@ -152,7 +131,7 @@ impl<'d> Gpu<'d> {
     /// Whether NVLink number `link` is active.
     pub fn link_is_active(&self, link: u32) -> Result<bool, Failure> {
         let mut state = 0;
-        raw!(self.driver, Query, nvmlDeviceGetNvLinkState(self.handle, link, &raw mut state))?;
+        raw!(self, Query, nvmlDeviceGetNvLinkState(self.handle, link, &raw mut state))?;
         Ok(state != 0)
     }
 
@@ -160,11 +139,8 @@ impl<'d> Gpu<'d> {
     pub fn link_end(&self, link: u32) -> Result<LinkEnd, Failure> {
         if self.driver.abilities.nvlink_kind {
             let mut kind = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_UNKNOWN;
-            let asked = raw!(
-                self.driver,
-                Query,
-                nvmlDeviceGetNvLinkRemoteDeviceType(self.handle, link, &raw mut kind)
-            );
+            let asked =
+                raw!(self, Query, nvmlDeviceGetNvLinkRemoteDeviceType(self.handle, link, &raw mut kind));
             match (asked, kind) {
                 (Ok(()), sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH) => {
                     return Ok(LinkEnd::Switch);
@@ -177,7 +153,7 @@ impl<'d> Gpu<'d> {
             }
         }
         let mut info = empty_pci();
-        raw!(self.driver, Query, nvmlDeviceGetNvLinkRemotePciInfo_v2(self.handle, link, &raw mut info))?;
+        raw!(self, Query, nvmlDeviceGetNvLinkRemotePciInfo_v2(self.handle, link, &raw mut info))?;
         Ok(address(&info).map_or(LinkEnd::Other, LinkEnd::At))
     }
 
@@ -196,7 +172,7 @@ impl<'d> Gpu<'d> {
             nvmlReturn: u32::from(Code::NotSupported),
             value: sys::nvmlValue_t { ullVal: 0 },
         };
-        raw!(self.driver, Query, nvmlDeviceGetFieldValues(self.handle, 1, &raw mut field))?;
+        raw!(self, Query, nvmlDeviceGetFieldValues(self.handle, 1, &raw mut field))?;
         match Code::from(field.nvmlReturn) {
             // A driver that does not know the field calls its number invalid.
             Code::InvalidArgument => return Err(Failure { call: CALL, code: Code::NotSupported }),
@@ -217,8 +193,19 @@ impl<'d> Gpu<'d> {
             2 => RecoveryAction::Reboot,
             3 => RecoveryAction::DrainP2p,
             4 => RecoveryAction::DrainAndReset,
+            5 => RecoveryAction::RecoverImexDomain,
             other => RecoveryAction::Other(other),
         })
+    }
+}
+
+impl Caller for Gpu<'_> {
+    fn driver(&self) -> &Driver<'_> {
+        self.driver
+    }
+
+    fn gpu_index(&self) -> Option<u32> {
+        Some(self.index)
     }
 }
 

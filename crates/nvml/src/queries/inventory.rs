@@ -1,20 +1,25 @@
-//! What GPUs there are. Seven calls for each GPU, five for the node, and one for each model of chip.
+//! What GPUs there are. Seven calls for each GPU, one for each model of chip, and four for the node, beside
+//! the two of the library's start.
 
 use std::collections::BTreeMap;
 
 use gpu_model::{Gpu as Seen, Inventory, Reading};
 
-use super::of_one_gpu;
+use super::{Skip, of_one_gpu};
 use crate::binding::{Driver, Failure, Gpu, reading};
 use crate::protocol::Refusal;
 
 /// Compute capabilities by PCI device id: the chip decides them, so one GPU of each kind is asked.
 type Capabilities = BTreeMap<u32, Reading<(u32, u32)>>;
 
-pub(super) fn take(driver: &Driver<'_>) -> Result<Inventory, Refusal> {
+pub(super) fn take(driver: &Driver<'_>, skip: &Skip) -> Result<Inventory, Refusal> {
     let versions = driver.versions()?;
     let (mut gpus, mut failures, mut capabilities) = (Vec::new(), Vec::new(), Capabilities::new());
     for index in 0..driver.gpu_count()? {
+        if let Some(failure) = skip.failure(index) {
+            failures.push(failure.clone());
+            continue;
+        }
         match identified(driver, index) {
             Ok((gpu, uuid)) => gpus.push(look(&gpu, uuid, &mut capabilities)?),
             Err(failure) => failures.push(of_one_gpu(index, failure)?),

@@ -1,29 +1,30 @@
-//! Whether each GPU answers: three calls each, four on a driver that knows no recovery action.
+//! Whether each GPU answers: three calls each, four where the driver does not tell the recovery action.
 
 use gpu_model::{GpuFailure, GpuUuid, Reading};
 
-use super::of_one_gpu;
-use crate::binding::{Driver, Failure, Gpu, reading};
+use super::{Skip, of_one_gpu};
+use crate::binding::{Driver, Gpu, reading};
 use crate::protocol::Refusal;
-use crate::{Probe, RecoveryAction};
+use crate::{Code, Probe, RecoveryAction};
 
-pub(super) fn probe(driver: &Driver<'_>) -> Result<Vec<Probe>, Refusal> {
-    (0..driver.gpu_count()?).map(|index| probe_gpu(driver, index)).collect()
+pub(super) fn probe(driver: &Driver<'_>, skip: &Skip) -> Result<Vec<Probe>, Refusal> {
+    let one = |index| match skip.failure(index) {
+        Some(failure) => Ok(unidentified(failure.clone())),
+        None => probe_gpu(driver, index),
+    };
+    (0..driver.gpu_count()?).map(one).collect()
+}
+
+fn unidentified(failure: GpuFailure) -> Probe {
+    let uuid = Reading::Failed { call: failure.call.clone(), code: failure.code };
+    Probe { index: failure.index, uuid, failure: Some(failure), recovery: Reading::NotSupported }
 }
 
 fn probe_gpu(driver: &Driver<'_>, index: u32) -> Result<Probe, Refusal> {
-    let unidentified = |failure: Failure| {
-        let failure = of_one_gpu(index, failure)?;
-        let uuid = Reading::Failed { call: failure.call.clone(), code: failure.code };
-        Ok(Probe { index, uuid, failure: Some(failure), recovery: Reading::NotSupported })
-    };
-    let gpu = match driver.gpu(index) {
-        Ok(gpu) => gpu,
-        Err(failure) => return unidentified(failure),
-    };
-    let uuid = match gpu.uuid() {
-        Ok(uuid) => uuid,
-        Err(failure) => return unidentified(failure),
+    let identity = driver.gpu(index).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
+    let (gpu, uuid) = match identity {
+        Ok(identity) => identity,
+        Err(failure) => return Ok(unidentified(of_one_gpu(index, failure)?)),
     };
     let recovery = reading(gpu.recovery_action())?;
     identified(&gpu, uuid, recovery)
@@ -33,12 +34,20 @@ fn identified(gpu: &Gpu<'_>, uuid: GpuUuid, recovery: Reading<RecoveryAction>) -
     let index = gpu.index;
     let failure = match &recovery {
         Reading::Value(_) => None,
-        Reading::Failed { call, code } => Some(GpuFailure { index, call: call.clone(), code: *code }),
-        // An older driver: any value that it must ask the GPU for.
-        Reading::NotSupported => match reading(gpu.memory_bytes())? {
+        Reading::Failed { call, code } if is_the_gpus(Code::from(*code)) => {
+            Some(GpuFailure { index, call: call.clone(), code: *code })
+        }
+        // An older driver, or one that has trouble with this field alone: any value that it must ask the
+        // GPU for.
+        Reading::NotSupported | Reading::Failed { .. } => match reading(gpu.memory_bytes())? {
             Reading::Failed { call, code } => Some(GpuFailure { index, call, code }),
             Reading::Value(_) | Reading::NotSupported => None,
         },
     };
     Ok(Probe { index, uuid: Reading::Value(uuid), failure, recovery })
+}
+
+/// Whether a code says how the GPU is, whatever was asked of it.
+fn is_the_gpus(code: Code) -> bool {
+    matches!(code, Code::GpuIsLost | Code::ResetRequired)
 }

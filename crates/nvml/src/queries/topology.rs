@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use gpu_model::{GpuLink, GpuPlace, GpuUuid, PciAddress, Topology};
+use gpu_model::{GpuLink, GpuPlace, GpuUuid, PciAddress, Reading, Topology};
 
+use super::Skip;
 use crate::Code;
 use crate::binding::{Driver, Failure, Gpu, LinkEnd};
 use crate::protocol::Refusal;
@@ -18,27 +19,29 @@ struct Node<'d> {
     pci: Option<PciAddress>,
 }
 
-pub(super) fn take(driver: &Driver<'_>) -> Result<Topology, Refusal> {
+pub(super) fn take(driver: &Driver<'_>, skip: &Skip) -> Result<Topology, Refusal> {
     let mut nodes = Vec::new();
-    for index in 0..driver.gpu_count()? {
+    for index in (0..driver.gpu_count()?).filter(|index| skip.failure(*index).is_none()) {
         nodes.extend(node(driver, index)?);
     }
     let mut topology = Topology::default();
     let mut links: BTreeMap<(&GpuUuid, PciAddress), u32> = BTreeMap::new();
     for node in &nodes {
-        let mut place = GpuPlace { numa_node: optional(node.gpu.numa_node())?, nvswitch_links: 0 };
-        for end in link_ends(driver, &node.gpu)? {
+        let (ends, trouble) = link_ends(driver, &node.gpu)?;
+        let mut switched = 0;
+        for end in ends {
             match end {
-                LinkEnd::Switch => place.nvswitch_links += 1,
+                LinkEnd::Switch => switched += 1,
                 LinkEnd::At(pci) if nodes.iter().any(|other| other.pci == Some(pci)) => {
                     *links.entry((&node.uuid, pci)).or_default() += 1;
                 }
                 // A driver that does not tell kinds: what is no GPU of ours is a switch.
-                LinkEnd::At(_) if !driver.abilities.nvlink_kind => place.nvswitch_links += 1,
+                LinkEnd::At(_) if !driver.abilities.nvlink_kind => switched += 1,
                 LinkEnd::At(_) | LinkEnd::Other => {}
             }
         }
-        topology.gpus.insert(node.uuid.clone(), place);
+        let nvswitch_links = trouble.unwrap_or(Reading::Value(switched));
+        topology.gpus.insert(node.uuid.clone(), GpuPlace { nvswitch_links });
     }
     let direct = |from: &Node<'_>, to: &Node<'_>| {
         to.pci.and_then(|pci| links.get(&(&from.uuid, pci))).copied().unwrap_or(0)
@@ -67,24 +70,42 @@ fn node<'d>(driver: &'d Driver<'d>, index: u32) -> Result<Option<Node<'d>>, Refu
     Ok(Some(Node { gpu, uuid, pci }))
 }
 
-/// The other ends of a GPU's active NVLinks.
-fn link_ends(driver: &Driver<'_>, gpu: &Gpu<'_>) -> Result<Vec<LinkEnd>, Refusal> {
+/// The other ends of a GPU's active NVLinks, and what to say instead of their number: that the GPU has no
+/// links, or that none of them could be asked.
+fn link_ends(driver: &Driver<'_>, gpu: &Gpu<'_>) -> Result<(Vec<LinkEnd>, Option<Reading<u32>>), Refusal> {
     let mut ends = Vec::new();
     if !driver.abilities.nvlink {
-        return Ok(ends);
+        return Ok((ends, Some(Reading::NotSupported)));
     }
+    let (mut has_answered, mut failed) = (false, None);
     for link in 0..MAX_LINKS {
-        match gpu.link_is_active(link) {
-            Ok(true) => ends.extend(optional(gpu.link_end(link))?),
-            Ok(false) => {}
+        let end = match gpu.link_is_active(link) {
+            Ok(true) => gpu.link_end(link).map(Some),
+            Ok(false) => Ok(None),
+            Err(failure) => Err(failure),
+        };
+        match end {
+            Ok(end) => {
+                has_answered = true;
+                ends.extend(end);
+            }
             Err(failure) if failure.code.needs_fresh_library() => return Err(failure.into()),
-            // No such link, no NVLink at all, or no GPU any more.
-            Err(Failure { code: Code::InvalidArgument | Code::NotSupported | Code::GpuIsLost, .. }) => break,
+            // No link has this number or a higher one.
+            Err(Failure { code: Code::InvalidArgument, .. }) => break,
+            // This GPU does not have this one, and may have the next.
+            Err(Failure { code: Code::NotSupported, .. }) => {}
+            Err(Failure { call, code: Code::GpuIsLost }) => {
+                let lost = Reading::Failed { call: call.to_owned(), code: Code::GpuIsLost.into() };
+                return Ok((ends, Some(lost)));
+            }
             // This one link is in trouble.
-            Err(_) => {}
+            Err(Failure { call, code }) => {
+                failed.get_or_insert(Reading::Failed { call: call.to_owned(), code: code.into() });
+            }
         }
     }
-    Ok(ends)
+    let trouble = if has_answered { None } else { Some(failed.unwrap_or(Reading::NotSupported)) };
+    Ok((ends, trouble))
 }
 
 /// A value that may be missing; an error only when the whole library is of no use any more.

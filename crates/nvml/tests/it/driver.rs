@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use nvml::{Code, Nvml, NvmlError, RoleState};
+use nvml::{Code, Library, Nvml, NvmlError, RoleState};
 use nvml_sim::Effect;
 
-use crate::node::{Node, block_on, eventually};
+use crate::node::{Node, block_on, eventually, gone, pid_of};
 
 crate::tests![
     missing_library_is_no_driver_with_the_reason_until_it_appears,
@@ -16,6 +16,10 @@ crate::tests![
     library_that_lost_its_driver_is_loaded_anew_by_the_next_call,
     shutdown_ends_the_worker_and_later_calls_fail,
     program_that_is_no_worker_is_an_error_and_not_a_hang,
+    library_and_kernel_of_different_versions_are_told_apart_from_no_driver,
+    driver_that_refuses_us_says_what_to_do,
+    library_alone_does_not_make_its_folder_a_search_path,
+    released_workers_are_gone_and_the_next_call_starts_another,
 ];
 
 fn missing_library_is_no_driver_with_the_reason_until_it_appears() {
@@ -44,7 +48,7 @@ fn file_that_is_no_library_is_no_driver_with_the_loaders_words() {
 
 fn library_named_without_its_folder_is_refused() {
     let node = Node::of("t4");
-    let nvml = Nvml::start(node.config(), Arc::new(|| Ok("libnvidia-ml.so.1".into()))).unwrap();
+    let nvml = Nvml::start(node.config(), Arc::new(|| Ok(Library::alone("libnvidia-ml.so.1")))).unwrap();
     let error = block_on(nvml.inventory()).unwrap_err().to_string();
     assert!(error.contains("not named by its full path"), "{error}");
 }
@@ -84,12 +88,10 @@ fn shutdown_ends_the_worker_and_later_calls_fail() {
     let node = Node::of("t4");
     let nvml = node.nvml();
     block_on(nvml.inventory()).unwrap();
-    let RoleState::Running { pid } = nvml.status().borrow().queries.state.clone() else {
-        panic!("not running")
-    };
+    let pid = pid_of(&nvml.status().borrow().queries.state);
     block_on(nvml.shutdown());
     assert_eq!(nvml.status().borrow().queries.state, RoleState::Closed);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    gone(pid);
     assert_eq!(block_on(nvml.inventory()).unwrap_err(), NvmlError::Closed);
 }
 
@@ -97,13 +99,59 @@ fn program_that_is_no_worker_is_an_error_and_not_a_hang() {
     let node = Node::of("t4");
     let mut config = node.config();
     config.program = "/bin/true".into();
-    let library = node.library();
-    let nvml = Nvml::start(config.clone(), Arc::new(move || Ok(library.clone()))).unwrap();
+    let nvml = node.nvml_with(config.clone());
     assert!(matches!(block_on(nvml.inventory()).unwrap_err(), NvmlError::Crashed { .. }));
     config.program = "/nowhere/at-all".into();
-    let nvml = Nvml::start(config, Arc::new(|| Ok("/lib/libnvidia-ml.so.1".into()))).unwrap();
+    let nvml = node.nvml_with(config);
     let error = block_on(nvml.inventory()).unwrap_err().to_string();
     assert!(error.contains("/nowhere/at-all: No such file"), "{error}");
     // A good one still works.
     eventually(|| block_on(node.nvml().inventory()));
+}
+
+fn library_and_kernel_of_different_versions_are_told_apart_from_no_driver() {
+    let node = Node::of("t4");
+    node.fault("nvmlInit_v2", Effect::Return(18), None);
+    let error = block_on(node.nvml().inventory()).unwrap_err();
+    assert_eq!(error, NvmlError::VersionMismatch { call: "nvmlInit_v2".into() });
+    assert!(error.to_string().contains("reload the kernel modules or reboot the node"), "{error}");
+}
+
+fn driver_that_refuses_us_says_what_to_do() {
+    let node = Node::of("t4");
+    node.fault("nvmlInit_v2", Effect::Return(4), None);
+    let error = block_on(node.nvml().inventory()).unwrap_err();
+    assert_eq!(error, NvmlError::NoPermission { call: "nvmlInit_v2".into() });
+    assert!(error.to_string().contains("privileged"), "{error}");
+}
+
+/// The search path that a worker got.
+fn search_path(nvml: &Nvml) -> Option<String> {
+    block_on(nvml.inventory()).unwrap();
+    let pid = pid_of(&nvml.status().borrow().queries.state);
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let mut variables = environment.split('\0');
+    variables.find_map(|variable| variable.strip_prefix("LD_LIBRARY_PATH=").map(str::to_owned))
+}
+
+fn library_alone_does_not_make_its_folder_a_search_path() {
+    let node = Node::of("t4");
+    let library = node.library();
+    let folder = library.parent().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(search_path(&node.nvml()), Some(folder));
+    let alone = move || Ok(Library::alone(&library));
+    assert_eq!(search_path(&Nvml::start(node.config(), Arc::new(alone)).unwrap()), None);
+}
+
+fn released_workers_are_gone_and_the_next_call_starts_another() {
+    let node = Node::of("t4");
+    let nvml = node.nvml();
+    block_on(nvml.inventory()).unwrap();
+    let pid = pid_of(&nvml.status().borrow().queries.state);
+    block_on(nvml.release()).unwrap();
+    gone(pid);
+    assert_eq!(nvml.status().borrow().queries.state, RoleState::Absent);
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 1);
+    block_on(nvml.shutdown());
+    assert_eq!(block_on(nvml.release()).unwrap_err(), NvmlError::Closed);
 }

@@ -35,8 +35,7 @@ fn dgx_a100_lists_eight_gpus_within_64_calls() {
     let log = node.state.dir().join("calls");
     let mut config = node.config();
     config.extra_env.push(("NVML_SIM_CALL_LOG".into(), log.clone().into()));
-    let library = node.library();
-    let nvml = nvml::Nvml::start(config, std::sync::Arc::new(move || Ok(library.clone()))).unwrap();
+    let nvml = node.nvml_with(config);
     let seen = block_on(nvml.inventory()).unwrap();
     assert_eq!(seen.gpus.iter().map(|gpu| gpu.index).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
     for gpu in &seen.gpus {

@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 mod driver;
 mod events;
 mod faults;
+mod garbage;
 mod inventory;
 mod node;
 mod probes;
@@ -22,9 +23,16 @@ fn main() -> ExitCode {
     if let Some(code) = worker::enter_if_asked(nvml::ROLES) {
         return code;
     }
-    let tests: Vec<(&'static str, fn())> =
-        [driver::TESTS, inventory::TESTS, topology::TESTS, probes::TESTS, faults::TESTS, events::TESTS]
-            .concat();
+    let tests: Vec<(&'static str, fn())> = [
+        driver::TESTS,
+        inventory::TESTS,
+        topology::TESTS,
+        probes::TESTS,
+        faults::TESTS,
+        events::TESTS,
+        garbage::TESTS,
+    ]
+    .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();

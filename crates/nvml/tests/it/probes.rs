@@ -2,6 +2,7 @@
 
 use gpu_model::Reading;
 use nvml::{Probe, RecoveryAction};
+use nvml_sim::Effect;
 
 use crate::node::{Node, block_on};
 
@@ -9,6 +10,8 @@ crate::tests![
     well_gpus_answer_with_no_more_than_three_calls_each,
     lost_gpu_fails_its_probe_until_it_returns,
     recovery_action_of_the_driver_makes_a_gpu_unwell,
+    driver_that_knows_no_recovery_action_is_asked_for_something_else,
+    recovery_action_that_cannot_be_told_makes_no_gpu_unwell,
 ];
 
 fn well_gpus_answer_with_no_more_than_three_calls_each() {
@@ -41,4 +44,31 @@ fn recovery_action_of_the_driver_makes_a_gpu_unwell() {
     let probes = block_on(node.nvml().probe()).unwrap();
     assert_eq!(probes[2].recovery, Reading::Value(RecoveryAction::Reset));
     assert!(!probes[2].is_well() && probes[1].is_well());
+}
+
+fn driver_that_knows_no_recovery_action_is_asked_for_something_else() {
+    let yaml = nvml_sim::presets::find(nvml_sim::presets::NODES, "dgx-a100").unwrap().yaml;
+    let node = Node::from_yaml(&yaml.replace("580.95.05", "535.161.08").replace("13.0", "12.2"));
+    let nvml = node.nvml();
+    let probes = block_on(nvml.probe()).unwrap();
+    assert!(
+        probes.iter().all(|probe| probe.is_well() && probe.recovery == Reading::NotSupported),
+        "{probes:?}"
+    );
+    let calls = nvml.status().borrow().queries.calls;
+    assert!(calls <= 2 + 4 * 8, "{calls}");
+    node.fault_of_gpu(3, "nvmlDeviceGetMemoryInfo", Effect::Return(999));
+    let probes = block_on(nvml.probe()).unwrap();
+    let failed = probes[3].failure.as_ref().map(|failure| (failure.call.as_str(), failure.code));
+    assert_eq!(failed, Some(("nvmlDeviceGetMemoryInfo", 999)));
+}
+
+fn recovery_action_that_cannot_be_told_makes_no_gpu_unwell() {
+    let node = Node::of("dgx-a100");
+    node.fault_of_gpu(1, "nvmlDeviceGetFieldValues", Effect::Return(999));
+    node.fault_of_gpu(2, "nvmlDeviceGetFieldValues", Effect::Return(16));
+    let probes = block_on(node.nvml().probe()).unwrap();
+    assert!(probes[1].is_well(), "{:?}", probes[1]);
+    // The code of a GPU that must be reset says it all.
+    assert_eq!(probes[2].failure.as_ref().map(|failure| failure.code), Some(16));
 }

@@ -6,7 +6,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use super::process::Process;
 
@@ -18,6 +18,8 @@ const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Abandoned {
     role: &'static str,
+    /// What ends a process. Only a test has another one, to stand in for what not even SIGKILL ends.
+    signal: Signal,
     processes: Vec<Leaving>,
 }
 
@@ -29,21 +31,19 @@ struct Leaving {
 
 impl Abandoned {
     pub fn new(role: &'static str) -> Abandoned {
-        Abandoned { role, processes: Vec::new() }
+        Abandoned { role, signal: Signal::KILL, processes: Vec::new() }
     }
 
-    /// Ends `process` and keeps it until it has gone.
-    pub fn add(&mut self, process: Process, signal: Signal) {
-        let (mut child, pidfd) = process.into_parts();
-        // One that is reaped already needs no signal, and its id may be another process's by now.
-        if let Ok(None) = child.try_wait()
-            && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process(pid, signal);
-        }
-        if let Some(pidfd) = &pidfd
-            && signal == Signal::KILL
-        {
+    #[cfg(test)]
+    pub fn without_effect(role: &'static str) -> Abandoned {
+        Abandoned { signal: Signal::CONT, ..Abandoned::new(role) }
+    }
+
+    /// Ends `process` with all that it started, and keeps it until it has gone.
+    pub fn add(&mut self, process: Process) {
+        process.signal(self.signal);
+        let (child, pidfd) = process.into_parts();
+        if let Some(pidfd) = &pidfd {
             wait_for(pidfd, GRACE);
         }
         self.processes.push(Leaving { child, pidfd, since: Instant::now() });
@@ -70,6 +70,14 @@ impl Abandoned {
     /// What becomes readable when one goes.
     pub fn pidfds(&self) -> impl Iterator<Item = &OwnedFd> {
         self.processes.iter().filter_map(|leaving| leaving.pidfd.as_ref())
+    }
+
+    /// Blocks until one goes.
+    pub fn wait(&self) {
+        let mut watched: Vec<_> = self.pidfds().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
+        let timeout = self.next_look().and_then(|_| Timespec::try_from(LOOK).ok());
+        // An error or an interruption only means that it is looked at once more.
+        let _ = poll(&mut watched, timeout.as_ref());
     }
 
     /// When to look although nothing becomes readable.

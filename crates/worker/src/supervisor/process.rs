@@ -5,26 +5,35 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::abandoned::wait_for;
 use super::is_not_now;
 use super::log::Lines;
 use crate::child::WORKER_ARGUMENT;
-use crate::frame::{Frame, Reader};
-use crate::{Launch, Spec};
+use crate::frame::{Frame, MAX_PAYLOAD, Reader};
+use crate::{CallError, Launch, Spec};
 
 /// How long a process that closed its socket may take to end.
 const ENDING: Duration = Duration::from_secs(1);
 
+/// Pause between two looks at a process that gives no handle to wait on (kernels before 5.3).
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Most that is read before other work gets its turn, in reads of 4 KiB.
 const READS: usize = 64;
 
+/// Most that is read of a process that has ended: the rest of one frame, and what other work left.
+const LAST_READS: usize = MAX_PAYLOAD / 4096 + READS;
+
 pub(super) struct Process {
     child: Child,
+    /// Its exit status was taken, so that its id may be another process's by now.
+    reaped: bool,
     pidfd: Option<OwnedFd>,
     socket: UnixStream,
     reader: Reader,
@@ -41,11 +50,17 @@ pub(super) struct Ending {
 
 impl Process {
     /// Executes the worker. Must run on a thread that outlives it: the child dies with this thread.
-    pub fn start(spec: &Spec, launch: &Launch) -> io::Result<Process> {
-        let (socket, theirs) = UnixStream::pair()?;
-        socket.set_nonblocking(true)?;
-        let (stderr, their_stderr) = io::pipe()?;
-        rustix::io::ioctl_fionbio(&stderr, true)?;
+    pub fn start(spec: &Spec, launch: &Launch) -> Result<Process, CallError> {
+        let failed = |step: &str| {
+            let step = step.to_owned();
+            move |source: io::Error| CallError::CannotStart { step, source: Arc::new(source) }
+        };
+        let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
+        socket.set_nonblocking(true).map_err(failed("make a socket that does not block"))?;
+        let (stderr, their_stderr) = io::pipe().map_err(failed("make a pipe"))?;
+        rustix::io::ioctl_fionbio(&stderr, true)
+            .map_err(|error| failed("make a pipe that does not block")(error.into()))?;
+        let their_stdout = their_stderr.try_clone().map_err(failed("copy a pipe"))?;
         let child = Command::new(&spec.program)
             .arg0(spec.role)
             .arg(WORKER_ARGUMENT)
@@ -55,17 +70,19 @@ impl Process {
             .env_clear()
             .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
-            // A Ctrl-C at the terminal is the parent's to handle.
+            // A Ctrl-C at the terminal is the parent's to handle. What the library starts is in this
+            // group too, and ends with it.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(their_stderr.try_clone()?))
+            .stdout(Stdio::from(their_stdout))
             .stderr(Stdio::from(their_stderr))
-            .spawn()?;
+            .spawn()
+            .map_err(failed(&format!("execute {}", spec.program.display())))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pidfd = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
         let lines = Lines::new(spec.role, child.id());
         let (reader, outgoing, stderr) = (Reader::default(), Vec::new(), Some(stderr));
-        Ok(Process { child, pidfd, socket, reader, outgoing, stderr, lines })
+        Ok(Process { child, reaped: false, pidfd, socket, reader, outgoing, stderr, lines })
     }
 
     pub fn pid(&self) -> u32 {
@@ -117,36 +134,69 @@ impl Process {
         }
     }
 
-    /// Takes what has arrived; `true` when nothing more will.
-    pub fn read(&mut self) -> io::Result<bool> {
-        for _ in 0..READS {
+    /// Takes what has arrived; `true` when nothing more will. Of a process that `has_ended` it is the last.
+    pub fn read(&mut self, has_ended: bool) -> io::Result<bool> {
+        for _ in 0..if has_ended { LAST_READS } else { READS } {
             match self.reader.fill(&self.socket) {
                 Ok(0) => return Ok(true),
                 Ok(_) => {}
-                Err(error) if is_not_now(&error) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(has_ended),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(has_ended)
     }
 
     pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         self.reader.next()
     }
 
-    /// How it ended; `None` when it has not, although it closed its socket.
+    /// How it ended; `None` when it has not, although it closed its socket. What it started ends too.
     pub fn ending(&mut self) -> Option<Ending> {
         // The socket closes a moment before the process can be reaped.
-        if let Some(pidfd) = &self.pidfd {
-            wait_for(pidfd, ENDING);
+        match &self.pidfd {
+            Some(pidfd) => wait_for(pidfd, ENDING),
+            None => self.look_until(Instant::now() + ENDING),
+        }
+        if self.has_ended() {
+            // Before it is reaped: until then its id, and so its group's, is its own.
+            self.signal(Signal::KILL);
         }
         let status = self.child.try_wait().ok().flatten()?;
+        self.reaped = true;
         Some(Ending { in_order: status.success(), how: describe(status) })
+    }
+
+    /// Sends `signal` to it and to what it started.
+    pub fn signal(&self, signal: Signal) {
+        if !self.reaped
+            && let Some(pid) = self.id()
+        {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
     }
 
     pub fn into_parts(self) -> (Child, Option<OwnedFd>) {
         (self.child, self.pidfd)
+    }
+
+    fn look_until(&self, end: Instant) {
+        while !self.has_ended() && Instant::now() < end {
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Whether it has ended, without taking its status.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let looked = self.id().map(|pid| rustix::process::waitid(WaitId::Pid(pid), options));
+        matches!(looked, Some(Ok(Some(_))))
+    }
+
+    fn id(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 }
 
@@ -167,5 +217,26 @@ fn describe(status: ExitStatus) -> String {
         }
         (None, Some(code)) => format!("exit code {code}"),
         (None, None) => format!("{status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn ending_on_a_kernel_without_process_handles_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("worker");
+        std::fs::write(&program, "#!/bin/sh\n/bin/sleep 0.3\nexit 3\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut spec = Spec::new("fake");
+        spec.program = program;
+        let mut process = Process::start(&spec, &Launch::default()).unwrap();
+        process.pidfd = None;
+        let ending = process.ending().unwrap();
+        assert_eq!((ending.in_order, ending.how.as_str()), (false, "exit code 3"));
     }
 }

@@ -11,21 +11,25 @@ crate::tests![
     request_slow_but_progressing_is_waited_for_far_beyond_the_deadline,
     worker_that_hangs_in_its_own_work_is_given_up,
     call_that_is_slow_shows_in_the_status_while_it_lasts,
-    request_that_waits_has_no_deadline,
-    hung_workers_that_do_not_go_stop_new_starts_until_one_goes,
+    request_that_waits_is_not_given_up_within_its_own_time,
+    wait_that_outlasts_its_own_time_is_given_up_and_named,
+    subject_of_a_call_that_hangs_comes_back,
+    preparing_that_hangs_fails_requests_in_time_and_holds_up_no_close,
 ];
 
 fn call_that_hangs_is_named_and_the_next_request_gets_a_new_worker() {
     let (worker, _) = start(spec());
     match block_on(worker.ask::<()>(&Do::Hang)).unwrap_err() {
-        CallError::Stuck { call, after } => assert_eq!((call.as_str(), after), ("fakeHang", DEADLINE)),
+        CallError::Stuck { call, after, subject: None } => {
+            assert_eq!((call.as_str(), after), ("fakeHang", DEADLINE))
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(echo(&worker).unwrap(), "hello");
 }
 
-/// The proportions of 20 s of calls of 0.5 s each under a deadline of 5 s, ten times as fast, and with
-/// a tighter deadline.
+/// 20 s of calls of 0.5 s each under a deadline of 5 s, ten times as fast: the proportions are what
+/// counts, and they are the same.
 fn request_slow_but_progressing_is_waited_for_far_beyond_the_deadline() {
     let (worker, seen) = start(spec());
     let begun = Instant::now();
@@ -60,30 +64,47 @@ fn call_that_is_slow_shows_in_the_status_while_it_lasts() {
     assert!(matches!(block_on(answer).unwrap_err(), CallError::Closed));
 }
 
-fn request_that_waits_has_no_deadline() {
+fn request_that_waits_is_not_given_up_within_its_own_time() {
     let (worker, seen) = start(spec());
-    let watch = worker.watch::<(), u32, _>(&Do::WaitForEver, Duration::ZERO, |_| {});
+    let watch = worker.watch::<(), u32, _>(&Do::Wait(3_600_000), Duration::ZERO, |_| {});
     let waited = block_on(async { tokio::time::timeout(3 * DEADLINE, watch).await });
     assert!(waited.is_err(), "{waited:?}");
     assert_eq!(seen.lock().unwrap().starts, 1);
 }
 
-fn hung_workers_that_do_not_go_stop_new_starts_until_one_goes() {
-    let mut spec = spec().abandoning_without_effect();
-    spec.deadlines.query = Duration::from_millis(50);
-    let (worker, seen) = start(spec);
-    let mut hung = Vec::new();
-    for _ in 0..3 {
-        hung.push(block_on(worker.ask::<i32>(&Do::Pid)).unwrap());
-        assert!(matches!(block_on(worker.ask::<()>(&Do::Hang)).unwrap_err(), CallError::Stuck { .. }));
+fn wait_that_outlasts_its_own_time_is_given_up_and_named() {
+    let (worker, _) = start(spec());
+    let watch = worker.watch::<(), u32, _>(&Do::Wait(200), Duration::ZERO, |_| {});
+    match block_on(watch).unwrap_err() {
+        CallError::Stuck { call, after, .. } => {
+            assert_eq!((call.as_str(), after), ("fakeWait", DEADLINE + Duration::from_millis(200)));
+        }
+        other => panic!("{other:?}"),
     }
-    assert!(matches!(echo(&worker).unwrap_err(), CallError::TooManyAbandoned { count: 3 }));
-    eventually("it is full", || match seen.lock().unwrap().clone() {
-        status if status.state == State::Full && status.abandoned == 3 => Ok(()),
-        status => Err(format!("{status:?}")),
+}
+
+fn subject_of_a_call_that_hangs_comes_back() {
+    let (worker, _) = start(spec());
+    match block_on(worker.ask::<()>(&Do::HangAbout(7))).unwrap_err() {
+        CallError::Stuck { subject, .. } => assert_eq!(subject, Some(7)),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn preparing_that_hangs_fails_requests_in_time_and_holds_up_no_close() {
+    let mut spec = spec().prepared_by(|| {
+        loop {
+            std::thread::park();
+        }
     });
-    let one = rustix::process::Pid::from_raw(hung[0]).unwrap();
-    rustix::process::kill_process(one, rustix::process::Signal::KILL).unwrap();
-    eventually("a new worker answers", || echo(&worker).map_err(|error| error.to_string()));
-    assert_eq!(seen.lock().unwrap().starts, 4);
+    spec.deadlines.own = DEADLINE;
+    let (worker, seen) = start(spec);
+    for _ in 0..2 {
+        match echo(&worker).unwrap_err() {
+            CallError::NotReady { reason } => assert!(reason.contains("takes longer than"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    block_on(worker.close());
+    assert_eq!(seen.lock().unwrap().starts, 0);
 }

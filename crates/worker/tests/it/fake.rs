@@ -1,13 +1,14 @@
 //! The fake role: does what it is told, well or badly.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use worker::{Backoff, CallClass, CallError, Channel, ChannelError, Deadlines, Role, Spec, Status, Worker};
+use worker::{
+    Backoff, CallClass, CallError, Channel, ChannelError, Deadlines, Launch, Role, Spec, Status, Worker,
+};
 
 pub const ROLES: &[Role] = &[Role { name: "fake", run }];
 
@@ -21,15 +22,28 @@ pub enum Do {
     /// So many calls, each so many milliseconds long.
     Calls(u32, u64),
     Hang,
+    /// Hangs in a call about this subject.
+    HangAbout(u32),
     HangItself,
+    /// Hangs, having started a process of its own.
+    HangWithHelper,
+    /// Works by itself for so many milliseconds.
+    Work(u64),
+    /// One call that lasts until there is this file, beside which it says that it has begun.
+    UntilFile(PathBuf),
     Segfault,
+    SegfaultAbout(u32),
     /// Dies while a process that it started still has its socket.
     DieBeforeHelper,
     EndAfterReply,
     AnswerOtherShape,
-    AnswerBytes(Vec<u8>),
     Push(u32),
-    WaitForEver,
+    /// Rests for so many milliseconds, then answers.
+    Rest(u64),
+    /// Waits in a call that may take so many milliseconds, and never ends.
+    Wait(u64),
+    /// What its standard input is.
+    StandardInput,
 }
 
 fn run(channel: &Channel) -> Result<(), ChannelError> {
@@ -47,26 +61,51 @@ fn run(channel: &Channel) -> Result<(), ChannelError> {
             }
             Do::Calls(count, milliseconds) => {
                 for _ in 0..count {
-                    channel.entering("fakeQuery", CallClass::Query);
-                    channel.rest(Duration::from_millis(milliseconds))?;
+                    channel.entering("fakeQuery", CallClass::Query, None);
+                    spend(milliseconds);
                 }
                 channel.reply(&count)?;
             }
             Do::Hang => {
-                channel.entering("fakeHang", CallClass::Query);
+                channel.entering("fakeHang", CallClass::Query, None);
                 hang();
             }
+            Do::HangAbout(subject) => {
+                channel.entering("fakeHang", CallClass::Query, Some(subject));
+                hang();
+            }
+            Do::HangWithHelper => {
+                channel.push(&leave_a_helper())?;
+                channel.entering("fakeHang", CallClass::Query, None);
+                hang();
+            }
+            Do::Work(milliseconds) => {
+                spend(milliseconds);
+                channel.reply(&())?;
+            }
+            Do::UntilFile(path) => {
+                channel.entering("fakeQuery", CallClass::Query, None);
+                std::fs::write(begun(&path), "").unwrap();
+                while !path.exists() {
+                    spend(5);
+                }
+                channel.reply(&())?;
+            }
+            Do::SegfaultAbout(subject) => {
+                channel.entering("fakeCrash", CallClass::Query, Some(subject));
+                segfault();
+            }
             Do::HangItself => {
-                channel.entering("fakeQuery", CallClass::Query);
+                channel.entering("fakeQuery", CallClass::Query, None);
                 channel.left();
                 hang();
             }
             Do::Segfault => {
-                channel.entering("fakeCrash", CallClass::Query);
+                channel.entering("fakeCrash", CallClass::Query, None);
                 segfault();
             }
             Do::DieBeforeHelper => {
-                channel.entering("fakeCrash", CallClass::Wait);
+                channel.entering("fakeCrash", CallClass::Query, None);
                 channel.push(&leave_a_helper())?;
                 segfault();
             }
@@ -75,21 +114,23 @@ fn run(channel: &Channel) -> Result<(), ChannelError> {
                 return Ok(());
             }
             Do::AnswerOtherShape => channel.reply(&["a", "list"])?,
-            Do::AnswerBytes(bytes) => {
-                let socket = io::stdin().as_fd().try_clone_to_owned().unwrap();
-                File::from(socket).write_all(&bytes).unwrap();
-            }
             Do::Push(count) => {
                 for number in 0..count {
                     channel.push(&number)?;
                 }
                 channel.reply(&())?;
             }
-            Do::WaitForEver => {
+            Do::Rest(milliseconds) => {
+                channel.rest(Duration::from_millis(milliseconds))?;
+                channel.reply(&())?;
+            }
+            Do::Wait(milliseconds) => {
                 channel.push(&std::process::id())?;
-                channel.entering("fakeWait", CallClass::Wait);
+                let at_most = Duration::from_millis(milliseconds);
+                channel.entering("fakeWait", CallClass::Wait { at_most }, None);
                 hang();
             }
+            Do::StandardInput => channel.reply(&std::fs::read_link("/proc/self/fd/0").unwrap())?,
         }
     }
     Ok(())
@@ -98,6 +139,19 @@ fn run(channel: &Channel) -> Result<(), ChannelError> {
 /// A process that has the socket too, and outlives this one.
 fn leave_a_helper() -> u32 {
     std::process::Command::new("/bin/sleep").arg("300").spawn().unwrap().id()
+}
+
+/// Where [`Do::UntilFile`] says that it has begun.
+pub fn begun(file: &Path) -> PathBuf {
+    file.with_extension("begun")
+}
+
+/// Lets this much time pass.
+pub fn spend(milliseconds: u64) {
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
 }
 
 fn segfault() -> ! {
@@ -112,6 +166,34 @@ fn hang() -> ! {
     loop {
         std::thread::park();
     }
+}
+
+/// A worker that does not keep to the protocol: answers its first request with the bytes that it was
+/// given in hexadecimal, and says nothing more.
+pub fn enter_if_raw() -> Option<std::process::ExitCode> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, _, role, _, hex] = arguments.as_slice() else { return None };
+    if role != RAW {
+        return None;
+    }
+    let socket = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().unwrap();
+    let mut socket = std::os::unix::net::UnixStream::from(socket);
+    socket.read_exact(&mut [0; 5]).unwrap();
+    let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+    socket.write_all(&pairs.collect::<Vec<_>>()).unwrap();
+    hang();
+}
+
+/// The role of [`enter_if_raw`].
+const RAW: &str = "raw";
+
+/// A worker that answers its first request with these bytes.
+pub fn raw(bytes: &[u8]) -> Spec {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut spec =
+        spec().prepared_by(move || Ok(Launch { argument: hex.clone().into(), ..Launch::default() }));
+    spec.role = RAW;
+    spec
 }
 
 /// The deadline of one call in these tests.

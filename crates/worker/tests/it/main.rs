@@ -20,6 +20,9 @@ mod lifetime;
 mod requests;
 
 fn main() -> ExitCode {
+    if let Some(code) = fake::enter_if_raw() {
+        return code;
+    }
     if let Some(code) = worker::enter_if_asked(fake::ROLES) {
         return code;
     }

@@ -3,9 +3,10 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use worker::{Launch, State};
+use worker::{CallError, Launch, State};
 
-use crate::fake::{Do, block_on, echo, eventually, spec, start};
+use crate::fake::{DEADLINE, Do, block_on, echo, eventually, spec, start};
+use crate::lifetime::is_gone;
 
 crate::tests![
     worker_that_behaves_answers_each_request_from_one_process,
@@ -15,6 +16,10 @@ crate::tests![
     worker_that_ends_in_order_after_a_reply_is_replaced_without_a_loss,
     watch_that_is_dropped_ends_its_worker,
     requests_from_many_tasks_are_all_answered,
+    start_that_is_slow_to_prepare_leaves_the_worker_its_whole_time,
+    worker_that_rests_is_not_taken_for_one_that_hangs,
+    released_worker_is_gone_and_the_next_request_starts_another,
+    standard_input_of_a_worker_is_empty,
 ];
 
 fn worker_that_behaves_answers_each_request_from_one_process() {
@@ -64,15 +69,15 @@ fn worker_that_ends_in_order_after_a_reply_is_replaced_without_a_loss() {
 fn watch_that_is_dropped_ends_its_worker() {
     let (worker, seen) = start(spec());
     let (sender, events) = mpsc::channel::<u32>();
-    let watch =
-        worker.watch::<(), u32, _>(&Do::WaitForEver, Duration::ZERO, move |pid| sender.send(pid).unwrap());
+    let watch = worker
+        .watch::<(), u32, _>(&Do::Wait(3_600_000), Duration::ZERO, move |pid| sender.send(pid).unwrap());
     let pid = events.recv_timeout(Duration::from_secs(20)).unwrap();
     drop(watch);
     eventually("the worker is gone", || match seen.lock().unwrap().clone() {
         status if status.state == State::Absent => Ok(()),
         status => Err(format!("{status:?}")),
     });
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    eventually("its process is gone", || is_gone(pid));
     assert_eq!(echo(&worker).unwrap(), "hello");
 }
 
@@ -82,4 +87,45 @@ fn requests_from_many_tasks_are_all_answered() {
     for (n, answer) in pending {
         assert_eq!(block_on(answer).unwrap(), n.to_string());
     }
+}
+
+fn start_that_is_slow_to_prepare_leaves_the_worker_its_whole_time() {
+    let mut spec = spec().prepared_by(|| {
+        crate::fake::spend(2000);
+        Ok(Launch::default())
+    });
+    spec.deadlines.own = Duration::from_secs(3);
+    let (worker, seen) = start(spec);
+    block_on(worker.ask::<()>(&Do::Work(1500))).unwrap();
+    assert_eq!(seen.lock().unwrap().starts, 1);
+}
+
+fn worker_that_rests_is_not_taken_for_one_that_hangs() {
+    let mut spec = spec();
+    spec.deadlines.own = Duration::from_secs(2);
+    let (worker, seen) = start(spec);
+    block_on(worker.ask::<()>(&Do::Rest(3000))).unwrap();
+    assert_eq!(seen.lock().unwrap().calls, 0);
+}
+
+fn released_worker_is_gone_and_the_next_request_starts_another() {
+    let mut spec = spec();
+    spec.deadlines.query = 100 * DEADLINE;
+    let (worker, seen) = start(spec);
+    let first: u32 = block_on(worker.ask(&Do::Pid)).unwrap();
+    let (hanging, waiting) = (worker.ask::<()>(&Do::Hang), worker.ask::<u32>(&Do::Pid));
+    block_on(worker.release()).unwrap();
+    assert_eq!(seen.lock().unwrap().state, State::Absent);
+    is_gone(first).unwrap();
+    assert!(matches!(block_on(hanging).unwrap_err(), CallError::Released));
+    assert!(matches!(block_on(waiting).unwrap_err(), CallError::Released));
+    assert_ne!(block_on(worker.ask::<u32>(&Do::Pid)).unwrap(), first);
+    block_on(worker.close());
+    assert!(matches!(block_on(worker.release()).unwrap_err(), CallError::Closed));
+}
+
+fn standard_input_of_a_worker_is_empty() {
+    let (worker, _) = start(spec());
+    let input: std::path::PathBuf = block_on(worker.ask(&Do::StandardInput)).unwrap();
+    assert_eq!(input.to_str(), Some("/dev/null"));
 }

@@ -1,0 +1,97 @@
+//! An NVML library that lacks most functions and answers nonsense, as `BROKEN` in its environment says:
+//! `count`, `uuid`, `no-nul` or `imex`. Built as a C library for the tests beside it.
+#![expect(unsafe_code, reason = "a C library")]
+
+use std::ffi::{c_char, c_uint, c_void};
+
+const SUCCESS: c_uint = 0;
+
+/// The length that our binding gives for a version; the wrapper's own question, which believes in a NUL,
+/// gives 80.
+const OUR_VERSION_SIZE: c_uint = 96;
+
+fn is_broken(what: &str) -> bool {
+    std::env::var("BROKEN").is_ok_and(|broken| broken == what)
+}
+
+/// Writes `words` and a NUL, or fills the whole buffer.
+fn write(text: *mut c_char, length: c_uint, words: &str, fill: bool) -> c_uint {
+    for at in 0..length as usize {
+        let byte = if fill { b'x' } else { words.as_bytes().get(at).copied().unwrap_or(0) };
+        // SAFETY: the caller says that there is room for `length` bytes.
+        unsafe { text.add(at).write(byte.cast_signed()) };
+    }
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlInit_v2() -> c_uint {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlSystemGetDriverVersion(text: *mut c_char, length: c_uint) -> c_uint {
+    write(text, length, "580.0", is_broken("no-nul") && length == OUR_VERSION_SIZE)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlSystemGetNVMLVersion(text: *mut c_char, length: c_uint) -> c_uint {
+    write(text, length, "13.580.0", is_broken("no-nul"))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetCount_v2(count: *mut c_uint) -> c_uint {
+    // SAFETY: the caller gives a place for a number.
+    unsafe { count.write(if is_broken("count") { 257 } else { 1 }) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetHandleByIndex_v2(_index: c_uint, handle: *mut *mut c_void) -> c_uint {
+    // SAFETY: the caller gives a place for a handle.
+    unsafe { handle.write(std::ptr::without_provenance_mut(8)) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetUUID(_gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
+    let uuid = if is_broken("uuid") { "GPU-none" } else { "GPU-00000000-0000-0000-0000-000000000001" };
+    write(text, length, uuid, false)
+}
+
+/// `nvmlFieldValue_t`.
+#[repr(C)]
+struct FieldValue {
+    field: c_uint,
+    scope: c_uint,
+    timestamp: i64,
+    latency_usec: i64,
+    value_type: c_uint,
+    nvml_return: c_uint,
+    value: u64,
+}
+
+/// `NVML_VALUE_TYPE_UNSIGNED_INT`.
+const UNSIGNED_INT: c_uint = 1;
+
+/// `NVML_ERROR_NOT_SUPPORTED`.
+const NOT_SUPPORTED: c_uint = 3;
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetFieldValues(_gpu: *mut c_void, _count: i32, values: *mut FieldValue) -> c_uint {
+    // SAFETY: the caller asks for one field, and gives it.
+    let value = unsafe { &mut *values };
+    if is_broken("imex") && value.field == 230 {
+        // The upper half is not the library's to write: an unsigned int has four bytes.
+        value.value = 5 | 0xdead_beef << 32;
+        (value.value_type, value.nvml_return) = (UNSIGNED_INT, SUCCESS);
+    } else {
+        value.nvml_return = NOT_SUPPORTED;
+    }
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetName(_gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
+    write(text, length, "A GPU", is_broken("no-nul"))
+}
