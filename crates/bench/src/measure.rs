@@ -9,7 +9,7 @@ use kubelet_api::deviceplugin::v1beta1::{
     PreferredAllocationRequest,
 };
 use sim_node::Process;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::family::Family;
 use crate::node::Node;
@@ -131,9 +131,8 @@ pub async fn preferred(node: &Node, process: &Process, count: u32) -> Result<Cal
             }],
         };
         let began = Instant::now();
-        let answer = client.get_preferred_allocation(request).await;
+        let answer = answered(process, client.get_preferred_allocation(request)).await?;
         took.push(began.elapsed());
-        let answer = explained(process, answer, "GetPreferredAllocation")?.into_inner();
         let chosen: BTreeSet<String> =
             answer.container_responses.into_iter().flat_map(|container| container.device_i_ds).collect();
         ensure!(
@@ -158,9 +157,9 @@ pub async fn allocate(node: &Node, process: &Process, count: u32) -> Result<Call
         let request =
             AllocateRequest { container_requests: vec![ContainerAllocateRequest { devices_ids: vec![id] }] };
         let began = Instant::now();
-        let answer = client.allocate(request).await;
+        let answer = answered(process, client.allocate(request)).await?;
         took.push(began.elapsed());
-        let containers = explained(process, answer, "Allocate")?.into_inner().container_responses.len();
+        let containers = answer.container_responses.len();
         ensure!(containers == 1, "Allocate answered for {containers} containers");
     }
     calls(node, &before, took)
@@ -180,8 +179,14 @@ pub async fn idle(family: Family, window: Duration) -> Result<Duration> {
     Ok(family.cpu()?.saturating_sub(before))
 }
 
-fn explained<T>(process: &Process, answer: Result<T, tonic::Status>, call: &str) -> Result<T> {
-    answer.with_context(|| format!("{call} failed; last words:\n{}", process.last_words(20)))
+/// The answer to a call; an error with the process's last words when there is none in time.
+async fn answered<T>(
+    process: &Process,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T> {
+    let answer = timeout(PATIENCE, call).await.context("no answer in time").and_then(|answer| Ok(answer?));
+    let answer = answer.with_context(|| format!("a call failed; last words:\n{}", process.last_words(20)))?;
+    Ok(answer.into_inner())
 }
 
 /// How often something is done: so many times, or as often as the time allows and at least so many times.
