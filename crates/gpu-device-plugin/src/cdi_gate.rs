@@ -13,8 +13,9 @@ use crate::file_identity::FileIdentity;
 /// How often the runtime is asked while there is no proof.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often the runtime's sockets are looked at once there is a proof.
-const RECHECK: Duration = Duration::from_secs(10);
+/// How often the runtime's sockets are looked at once there is a proof: a runtime that is restarted with CDI off starts
+/// pods without their GPUs until this is noticed. A look is one `lstat` per socket.
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// Whether devices may be offered by CDI name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub enum Settings {
     Assume,
     /// The runtime is asked.
     Ask {
-        /// Its sockets, the first that answers counts.
+        /// Sockets of runtimes: each that answers has to be proven.
         sockets: Vec<PathBuf>,
         /// The folder of our spec, as the host names it.
         spec_dir: PathBuf,

@@ -48,6 +48,13 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// Whether nobody is there: no socket, or one that was left behind.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, AskError::Connect { source, .. } if source.is_refused() || source.is_missing())
+    }
+}
+
 /// `runtime.v1.VersionRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub struct VersionRequest {

@@ -64,3 +64,20 @@ fn runtime_that_cannot_be_asked_is_no_proof() {
     let plugin = plugin_that_asks(&node, docker.socket().to_str().unwrap());
     plugin.readiness_says(&["\"cdi-unproven\"", "docker 28.0.0", "--cdi-proof=assume"]).unwrap();
 }
+
+#[tokio::test]
+async fn second_runtime_without_cdi_keeps_the_plugin_from_registering_unless_the_kubelets_is_named() {
+    let node = bare().runtime(Some(RuntimeAnswer::containerd())).build().unwrap();
+    let answer = RuntimeAnswer { name: "cri-o".to_owned(), version: "1.27.4".to_owned(), config: None };
+    let _crio = ContainerRuntime::start(&node.root().join("run/crio/crio.sock"), answer).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &["--probe-interval=1s"]);
+    plugin.readiness_says(&["\"cdi-unproven\"", "cri-o 1.27.4", "--cri-socket"]).unwrap();
+    plugin.readiness_says(&["\"waiting\""]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+
+    let named = node.root().join("run/containerd/containerd.sock");
+    let plugin = plugin_that_asks(&node, named.to_str().unwrap());
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
