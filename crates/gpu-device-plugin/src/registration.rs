@@ -10,16 +10,15 @@
 //!                          +-------- refused, failed, back-off ------+                   |
 //!                          |                                                             |
 //!                          +------------- Lost <-----------------------------------------+
-//!                                (kubelet's socket replaced or gone, own socket gone,
-//!                                 no stream for 2 s)
+//!                                (kubelet's socket replaced or gone, own socket gone
+//!                                 or deaf, no stream of this registration for 2 s)
 //! ```
 //!
 //! One task walks it; nothing else binds, registers or says that the kubelet is ready. It knows sockets and the
 //! Registration service, and of the devices only whether there is something to offer. The driver is not asked
 //! on any path through it.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gpu_model::ResourceName;
@@ -27,18 +26,17 @@ use kubelet_api::deviceplugin::v1beta1::registration_client::RegistrationClient;
 use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
 use thiserror::Error;
-use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cdi_gate::CdiGate;
 use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
 use crate::kubelet_socket::{KubeletWatch, Sighting};
 use crate::metrics::Metrics;
-use crate::socket::{OwnSocket, SocketNames, remove_dead};
+use crate::socket::{Acceptor, OwnSocket, SocketNames, remove_dead};
 use crate::state::Snapshot;
-use crate::streams::StreamsStatus;
+use crate::streams::Streams;
 
 mod backoff;
 
@@ -64,7 +62,7 @@ enum Phase {
     Serving(FileIdentity),
     Registering(FileIdentity),
     Registered(FileIdentity),
-    Lost(Loss),
+    Lost(Loss, FileIdentity),
 }
 
 /// What ended a registration.
@@ -88,9 +86,9 @@ impl Loss {
 /// Why the machine stops for good.
 #[derive(Debug, Error)]
 pub enum RegistrationEnded {
-    /// The folder that we reach is deleted; only a new mount leads to its successor.
+    /// The folder that we reach is deleted or moved away; only a new mount leads to its successor.
     #[error(
-        "the plugin folder {path:?} was deleted under us: the process has to start anew to reach the new one"
+        "the plugin folder {path:?} was replaced under us: the process has to start anew to reach the new one"
     )]
     FolderReplaced {
         /// The folder.
@@ -132,13 +130,13 @@ pub struct Registration {
     /// The kubelet's socket and folder.
     pub kubelet: KubeletWatch,
     /// Where accepted connections go.
-    pub accepted: mpsc::Sender<io::Result<UnixStream>>,
+    pub acceptor: Acceptor,
     /// Whether there is something to offer.
     pub state: watch::Receiver<Snapshot>,
     /// Whether a runtime would inject it.
     pub cdi: watch::Receiver<CdiGate>,
     /// The kubelet's streams.
-    pub streams: watch::Receiver<StreamsStatus>,
+    pub streams: Streams,
     /// Counts.
     pub metrics: Metrics,
     /// Readiness of the registration.
@@ -149,6 +147,8 @@ pub struct Registration {
 struct Machine {
     with: Registration,
     own: Option<OwnSocket>,
+    /// Sockets bound so far: the number of the newest.
+    bound: u64,
     backoff: Backoff,
     /// The kubelet's socket that the last failure belongs to.
     failed_at: Option<FileIdentity>,
@@ -165,6 +165,7 @@ impl Registration {
         let mut machine = Machine {
             with: self,
             own: None,
+            bound: 0,
             backoff: Backoff::default(),
             failed_at: None,
             since: Instant::now(),
@@ -185,7 +186,7 @@ impl Machine {
             Phase::Serving(kubelet) => Ok(self.serving(kubelet).await),
             Phase::Registering(kubelet) => Ok(self.registering(kubelet).await),
             Phase::Registered(kubelet) => self.registered(kubelet).await,
-            Phase::Lost(loss) => Ok(self.lost(loss).await),
+            Phase::Lost(loss, kubelet) => Ok(self.lost(loss, kubelet).await),
         }
     }
 
@@ -224,6 +225,13 @@ impl Machine {
                         .component
                         .not_ready("kubelet-socket-invalid", format!("{path} is a file and no socket"));
                 }
+                Sighting::Unreadable(why) => {
+                    let folder = self.with.kubelet.folder().display().to_string();
+                    let what = if why.is_folder { folder } else { path };
+                    self.with
+                        .component
+                        .not_ready("kubelet-unreadable", format!("{what} cannot be looked at: {why}"));
+                }
                 Sighting::Absent | Sighting::NoFolder | Sighting::FolderReplaced => {
                     self.with
                         .component
@@ -249,8 +257,10 @@ impl Machine {
                 tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
             }
         }
-        match OwnSocket::bind(&folder, &self.with.names, self.with.accepted.clone()) {
+        self.bound += 1;
+        match OwnSocket::bind(&folder, &self.with.names, self.bound, self.with.acceptor.clone()) {
             Ok(own) => {
+                self.with.streams.expect(own.number());
                 tracing::debug!(socket = %own.path().display(), "serving");
                 self.own = Some(own);
                 Phase::Registering(kubelet)
@@ -270,8 +280,11 @@ impl Machine {
                 self.with.metrics.registered(true);
                 Phase::Registered(kubelet)
             }
-            // Not a failure: there is a new kubelet to register with.
-            Err(RegisterError::Replaced) => Phase::Absent,
+            // Not a failure: there is a new kubelet to register with, and the old one may have taken the socket on.
+            Err(RegisterError::Replaced) => {
+                self.leave_socket();
+                Phase::Absent
+            }
             Err(error) => {
                 let refused = matches!(&error, RegisterError::Connect { source, .. } if source.is_refused());
                 if !matches!(&error, RegisterError::Connect { .. }) {
@@ -286,15 +299,9 @@ impl Machine {
         }
     }
 
-    async fn register(&self, kubelet: FileIdentity) -> Result<(), RegisterError> {
-        let path = self.with.kubelet.socket();
-        let channel = connect::channel_to(path)
-            .await
-            .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
-        // The same socket before and after: the channel leads to this kubelet and no successor.
-        if self.with.kubelet.look() != Sighting::Socket(kubelet) {
-            return Err(RegisterError::Replaced);
-        }
+    /// One attempt, given up at once when there is another kubelet: the one that was asked may never answer.
+    async fn register(&mut self, kubelet: FileIdentity) -> Result<(), RegisterError> {
+        let path = self.with.kubelet.socket().to_owned();
         let request = RegisterRequest {
             version: VERSION.to_owned(),
             endpoint: self.with.names.own(),
@@ -304,10 +311,22 @@ impl Machine {
                 get_preferred_allocation_available: true,
             }),
         };
-        match timeout(REGISTER_TIMEOUT, RegistrationClient::new(channel).register(request)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
-            Err(_) => Err(RegisterError::TimedOut),
+        let mut attempt = std::pin::pin!(attempt(&path, kubelet, request));
+        let told = Instant::now() + TOLERATED;
+        let mut is_told = false;
+        loop {
+            tokio::select! {
+                outcome = &mut attempt => return outcome,
+                () = self.with.kubelet.changed() => {
+                    if self.with.kubelet.look() != Sighting::Socket(kubelet) {
+                        return Err(RegisterError::Replaced);
+                    }
+                }
+                () = sleep_until(told), if !is_told => {
+                    is_told = true;
+                    self.with.component.not_ready("registering", "the kubelet has not answered Register yet");
+                }
+            }
         }
     }
 
@@ -328,13 +347,18 @@ impl Machine {
         if self.backoff.is_worth_a_line() {
             tracing::warn!(reason, ?pause, "registration failed");
         }
-        let until = Instant::now() + pause;
+        self.pause(kubelet, Instant::now() + pause).await;
+        Phase::Absent
+    }
+
+    /// Waits until then, or for another kubelet.
+    async fn pause(&mut self, kubelet: FileIdentity, until: Instant) {
         loop {
             tokio::select! {
-                () = sleep_until(until) => return Phase::Absent,
+                () = sleep_until(until) => return,
                 () = self.with.kubelet.changed() => {
                     if self.with.kubelet.look() != Sighting::Socket(kubelet) {
-                        return Phase::Absent;
+                        return;
                     }
                 }
             }
@@ -342,36 +366,44 @@ impl Machine {
     }
 
     async fn registered(&mut self, kubelet: FileIdentity) -> Result<Phase, RegistrationEnded> {
+        let mut streams = self.with.streams.status();
         let mut patience = Instant::now() + STREAM_PATIENCE;
         let mut was_live = false;
         loop {
-            let status = *self.with.streams.borrow_and_update();
-            let is_live = status.live > 0 && status.sent > 0;
-            if is_live && !was_live {
+            let list = streams.borrow_and_update().kubelet.has_list();
+            if let Some(generation) = list
+                && !was_live
+            {
                 self.with.component.ready();
-                tracing::info!(resource = %self.with.resource, generation = status.sent, "registered; the kubelet has the device list");
+                tracing::info!(resource = %self.with.resource, generation, "registered; the kubelet has the device list");
             }
-            if was_live && !is_live {
+            if was_live && list.is_none() {
                 patience = Instant::now() + STREAM_PATIENCE;
                 self.with.component.not_ready("stream-lost", "the kubelet closed its stream");
             }
-            was_live = is_live;
+            was_live = list.is_some();
             tokio::select! {
-                _ = self.with.streams.changed() => {}
-                () = sleep_until(patience), if !is_live => return Ok(Phase::Lost(Loss::StreamLost)),
+                _ = streams.changed() => {}
+                () = sleep_until(patience), if !was_live => {
+                    return Ok(Phase::Lost(Loss::StreamLost, kubelet));
+                }
+                how = deaf(&mut self.own) => {
+                    tracing::error!(error = how, "the own socket is dead");
+                    return Ok(Phase::Lost(Loss::OwnSocketGone, kubelet));
+                }
                 () = self.with.kubelet.changed() => {
                     if self.sight()? != Sighting::Socket(kubelet) {
-                        return Ok(Phase::Lost(Loss::KubeletRestarted));
+                        return Ok(Phase::Lost(Loss::KubeletRestarted, kubelet));
                     }
                     if !self.own.as_ref().is_some_and(OwnSocket::is_in_place) {
-                        return Ok(Phase::Lost(Loss::OwnSocketGone));
+                        return Ok(Phase::Lost(Loss::OwnSocketGone, kubelet));
                     }
                 }
             }
         }
     }
 
-    async fn lost(&mut self, loss: Loss) -> Phase {
+    async fn lost(&mut self, loss: Loss, kubelet: FileIdentity) -> Phase {
         self.leave_socket();
         self.with.metrics.registered(false);
         self.with.metrics.lost(loss.cause());
@@ -381,7 +413,8 @@ impl Machine {
             self.backoff = Backoff::default();
         } else {
             // Two instances that take the resource from each other must not do so in a tight loop.
-            sleep(self.backoff.after_failure()).await;
+            let until = Instant::now() + self.backoff.after_failure();
+            self.pause(kubelet, until).await;
         }
         Phase::Waiting
     }
@@ -400,5 +433,29 @@ impl Machine {
             }
             sighting => Ok(sighting),
         }
+    }
+}
+
+/// Connects and registers. The connection leads to this kubelet and no successor.
+async fn attempt(path: &Path, kubelet: FileIdentity, request: RegisterRequest) -> Result<(), RegisterError> {
+    let channel = connect::channel_to(path)
+        .await
+        .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
+    // The same socket before and after connecting.
+    if FileIdentity::of(path).ok() != Some(kubelet) {
+        return Err(RegisterError::Replaced);
+    }
+    match timeout(REGISTER_TIMEOUT, RegistrationClient::new(channel).register(request)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
+        Err(_) => Err(RegisterError::TimedOut),
+    }
+}
+
+/// Waits until the own socket takes no connections any more.
+async fn deaf(own: &mut Option<OwnSocket>) -> String {
+    match own {
+        Some(own) => own.deaf().await,
+        None => std::future::pending().await,
     }
 }

@@ -15,6 +15,7 @@ use crate::allocate::{self, Grant, Refusal};
 use crate::cdi_gate::CdiGate;
 use crate::metrics::Metrics;
 use crate::preferred::preferred_ids;
+use crate::socket::Origin;
 use crate::state::Snapshot;
 use crate::streams::{Message, Streams};
 
@@ -55,9 +56,10 @@ impl Service {
 impl DevicePlugin for Service {
     async fn get_device_plugin_options(
         &self,
-        _request: Request<wire::Empty>,
+        request: Request<wire::Empty>,
     ) -> Result<Response<wire::DevicePluginOptions>, Status> {
         let started = Instant::now();
+        self.streams.introduced(origin_of(&request));
         let options =
             wire::DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: true };
         self.metrics.answered("GetDevicePluginOptions", started, true);
@@ -68,10 +70,10 @@ impl DevicePlugin for Service {
 
     async fn list_and_watch(
         &self,
-        _request: Request<wire::Empty>,
+        request: Request<wire::Empty>,
     ) -> Result<Response<Self::ListAndWatchStream>, Status> {
         let stopping = self.stopping.clone();
-        let messages = self.streams.open(async move { stopping.cancelled().await });
+        let messages = self.streams.open(origin_of(&request), async move { stopping.cancelled().await });
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 
@@ -126,6 +128,11 @@ impl DevicePlugin for Service {
     ) -> Result<Response<wire::PreStartContainerResponse>, Status> {
         Ok(Response::new(wire::PreStartContainerResponse {}))
     }
+}
+
+/// Where a request came in.
+fn origin_of<T>(request: &Request<T>) -> Origin {
+    request.extensions().get().copied().unwrap_or_default()
 }
 
 fn render(grant: Grant) -> wire::ContainerAllocateResponse {

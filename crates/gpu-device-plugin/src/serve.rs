@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use nvml::Nvml;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::observe::{Components, Observer};
 use crate::registration::Registration;
 use crate::report::Reporter;
 use crate::rpc::Service;
+use crate::socket::{Acceptor, Connection};
 use crate::spec_file::SpecFile;
 use crate::state::Publisher;
 use crate::streams::{self, Streams};
@@ -90,10 +91,10 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         resource,
         names: socket_names,
         kubelet: KubeletWatch::new(kubelet_socket),
-        accepted,
+        acceptor: Acceptor::new(accepted),
         state: state.clone(),
         cdi: cdi.clone(),
-        streams: streams.status(),
+        streams: streams.clone(),
         metrics: metrics.clone(),
         component: readiness.component("kubelet"),
     };
@@ -142,25 +143,30 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
 async fn run_kubelet_side(
     registration: Registration,
     service: Service,
-    connections: mpsc::Receiver<io::Result<UnixStream>>,
+    connections: mpsc::Receiver<io::Result<Connection>>,
     stop: daemon::Shutdown,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
-        service.into_server(),
-        ReceiverStream::new(connections),
-        stopping.clone().cancelled_owned(),
-    );
-    let server = tokio::spawn(server);
+    // In this task, so that a panic in it ends the daemon.
+    let mut server =
+        std::pin::pin!(Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
+            service.into_server(),
+            ReceiverStream::new(connections),
+            stopping.clone().cancelled_owned(),
+        ));
     let mut registered = std::pin::pin!(registration.run());
     let ended = tokio::select! {
         biased;
         () = stop.requested() => None,
+        served = &mut server => {
+            served.context("the gRPC server failed")?;
+            anyhow::bail!("the gRPC server ended by itself");
+        }
         ended = &mut registered => Some(ended),
     };
     stopping.cancel();
     match tokio::time::timeout(DRAIN, server).await {
-        Ok(served) => served??,
+        Ok(served) => served.context("the gRPC server failed")?,
         Err(_) => tracing::warn!("calls were still open at the end"),
     }
     match ended {

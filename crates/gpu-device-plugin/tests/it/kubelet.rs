@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use fake_kubelet::{Event, FakeKubelet};
-use kubelet_api::deviceplugin::v1beta1::PreStartContainerRequest;
+use kubelet_api::deviceplugin::v1beta1::{Empty, PreStartContainerRequest};
 use sim_node::Signal;
 
 use crate::harness::{
@@ -81,7 +81,8 @@ async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() 
     let node = bare().build().unwrap();
     let plugin = start_plugin(&node, &QUICK);
     plugin.readiness_says(&["\"kubelet-absent\""]).unwrap();
-    let gap = Duration::from_millis(30);
+    // Long enough for an attempt within it on a busy machine.
+    let gap = Duration::from_secs(1);
     let kubelet = FakeKubelet::builder(node.plugin_dir()).listen_gap(gap).start().await.unwrap();
     counts(&kubelet, 8, 8);
     let log = kubelet.log();
@@ -119,6 +120,22 @@ async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration
 }
 
 #[tokio::test]
+async fn stream_of_somebody_else_does_not_hide_that_the_kubelets_is_lost() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.ready().unwrap();
+    let mut other = client(&node).await.list_and_watch(Empty {}).await.unwrap().into_inner();
+    assert_eq!(other.message().await.unwrap().unwrap().devices.len(), 8);
+    kubelet.stop().await;
+    plugin.readiness_says(&["\"kubelet-unreachable\""]).unwrap();
+    let lost = "gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"";
+    assert!(plugin.metric(lost).unwrap() >= 1.0);
+    assert!(plugin.metric("gantry_device_plugin_streams").unwrap() >= 1.0, "the other one is open still");
+    kubelet.restart().await.unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
 async fn own_socket_that_somebody_removes_is_bound_again() {
     let (node, kubelet, plugin) = serving().await;
     let first = plugin_sockets(&node).pop().unwrap();
@@ -130,6 +147,16 @@ async fn own_socket_that_somebody_removes_is_bound_again() {
     let second = eventually("there is a socket again", || plugin_sockets(&node).pop().ok_or("none"));
     // The kubelet refuses a socket whose stream it still counts as live, and then forgets that stream.
     assert_ne!(first, second);
+    let name = second.file_name().unwrap().to_str().unwrap().to_owned();
+    eventually("the kubelet has the second socket", || {
+        let found = kubelet.resources().resources.remove(RESOURCE);
+        let endpoints = found.as_ref().map(|found| &found.endpoints);
+        if endpoints.is_some_and(|endpoints| *endpoints == [name.clone()]) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
     counts(&kubelet, 8, 8);
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
