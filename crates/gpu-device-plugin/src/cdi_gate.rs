@@ -1,9 +1,10 @@
 //! Keeps the proof that the runtime resolves CDI names: asks until there is one, and again when the runtime
 //! was restarted. Nothing is registered before the gate is open.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use node_host::HostPath;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -48,7 +49,7 @@ pub enum Settings {
         /// Sockets of runtimes: each that answers has to be proven.
         sockets: Vec<PathBuf>,
         /// The folder of our spec, as the host names it.
-        spec_dir: PathBuf,
+        spec_dir: HostPath,
     },
 }
 
@@ -88,14 +89,14 @@ fn apply(
     gate: &watch::Sender<CdiGate>,
     component: &daemon::Component,
     is_news: bool,
-    spec_dir: &Path,
+    spec_dir: &HostPath,
 ) {
     match answer {
         Ok(proof) => {
             component.ready();
             gate.send_replace(CdiGate::Open);
             if is_news {
-                tracing::info!(runtime = proof.by, spec_dir = %spec_dir.display(), "CDI is proven");
+                tracing::info!(runtime = proof.by, %spec_dir, "CDI is proven");
             }
         }
         // A runtime that is only away says nothing about CDI.

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use node_host::HostPath;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -114,7 +115,7 @@ struct ContainerdConfig {
 ///
 /// # Errors
 /// When it does not, or that cannot be told from the answer.
-pub fn judge(answer: &Answer, our_dir: &Path) -> Result<Proof, Unproven> {
+pub fn judge(answer: &Answer, our_dir: &HostPath) -> Result<Proof, Unproven> {
     let runtime = format!("{} {}", answer.runtime, answer.version);
     let too_old = |first: Version| Unproven::TooOld {
         runtime: runtime.clone(),
@@ -138,19 +139,19 @@ pub fn judge(answer: &Answer, our_dir: &Path) -> Result<Proof, Unproven> {
     };
     let dirs =
         dirs.filter(|dirs| !dirs.is_empty()).unwrap_or_else(|| DEFAULT_SPEC_DIRS.map(str::to_owned).to_vec());
-    if dirs.iter().any(|dir| same_folder(Path::new(dir), our_dir)) {
+    if dirs.iter().any(|dir| same_folder(dir, our_dir.as_str())) {
         return Ok(Proof { by: runtime });
     }
-    Err(Unproven::OtherFolder { runtime, dirs, ours: our_dir.display().to_string() })
+    Err(Unproven::OtherFolder { runtime, dirs, ours: our_dir.to_string() })
 }
 
 /// `/var/run` is a link to `/run` on every distribution that runs a kubelet.
-fn same_folder(a: &Path, b: &Path) -> bool {
+fn same_folder(a: &str, b: &str) -> bool {
     let plain = |path: &Path| match path.strip_prefix("/var/run") {
         Ok(rest) => Path::new("/run").join(rest),
         Err(_) => path.components().collect::<PathBuf>(),
     };
-    plain(a) == plain(b)
+    plain(Path::new(a)) == plain(Path::new(b))
 }
 
 /// What came of asking one socket.
@@ -168,7 +169,7 @@ enum Asked {
 ///
 /// # Errors
 /// When none answers, one that is there does not, or an answer is no proof.
-pub async fn ask(sockets: &[PathBuf], our_dir: &Path) -> Result<Proof, Unproven> {
+pub async fn ask(sockets: &[PathBuf], our_dir: &HostPath) -> Result<Proof, Unproven> {
     let mut answers = Vec::new();
     let mut silent = None;
     for socket in sockets {
@@ -197,7 +198,7 @@ async fn ask_one(socket: &Path) -> Asked {
     }
 }
 
-fn judge_all(answers: &[Answer], our_dir: &Path) -> Result<Proof, Unproven> {
+fn judge_all(answers: &[Answer], our_dir: &HostPath) -> Result<Proof, Unproven> {
     let mut by = Vec::new();
     for answer in answers {
         match judge(answer, our_dir) {
@@ -219,8 +220,12 @@ mod tests {
         Answer { runtime: runtime.into(), version: version.into(), config: config.map(str::to_owned) }
     }
 
+    fn ours(path: &str) -> HostPath {
+        path.parse().unwrap()
+    }
+
     fn judged(runtime: &str, version: &str, config: Option<&str>) -> Result<Proof, Unproven> {
-        judge(&answer(runtime, version, config), Path::new("/var/run/cdi"))
+        judge(&answer(runtime, version, config), &ours("/var/run/cdi"))
     }
 
     const ON: &str = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi","/var/run/cdi"],"other":{"deep":[1]}}"#;
@@ -250,7 +255,7 @@ mod tests {
         let config = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi"]}"#;
         let error = judged("containerd", "2.1.4", Some(config)).unwrap_err().to_string();
         assert!(error.contains("/etc/cdi") && error.contains("/var/run/cdi"), "{error}");
-        let run = judge(&answer("containerd", "2.1.4", Some(ON)), Path::new("/run/cdi"));
+        let run = judge(&answer("containerd", "2.1.4", Some(ON)), &ours("/run/cdi"));
         assert!(run.is_ok(), "/var/run is a link to /run");
     }
 
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn of_several_runtimes_each_has_to_be_proven() {
         let (on, off) = (answer("containerd", "2.1.4", Some(ON)), answer("containerd", "1.7.28", Some(OFF)));
-        let dir = Path::new("/var/run/cdi");
+        let dir = &ours("/var/run/cdi");
         assert!(judge_all(&[on.clone(), answer("cri-o", "1.31.0", None)], dir).is_ok());
         for answers in [[on.clone(), off.clone()], [off, on]] {
             let error = judge_all(&answers, dir).unwrap_err().to_string();
