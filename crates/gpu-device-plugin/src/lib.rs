@@ -27,6 +27,7 @@ mod connect;
 mod devices;
 mod driver;
 mod file_identity;
+mod files;
 mod health;
 mod kubelet_socket;
 mod metrics;

@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::cdi_gate::CdiGate;
 use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
+use crate::files::Files;
 use crate::kubelet_socket::{KubeletWatch, Sighting};
 use crate::metrics::Metrics;
 use crate::socket::{Acceptor, OwnSocket, SocketNames, remove_dead};
@@ -129,6 +130,8 @@ pub struct Registration {
     pub names: SocketNames,
     /// The kubelet's socket and folder.
     pub kubelet: KubeletWatch,
+    /// The thread for file work.
+    pub files: Files,
     /// Where accepted connections go.
     pub acceptor: Acceptor,
     /// Whether there is something to offer.
@@ -147,8 +150,8 @@ pub struct Registration {
 struct Machine {
     with: Registration,
     own: Option<OwnSocket>,
-    /// Sockets bound so far: the number of the newest.
-    bound: u64,
+    /// Number of the own socket, or of the next one.
+    number: u64,
     backoff: Backoff,
     /// The kubelet's socket that the last failure belongs to.
     failed_at: Option<FileIdentity>,
@@ -162,10 +165,11 @@ impl Registration {
     /// When the process has to start anew.
     pub async fn run(self) -> Result<(), RegistrationEnded> {
         self.metrics.registered(false);
+        self.streams.expect(1);
         let mut machine = Machine {
             with: self,
             own: None,
-            bound: 0,
+            number: 1,
             backoff: Backoff::default(),
             failed_at: None,
             since: Instant::now(),
@@ -248,19 +252,13 @@ impl Machine {
         }
         self.leave_socket();
         let folder = self.with.kubelet.folder().to_owned();
-        match remove_dead(&folder, &self.with.names) {
-            Ok(removed) if !removed.is_empty() => {
-                tracing::info!(?removed, "dead sockets of earlier instances removed")
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
-            }
-        }
-        self.bound += 1;
-        match OwnSocket::bind(&folder, &self.with.names, self.bound, self.with.acceptor.clone()) {
+        // Nothing waits for it, and the kubelet least of all.
+        drop(self.with.files.run({
+            let (folder, names) = (folder.clone(), self.with.names.clone());
+            move || clean(&folder, &names)
+        }));
+        match OwnSocket::bind(&folder, &self.with.names, self.number, self.with.acceptor.clone()) {
             Ok(own) => {
-                self.with.streams.expect(own.number());
                 tracing::debug!(socket = %own.path().display(), "serving");
                 self.own = Some(own);
                 Phase::Registering(kubelet)
@@ -423,6 +421,8 @@ impl Machine {
     fn leave_socket(&mut self) {
         if self.own.take().is_some() {
             self.with.names.renew();
+            self.number += 1;
+            self.with.streams.expect(self.number);
         }
     }
 
@@ -449,6 +449,18 @@ async fn attempt(path: &Path, kubelet: FileIdentity, request: RegisterRequest) -
         Ok(Ok(_)) => Ok(()),
         Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
         Err(_) => Err(RegisterError::TimedOut),
+    }
+}
+
+fn clean(folder: &Path, names: &SocketNames) {
+    match remove_dead(folder, names) {
+        Ok(removed) if !removed.is_empty() => {
+            tracing::info!(?removed, "dead sockets of earlier instances removed")
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use kubelet_api::deviceplugin::MAX_MESSAGE_TO_KUBELET;
 use kubelet_api::deviceplugin::v1beta1 as wire;
 use kubelet_api::deviceplugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use tokio::sync::watch;
@@ -17,11 +18,11 @@ use crate::metrics::Metrics;
 use crate::preferred::preferred_ids;
 use crate::socket::Origin;
 use crate::state::Snapshot;
-use crate::streams::{Message, Streams};
+use crate::streams::{LONGEST_ID, MAX_DEVICES, Message, Streams};
 
-/// Largest request that is read, in bytes. A preference names every free device twice over at most: for the
-/// 16,384 devices that one resource may have, of 63 bytes and 3 of framing, that is 2.1 MiB.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// Largest request that is read, in bytes. A preference names every free device twice over at most, in ids of 63 bytes
+/// and 3 of framing: 2.1 MiB for as many devices as one resource may have.
+const MAX_REQUEST: usize = MAX_DEVICES * 2 * (LONGEST_ID + 3) + 64 * 1024;
 
 /// Answers the kubelet.
 #[derive(Clone)]
@@ -41,7 +42,9 @@ pub struct Service {
 impl Service {
     /// The service as tonic serves it, with its bounds.
     pub fn into_server(self) -> DevicePluginServer<Self> {
-        DevicePluginServer::new(self).max_decoding_message_size(MAX_REQUEST)
+        DevicePluginServer::new(self)
+            .max_decoding_message_size(MAX_REQUEST)
+            .max_encoding_message_size(MAX_MESSAGE_TO_KUBELET)
     }
 
     fn grant(&self, ids: &[String]) -> Result<Grant, Status> {

@@ -13,6 +13,7 @@ use tonic::transport::Server;
 
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
+use crate::files::Files;
 use crate::kubelet_socket::KubeletWatch;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Observer};
@@ -70,9 +71,12 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let nvml = Nvml::start(nvml, driver.library_source())?;
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
     let (findings, found) = watch::channel(None);
-    let reporter = Reporter::new(&run_dir, &driver.host);
+    let files = Files::start().context("no thread for file work")?;
+    let reporter = Reporter::new(&run_dir, &driver.host, files.clone());
+    let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let observer = Observer {
-        spec: SpecFile::new(cdi_dir, driver.host.clone()),
+        files: files.clone(),
+        cdi: cdi.clone(),
         findings,
         driver,
         nvml: nvml.clone(),
@@ -85,6 +89,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             nodes: readiness.component("device-nodes"),
             spec: readiness.component("cdi-spec"),
             devices: readiness.component("devices"),
+            topology: readiness.component("topology"),
         },
     };
     let registration = Registration {
@@ -92,6 +97,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         names: socket_names,
         kubelet: KubeletWatch::new(kubelet_socket),
         acceptor: Acceptor::new(accepted),
+        files,
         state: state.clone(),
         cdi: cdi.clone(),
         streams: streams.clone(),
@@ -111,19 +117,16 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     runtime.spawn_vital("observer", {
         let stop = stop.clone();
         async move {
-            tokio::select! {
-                () = observer.run() => {}
-                () = stop.requested() => {}
-            }
+            let ended = tokio::select! {
+                ended = observer.run(spec) => ended,
+                () = stop.requested() => Ok(()),
+            };
             nvml.shutdown().await;
-            Ok::<(), anyhow::Error>(())
+            ended
         }
     });
-    runtime.spawn_vital("report", async move {
-        // It ends with the observer, which holds the other end.
-        reporter.run(found).await;
-        Ok::<(), anyhow::Error>(())
-    });
+    // It ends with the observer, which holds the other end.
+    runtime.spawn_vital("report", reporter.run(found));
     runtime.spawn_vital("cdi-gate", {
         let (stop, component) = (stop.clone(), readiness.component("cdi"));
         async move {

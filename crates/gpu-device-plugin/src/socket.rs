@@ -128,7 +128,6 @@ impl Acceptor {
 pub struct OwnSocket {
     path: PathBuf,
     identity: FileIdentity,
-    number: u64,
     accepting: JoinHandle<()>,
 }
 
@@ -143,12 +142,7 @@ impl OwnSocket {
         let path = dir.join(names.own());
         let bound = bind(dir, names, &path).map_err(|source| BindError { path: path.clone(), source })?;
         let accepting = tokio::spawn(accept(bound.0, number, acceptor));
-        Ok(Self { path, identity: bound.1, number, accepting })
-    }
-
-    /// What its connections are marked with.
-    pub fn number(&self) -> u64 {
-        self.number
+        Ok(Self { path, identity: bound.1, accepting })
     }
 
     /// Waits until it accepts no more, which it never should: its task ended or panicked, and says how.

@@ -12,15 +12,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubelet_api::deviceplugin::v1beta1 as wire;
-use kubelet_api::deviceplugin::{HEALTHY, UNHEALTHY};
+use kubelet_api::deviceplugin::{HEALTHY, MAX_MESSAGE_TO_KUBELET, UNHEALTHY};
+use prost::Message as _;
+use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use crate::socket::Origin;
-use crate::state::{Device, Snapshot, State};
+use crate::state::{Device, Snapshot};
 
 /// Least time between two messages of one stream.
 pub const MIN_GAP: Duration = Duration::from_millis(250);
+
+/// Most devices of one resource: what a preference, which names each of them twice at most, may ask about.
+pub const MAX_DEVICES: usize = 16_384;
+
+/// Longest id of a device, in bytes, as the protocol documents it; the kubelet does not check it.
+pub const LONGEST_ID: usize = 63;
 
 /// What goes through a stream.
 pub type Message = Result<wire::ListAndWatchResponse, Status>;
@@ -75,7 +83,8 @@ impl Streams {
         self.status.subscribe()
     }
 
-    /// The next registration names this socket: streams of earlier ones no longer count as the kubelet's.
+    /// The next registration names this socket. Streams on earlier ones end: a kubelet of 1.35 and later would keep both,
+    /// one for each socket, and an older one drops the resource with a stream that ends after the new registration.
     pub fn expect(&self, socket: u64) {
         self.status.send_modify(|status| status.kubelet = Registered { socket, ..Registered::default() });
     }
@@ -92,7 +101,7 @@ impl Streams {
         });
     }
 
-    /// Opens a stream. It ends when `ended` does, or its reader goes.
+    /// Opens a stream. It ends when `ended` does, its socket is left, or its reader goes.
     pub fn open(
         &self,
         origin: Origin,
@@ -101,8 +110,10 @@ impl Streams {
         let (messages, reader) = mpsc::channel(1);
         let live = Live::new(self.status.clone(), origin);
         let (state, min_gap) = (self.state.clone(), self.min_gap);
+        let mut status = self.status();
         tokio::spawn(async move {
             tokio::select! {
+                _ = status.wait_for(|status| status.kubelet.socket > origin.socket) => {}
                 () = feed(state, &messages, &live, min_gap) => {}
                 () = messages.closed() => {}
                 () = ended => {}
@@ -162,16 +173,54 @@ async fn feed(
         // Room first, then the newest state: the reader may have been slow.
         let Ok(room) = messages.reserve().await else { return };
         let newest = state.borrow_and_update().clone();
-        room.send(Ok(render(&newest)));
+        room.send(Ok(render(&newest.devices)));
         sent = newest.generation;
         live.sent(sent);
         tokio::time::sleep(min_gap).await;
     }
 }
 
+/// A list that the kubelet would not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ListTooLarge {
+    /// Too many devices.
+    #[error(
+        "{devices} devices are more than the {MAX_DEVICES} that one resource may have; the newest are not offered"
+    )]
+    Devices {
+        /// How many.
+        devices: usize,
+    },
+    /// Too many bytes.
+    #[error(
+        "the list of {devices} devices takes {bytes} bytes, and the kubelet reads no message of more than {MAX_MESSAGE_TO_KUBELET}; the newest are not offered"
+    )]
+    Bytes {
+        /// How many devices.
+        devices: usize,
+        /// How many bytes they take.
+        bytes: usize,
+    },
+}
+
+/// Whether the kubelet would take a list of these devices.
+///
+/// # Errors
+/// With the figures, when it would not.
+pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
+    if devices.len() > MAX_DEVICES {
+        return Err(ListTooLarge::Devices { devices: devices.len() });
+    }
+    let bytes = render(devices).encoded_len();
+    if bytes > MAX_MESSAGE_TO_KUBELET {
+        return Err(ListTooLarge::Bytes { devices: devices.len(), bytes });
+    }
+    Ok(())
+}
+
 /// The device list as the kubelet reads it.
-fn render(state: &State) -> wire::ListAndWatchResponse {
-    wire::ListAndWatchResponse { devices: state.devices.iter().map(render_device).collect() }
+fn render(devices: &[Device]) -> wire::ListAndWatchResponse {
+    wire::ListAndWatchResponse { devices: devices.iter().map(render_device).collect() }
 }
 
 fn render_device(device: &Device) -> wire::Device {
@@ -280,8 +329,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stream_of_an_earlier_registration_says_nothing_about_the_next() {
-        let (publisher, streams) = plugin();
+    async fn stream_of_an_earlier_registration_ends_and_says_nothing_about_the_next() {
+        let (_publisher, streams) = plugin();
         let status = streams.status();
         let before = Origin { socket: 1, connection: 1 };
         streams.expect(1);
@@ -291,11 +340,23 @@ mod tests {
         assert_eq!(status.borrow().kubelet.has_list(), Some(1));
 
         streams.expect(2);
-        lose(&publisher, 0);
-        healthy(old.recv().await);
         assert_eq!(status.borrow().kubelet.has_list(), None);
-        drop(old);
+        while let Some(list) = old.recv().await {
+            healthy(Some(list));
+        }
         streams.status().wait_for(|status| status.live == 0).await.unwrap();
         assert_eq!(status.borrow().kubelet, Registered { socket: 2, ..Registered::default() });
+    }
+
+    #[test]
+    fn list_that_the_kubelet_would_not_take_is_refused_with_the_figures() {
+        let device = node(1).devices.remove(0);
+        let many = |count| vec![device.clone(); count];
+        assert_eq!(check_list(&many(MAX_DEVICES)), Ok(()));
+        let error = check_list(&many(MAX_DEVICES + 1)).unwrap_err().to_string();
+        assert!(error.contains("16385 devices") && error.contains("16384"), "{error}");
+        // The bound on bytes is no wider than that on devices: the longest id, and its framing.
+        let longest = LONGEST_ID + 32;
+        assert!(MAX_DEVICES * longest < MAX_MESSAGE_TO_KUBELET);
     }
 }

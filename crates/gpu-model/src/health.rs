@@ -49,6 +49,8 @@ pub enum HealthReason {
     },
     /// NVML did not answer in time.
     NvmlStuck,
+    /// NVML crashed, or answered nonsense.
+    NvmlFailed,
     /// There is no driver to ask.
     NoDriver,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for HealthReason {
             HealthReason::CallFailed { call, failure } => write!(f, "call-failed({call}={failure})"),
             HealthReason::RecoveryWanted { action } => write!(f, "recovery-{action}"),
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
+            HealthReason::NvmlFailed => f.write_str("nvml-failed"),
             HealthReason::NoDriver => f.write_str("no-driver"),
         }
     }
