@@ -50,7 +50,7 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(2);
 const TOLERATED: Duration = Duration::from_secs(1);
 
 /// How long `Register` may take. The kubelet dials back inside the call.
-const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
+pub const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// A registration that lived this long was a good one: the next attempt after it starts without back-off.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -104,8 +104,8 @@ enum RegisterError {
     Connect { path: PathBuf, source: ConnectError },
     #[error("the kubelet refused the registration: {}: {}", status.code(), status.message())]
     Refused { status: Box<tonic::Status> },
-    #[error("the kubelet did not answer Register within {REGISTER_TIMEOUT:?}")]
-    TimedOut,
+    #[error("the kubelet did not answer Register within {after:?}")]
+    TimedOut { after: Duration },
     #[error("the kubelet's socket was replaced meanwhile")]
     Replaced,
 }
@@ -116,7 +116,7 @@ impl RegisterError {
         match self {
             RegisterError::Connect { .. } => "kubelet-unreachable",
             RegisterError::Refused { .. } => "register-refused",
-            RegisterError::TimedOut => "register-timeout",
+            RegisterError::TimedOut { .. } => "register-timeout",
             RegisterError::Replaced => "kubelet-restarted",
         }
     }
@@ -140,6 +140,8 @@ pub struct Registration {
     pub cdi: watch::Receiver<CdiGate>,
     /// The kubelet's streams.
     pub streams: Streams,
+    /// How long `Register` may take: [`REGISTER_TIMEOUT`].
+    pub timeout: Duration,
     /// Counts.
     pub metrics: Metrics,
     /// Readiness of the registration.
@@ -309,7 +311,7 @@ impl Machine {
                 get_preferred_allocation_available: true,
             }),
         };
-        let mut attempt = std::pin::pin!(attempt(&path, kubelet, request));
+        let mut attempt = std::pin::pin!(attempt(&path, kubelet, request, self.with.timeout));
         let told = Instant::now() + TOLERATED;
         let mut is_told = false;
         loop {
@@ -437,7 +439,12 @@ impl Machine {
 }
 
 /// Connects and registers. The connection leads to this kubelet and no successor.
-async fn attempt(path: &Path, kubelet: FileIdentity, request: RegisterRequest) -> Result<(), RegisterError> {
+async fn attempt(
+    path: &Path,
+    kubelet: FileIdentity,
+    request: RegisterRequest,
+    after: Duration,
+) -> Result<(), RegisterError> {
     let channel = connect::channel_to(path)
         .await
         .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
@@ -445,10 +452,10 @@ async fn attempt(path: &Path, kubelet: FileIdentity, request: RegisterRequest) -
     if FileIdentity::of(path).ok() != Some(kubelet) {
         return Err(RegisterError::Replaced);
     }
-    match timeout(REGISTER_TIMEOUT, RegistrationClient::new(channel).register(request)).await {
+    match timeout(after, RegistrationClient::new(channel).register(request)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
-        Err(_) => Err(RegisterError::TimedOut),
+        Err(_) => Err(RegisterError::TimedOut { after }),
     }
 }
 
@@ -471,3 +478,6 @@ async fn deaf(own: &mut Option<OwnSocket>) -> String {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::files::Files;
 use crate::kubelet_socket::KubeletWatch;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Observer};
-use crate::registration::Registration;
+use crate::registration::{REGISTER_TIMEOUT, Registration};
 use crate::report::Reporter;
 use crate::rpc::Service;
 use crate::socket::{Acceptor, Connection};
@@ -101,6 +101,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         state: state.clone(),
         cdi: cdi.clone(),
         streams: streams.clone(),
+        timeout: REGISTER_TIMEOUT,
         metrics: metrics.clone(),
         component: readiness.component("kubelet"),
     };

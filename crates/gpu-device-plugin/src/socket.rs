@@ -36,6 +36,9 @@ const MAX_SOCKET_PATH: usize = 107;
 /// looking take another.
 const MAX_CONNECTIONS: usize = 64;
 
+/// End of the name that a socket has until it listens.
+const DRAFT: &str = ".new.sock";
+
 /// What a name is padded to when only its length matters: pid and token at their longest.
 const LONGEST_INSTANCE: &str = "4194304-0123456789abcdef";
 
@@ -83,8 +86,13 @@ impl SocketNames {
     }
 
     /// The name under which the socket stands until it listens.
-    fn draft(&self) -> String {
-        format!("{}{}-{:016x}.new.sock", self.prefix, self.pid, self.token)
+    pub fn draft(&self) -> String {
+        format!("{}{}-{:016x}{DRAFT}", self.prefix, self.pid, self.token)
+    }
+
+    /// Whether a file of this name is a socket that does not listen yet.
+    fn is_draft(name: &[u8]) -> bool {
+        name.ends_with(DRAFT.as_bytes())
     }
 
     /// Whether a file of this name is a socket of some instance of ours.
@@ -97,7 +105,7 @@ impl SocketNames {
     /// # Errors
     /// When it does not, with the path and the bound.
     pub fn check_length(&self, dir: &Path) -> Result<(), PathTooLong> {
-        let path = dir.join(format!("{}{LONGEST_INSTANCE}.new.sock", self.prefix));
+        let path = dir.join(format!("{}{LONGEST_INSTANCE}{DRAFT}", self.prefix));
         let length = path.as_os_str().as_bytes().len();
         if length > MAX_SOCKET_PATH { Err(PathTooLong { path, length }) } else { Ok(()) }
     }
