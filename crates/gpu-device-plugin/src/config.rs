@@ -28,6 +28,10 @@ const CDI_DIR: &str = "/var/run/cdi";
 /// Folder of plugins' sockets in the kubelet's folder.
 const PLUGINS: &str = "device-plugins";
 
+/// Longest pause after a crash of the NVML library. A driver that is half installed crashes it too, and the whole one is
+/// to be picked up within 10 s, the pause between two searches included.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(7);
+
 /// What the simulated driver's library reads; passed on to the workers, which inherit nothing. Where it is set, plain
 /// files may stand for device nodes: without root the simulator can make no others.
 const SIMULATOR_VARIABLE: &str = "NVML_SIM_DIR";
@@ -167,6 +171,7 @@ impl Config {
         let mut nvml = nvml::Config::default();
         nvml.deadlines.query = nvml_call_timeout;
         nvml.deadlines.init = nvml_init_timeout;
+        nvml.backoff.max = LONGEST_BACKOFF;
         nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
         Ok(Self {
             resource,
@@ -327,6 +332,12 @@ mod tests {
         let cdi_gate::Settings::Ask { sockets, spec_dir } = config.cdi_gate else { panic!("assumed") };
         assert_eq!(sockets[0], Path::new("/host/run/containerd/containerd.sock"));
         assert_eq!(spec_dir.as_str(), "/var/run/cdi");
+    }
+
+    #[test]
+    fn driver_that_is_whole_at_last_is_picked_up_within_10_seconds_of_any_crash() {
+        let longest = config(&[]).unwrap().nvml.backoff.max + crate::observe::SEARCH;
+        assert!(longest < Duration::from_secs(10), "{longest:?}");
     }
 
     #[test]

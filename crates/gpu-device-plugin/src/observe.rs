@@ -39,7 +39,7 @@ use obstacle::Obstacle;
 use topology::Wish;
 
 /// How often the driver is looked for while there is none, and asked again after it failed to start.
-const SEARCH: Duration = Duration::from_secs(2);
+pub const SEARCH: Duration = Duration::from_secs(2);
 
 /// How long topology, events and probes leave the processor to the first registration.
 const HEAD_START: Duration = Duration::from_secs(1);

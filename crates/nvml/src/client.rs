@@ -17,6 +17,8 @@ use crate::{EventStream, NvmlError, Probe, Status};
 pub struct Config {
     /// Longest time without progress, for one NVML call.
     pub deadlines: Deadlines,
+    /// Pauses after a worker that crashed, hung or talked nonsense.
+    pub backoff: worker::Backoff,
     /// What to execute as the worker. Default: `/proc/self/exe`. Its `main` must ask
     /// [`worker::enter_if_asked`] with [`crate::ROLES`].
     pub program: PathBuf,
@@ -29,6 +31,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             deadlines: Deadlines::default(),
+            backoff: worker::Backoff::default(),
             program: PathBuf::from("/proc/self/exe"),
             extra_env: Vec::new(),
         }
@@ -128,6 +131,7 @@ fn spec(role: &'static str, config: &Config, library: &LibrarySource) -> Spec {
     let mut spec = Spec::new(role);
     spec.program.clone_from(&config.program);
     spec.deadlines = config.deadlines;
+    spec.backoff = config.backoff;
     let (extra_env, library) = (config.extra_env.clone(), Arc::clone(library));
     spec.prepared_by(move || {
         let path = library()?;
