@@ -25,9 +25,6 @@ const CRI_SOCKETS: [&str; 3] =
 /// Folder of CDI specs that change at run time, by CDI's convention.
 const CDI_DIR: &str = "/var/run/cdi";
 
-/// Folder of plugins' sockets in the kubelet's folder.
-const PLUGINS: &str = "device-plugins";
-
 /// Longest pause after a crash of the NVML library. A driver that is half installed crashes it too, and the whole one is
 /// to be picked up within 10 s, the pause between two searches included.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(7);
@@ -240,7 +237,8 @@ fn kubelet_socket(
     let (socket, name) = match kubelet {
         Some(Kubelet::Socket(given)) => (absolute(given.clone())?, given.name),
         Some(Kubelet::Folder(given)) => {
-            (absolute(given.clone())?.join(PLUGINS).join(KUBELET_SOCKET_NAME), given.name)
+            let plugins = Path::new(DEVICE_PLUGIN_DIR).file_name().unwrap_or_default();
+            (absolute(given.clone())?.join(plugins).join(KUBELET_SOCKET_NAME), given.name)
         }
         None => {
             let folder = host.resolved(&known(DEVICE_PLUGIN_DIR)?);

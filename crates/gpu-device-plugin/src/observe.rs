@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuUuid, Health, Inventory, Reading, Topology};
+use gpu_model::{Gpu, GpuUuid, Inventory, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use tokio::sync::watch;
@@ -23,16 +23,18 @@ use crate::affinity::Affinity;
 use crate::cdi_gate::CdiGate;
 use crate::driver;
 use crate::files::{Files, FilesGone};
-use crate::health::{Evidence, Ledger, Transition, evidence};
+use crate::health::{Evidence, Ledger, evidence};
 use crate::metrics::Metrics;
 use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
-use crate::state::{Device, Publisher, SpecState};
-use crate::streams::{self, StreamsStatus};
+use crate::state::{Publisher, SpecState};
+use crate::streams::StreamsStatus;
 use crate::xid::{self, XidClass};
 
 mod obstacle;
+mod projection;
 mod search;
+mod spec;
 mod topology;
 
 use obstacle::Obstacle;
@@ -354,116 +356,6 @@ impl Watching {
         }
         self.publish(&changes);
     }
-
-    /// Tells the changes and publishes the device list that follows from them.
-    fn publish(&mut self, changes: &[Transition]) {
-        for change in changes {
-            tell(change);
-            self.with.metrics.transition(change);
-        }
-        let spec = self.spec_state();
-        let now = Instant::now();
-        self.obstacle.note(obstacle_of(&spec, &self.with.cdi.borrow()), now);
-        let mut devices: Vec<Device> = self.known.iter().filter_map(|gpu| self.device(gpu, now)).collect();
-        let fits = streams::check_list(&devices);
-        if fits.is_err() {
-            // What the kubelet has already fitted; newcomers stand behind.
-            devices.truncate(self.with.publisher.current().devices.len());
-        }
-        self.with.publisher.publish(|state| {
-            if state.devices.len() != devices.len() {
-                // Positions no longer match; preferences are empty until the topology is asked again.
-                state.affinity = Affinity::default();
-            }
-            state.devices = devices;
-            state.spec = spec;
-        });
-        let state = self.with.publisher.current();
-        self.with.metrics.state(&state);
-        match fits {
-            Ok(()) => tell_devices(&self.with.components.devices, &state.devices),
-            Err(too_large) => self.with.components.devices.not_ready("list-too-large", too_large.to_string()),
-        }
-        let finding = Finding { inventory: self.inventory.clone(), devices: state.devices.clone() };
-        self.with.findings.send_if_modified(|last| {
-            let is_news = last.as_ref() != Some(&finding);
-            if is_news {
-                *last = Some(finding);
-            }
-            is_news
-        });
-    }
-
-    fn device(&self, gpu: &Gpu, now: Instant) -> Option<Device> {
-        let own = self.lacking.get(&gpu.uuid).map(String::as_str);
-        Some(Device {
-            gpu: gpu.uuid.clone(),
-            numa_node: gpu.numa_node.value().copied(),
-            health: self.ledger.health(&gpu.uuid)?,
-            lacking: own.or_else(|| self.obstacle.told(now)).map(str::to_owned),
-        })
-    }
-
-    fn want_spec(&mut self, depth: Depth) {
-        self.spec_wanted = self.spec_wanted.max(Some(depth));
-    }
-
-    /// Has the CDI spec on disk brought in line with what is known, if that is wanted and nobody is at it.
-    fn keep_spec(&mut self) -> Option<Keeping> {
-        // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
-        let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
-        let depth = self.spec_wanted?;
-        let mut spec = self.spec.take()?;
-        self.spec_wanted = None;
-        let driver = self.with.driver.clone();
-        Some(Box::pin(self.with.files.run(move || {
-            let kept = spec.keep(&everything, &driver, depth);
-            (spec, kept)
-        })))
-    }
-
-    fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) {
-        self.spec = Some(spec);
-        let components = &self.with.components;
-        match kept.has_uvm {
-            Some(true) => components.nodes.ready(),
-            Some(false) => components.nodes.not_ready(
-                "uvm-missing",
-                "/dev/nvidia-uvm does not exist, and CUDA does not start without it: run `nvidia-modprobe -u -c0` on the host",
-            ),
-            None => {}
-        }
-        match kept.result {
-            Ok(spec) => {
-                components.spec.ready();
-                if spec.was_written {
-                    tracing::info!(
-                        gpus = self.known.len(),
-                        left_out = spec.lacking.len(),
-                        "CDI spec written"
-                    );
-                    self.with.metrics.spec_written("ok", true);
-                }
-                self.lacking = spec.lacking;
-                self.spec_problem = None;
-            }
-            Err(problem) => {
-                let is_first = self.with.publisher.current().spec == SpecState::Pending;
-                let code = if is_first { "cdi-spec-missing" } else { "cdi-spec-stale" };
-                components.spec.not_ready(code, problem.clone());
-                self.with.metrics.spec_written("failed", false);
-                self.spec_problem = Some(problem);
-            }
-        }
-    }
-
-    fn spec_state(&self) -> SpecState {
-        match (&self.spec_problem, &self.with.publisher.current().spec) {
-            (None, _) => SpecState::Written,
-            (Some(_), SpecState::Pending) => SpecState::Pending,
-            (Some(reason), _) => SpecState::Stale { reason: reason.clone() },
-        }
-    }
 }
 
 fn ask(nvml: &Nvml, question: Question) -> Asking {
@@ -503,34 +395,6 @@ fn numa_node(host: &HostRoot, gpu: &Gpu) -> Reading<u32> {
             tracing::warn!(gpu = %gpu.uuid, error = %daemon::error_chain(&error), "NUMA node unknown");
             Reading::NotSupported
         }
-    }
-}
-
-fn tell(change: &Transition) {
-    let Transition { gpu, from, to } = change;
-    match (from, to) {
-        (None, _) => tracing::info!(%gpu, health = %to, "GPU found"),
-        (Some(from), Health::Healthy) => tracing::info!(%gpu, %from, to = %to, "GPU health changed"),
-        (Some(from), _) => tracing::warn!(%gpu, %from, to = %to, "GPU health changed"),
-    }
-}
-
-/// One sick GPU does not make the plugin unready; it is told all the same.
-fn tell_devices(component: &daemon::Component, devices: &[Device]) {
-    let sick: Vec<String> = devices.iter().filter_map(Device::complaint).collect();
-    if sick.is_empty() {
-        component.ready();
-    } else {
-        component.ready_but(sick.join("; "));
-    }
-}
-
-/// Why no device can be handed out, if that is so. Before the first spec nothing is registered, and nobody asks.
-fn obstacle_of(spec: &SpecState, cdi: &CdiGate) -> Option<String> {
-    match (spec, cdi) {
-        (_, CdiGate::Revoked { reason }) => Some(format!("CDI is not proven any more: {reason}")),
-        (SpecState::Stale { reason }, _) => Some(format!("the CDI spec cannot be used: {reason}")),
-        _ => None,
     }
 }
 

@@ -22,15 +22,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gpu_model::ResourceName;
-use kubelet_api::deviceplugin::v1beta1::registration_client::RegistrationClient;
 use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::cdi_gate::CdiGate;
-use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
 use crate::files::Files;
 use crate::kubelet_socket::{KubeletWatch, Sighting};
@@ -39,8 +37,10 @@ use crate::socket::{Acceptor, OwnSocket, SocketNames, remove_dead};
 use crate::state::Snapshot;
 use crate::streams::Streams;
 
+mod attempt;
 mod backoff;
 
+use attempt::{RegisterError, attempt};
 use backoff::Backoff;
 
 /// How long there may be no stream before the plugin registers again: the kubelet never calls back by itself.
@@ -95,31 +95,6 @@ pub enum RegistrationEnded {
         /// The folder.
         path: PathBuf,
     },
-}
-
-/// One attempt failed.
-#[derive(Debug, Error)]
-enum RegisterError {
-    #[error("cannot connect to {path:?}")]
-    Connect { path: PathBuf, source: ConnectError },
-    #[error("the kubelet refused the registration: {}: {}", status.code(), status.message())]
-    Refused { status: Box<tonic::Status> },
-    #[error("the kubelet did not answer Register within {after:?}")]
-    TimedOut { after: Duration },
-    #[error("the kubelet's socket was replaced meanwhile")]
-    Replaced,
-}
-
-impl RegisterError {
-    /// The reason code on `/ready`.
-    fn code(&self) -> &'static str {
-        match self {
-            RegisterError::Connect { .. } => "kubelet-unreachable",
-            RegisterError::Refused { .. } => "register-refused",
-            RegisterError::TimedOut { .. } => "register-timeout",
-            RegisterError::Replaced => "kubelet-restarted",
-        }
-    }
 }
 
 /// What the machine works with.
@@ -435,27 +410,6 @@ impl Machine {
             }
             sighting => Ok(sighting),
         }
-    }
-}
-
-/// Connects and registers. The connection leads to this kubelet and no successor.
-async fn attempt(
-    path: &Path,
-    kubelet: FileIdentity,
-    request: RegisterRequest,
-    after: Duration,
-) -> Result<(), RegisterError> {
-    let channel = connect::channel_to(path)
-        .await
-        .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
-    // The same socket before and after connecting.
-    if FileIdentity::of(path).ok() != Some(kubelet) {
-        return Err(RegisterError::Replaced);
-    }
-    match timeout(after, RegistrationClient::new(channel).register(request)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
-        Err(_) => Err(RegisterError::TimedOut { after }),
     }
 }
 

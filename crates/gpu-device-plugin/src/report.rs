@@ -18,8 +18,8 @@ use crate::file_identity::FileIdentity;
 use crate::files::{Files, FilesGone};
 use crate::state::Device;
 
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the file is looked at: seldom, since each look wakes an idle node.
+pub const LOOK: Duration = Duration::from_secs(30);
 
 /// First pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -41,20 +41,21 @@ pub struct Finding {
 pub struct Reporter {
     path: LocalPath,
     files: Files,
+    look: Duration,
     boot: Option<BootId>,
     records: BTreeMap<GpuUuid, HealthRecord>,
     generation: u64,
 }
 
 impl Reporter {
-    /// A reporter for the run folder `run_dir`. Without a boot id there is no report: its readers could not tell
+    /// A reporter for the run folder `run_dir` that looks at its file every `look`. Without a boot id there is no report: its readers could not tell
     /// whether it is about this boot.
-    pub fn new(run_dir: &LocalPath, host: &HostRoot, files: Files) -> Self {
+    pub fn new(run_dir: &LocalPath, host: &HostRoot, files: Files, look: Duration) -> Self {
         let boot = boot_id(host).inspect_err(|error| {
             tracing::warn!(error = %daemon::error_chain(error), "no boot id, so no node report is written");
         });
         let path = run_dir.join(REPORT_PATH);
-        Self { path, files, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
+        Self { path, files, look, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
     }
 
     /// Keeps a report of the newest finding, until there are no more.
@@ -67,7 +68,7 @@ impl Reporter {
         let mut written = None;
         let mut failures = 0;
         loop {
-            let pause = if report.is_some() && written.is_none() { after(failures) } else { LOOK };
+            let pause = if report.is_some() && written.is_none() { after(failures) } else { self.look };
             tokio::select! {
                 changed = findings.changed() => {
                     if changed.is_err() {
@@ -159,7 +160,8 @@ mod tests {
             let (findings, found) = watch::channel(None);
             let run_dir = LocalPath::new(dir.path().join("run"));
             let files = Files::start().unwrap();
-            let reporter = Reporter::new(&run_dir, &HostRoot::new(dir.path()), files.clone());
+            let host = HostRoot::new(dir.path());
+            let reporter = Reporter::new(&run_dir, &host, files.clone(), Duration::from_millis(10));
             tokio::spawn(reporter.run(found));
             Self { dir, findings, files }
         }

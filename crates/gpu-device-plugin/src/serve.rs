@@ -18,7 +18,7 @@ use crate::kubelet_socket::KubeletWatch;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Observer};
 use crate::registration::{REGISTER_TIMEOUT, Registration};
-use crate::report::Reporter;
+use crate::report::{self, Reporter};
 use crate::rpc::Service;
 use crate::socket::{Acceptor, Connection};
 use crate::spec_file::SpecFile;
@@ -72,7 +72,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
     let (findings, found) = watch::channel(None);
     let files = Files::start().context("no thread for file work")?;
-    let reporter = Reporter::new(&run_dir, &driver.host, files.clone());
+    let reporter = Reporter::new(&run_dir, &driver.host, files.clone(), report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let observer = Observer {
         files: files.clone(),
