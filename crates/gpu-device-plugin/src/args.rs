@@ -171,7 +171,8 @@ pub struct PathArgs {
     #[arg(long, env = "GANTRY_CDI_DIR", value_name = "DIR")]
     pub cdi_dir: Option<PathBuf>,
 
-    /// The container runtime's socket [default: those of containerd, CRI-O and k3s]
+    /// The socket of the kubelet's container runtime [default: those of containerd, CRI-O and k3s, and each runtime that
+    /// answers has to be proven]
     #[arg(long, env = "GANTRY_CRI_SOCKET", value_name = "PATH")]
     pub cri_socket: Option<PathBuf>,
 }

@@ -86,7 +86,7 @@ pub enum Unproven {
         reason: String,
     },
     /// The runtime did not answer.
-    #[error("no container runtime could be asked at {tried}: {reason}; name its socket with --cri-socket")]
+    #[error("no answer of a container runtime at {tried}: {reason}; name the kubelet's with --cri-socket")]
     NoAnswer {
         /// Sockets that were tried.
         tried: String,
@@ -158,7 +158,7 @@ fn same_folder(a: &str, b: &str) -> bool {
 enum Asked {
     /// A runtime answered.
     Answer(Answer),
-    /// Nobody is there.
+    /// Nobody is there whom a kubelet could use.
     Nobody,
     /// Somebody is, or may be, and did not answer.
     Silence(String),
@@ -192,7 +192,7 @@ pub async fn ask(sockets: &[PathBuf], our_dir: &HostPath) -> Result<Proof, Unpro
 async fn ask_one(socket: &Path) -> Asked {
     match tokio::time::timeout(QUESTION_TIMEOUT, cri::ask(socket)).await {
         Ok(Ok(answer)) => Asked::Answer(answer),
-        Ok(Err(error)) if error.is_absence() => Asked::Nobody,
+        Ok(Err(error)) if error.is_no_runtime() => Asked::Nobody,
         Ok(Err(error)) => Asked::Silence(daemon::error_chain(&error).to_string()),
         Err(_) => Asked::Silence(format!("{} did not answer within {QUESTION_TIMEOUT:?}", socket.display())),
     }

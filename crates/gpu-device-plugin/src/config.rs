@@ -25,6 +25,13 @@ const CRI_SOCKETS: [&str; 3] =
 /// Folder of CDI specs that change at run time, by CDI's convention.
 const CDI_DIR: &str = "/var/run/cdi";
 
+/// How else a driver root can be named.
+const OTHER_DRIVER_ROOT: &str =
+    "the host's path as --driver-root and this process's as --driver-root-ctr-path";
+
+/// How else the root of the device nodes can be named.
+const OTHER_DEV_ROOT: &str = "the host's path as --nvidia-dev-root";
+
 /// Longest pause after a crash of the NVML library. A driver that is half installed crashes it too, and the whole one is
 /// to be picked up within 10 s, the pause between two searches included.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(7);
@@ -133,7 +140,7 @@ impl Config {
         };
         let driver = driver::Settings {
             candidates,
-            device_root: dev_root.map(|place| root_at(&host, place)).transpose()?,
+            device_root: dev_root.map(|place| root_at(&host, place, OTHER_DEV_ROOT)).transpose()?,
             non_devices: if simulator.is_some() { NonDevices::Simulated } else { NonDevices::Refused },
             library: nvml_library.map(absolute).transpose()?,
             stage: run_dir.join("device-plugin/stage"),
@@ -194,7 +201,7 @@ fn driver_root_seen_at(root: Option<Place>, local: Given) -> Result<DriverRoot, 
 }
 
 fn driver_root_at(host: &HostRoot, place: Place) -> Result<DriverRoot, ConfigError> {
-    let root = root_at(host, place)?;
+    let root = root_at(host, place, OTHER_DRIVER_ROOT)?;
     Ok(DriverRoot::at(root.host().clone(), root.local().clone()))
 }
 
@@ -208,7 +215,7 @@ fn default_driver_roots(host: &HostRoot) -> Result<Vec<DriverRoot>, ConfigError>
 
 /// A root by either kind of name. What the spec names are the host's paths, so one that this process alone has a name
 /// for is of no use.
-fn root_at(host: &HostRoot, place: Place) -> Result<Root, ConfigError> {
+fn root_at(host: &HostRoot, place: Place, otherwise: &str) -> Result<Root, ConfigError> {
     let given = match place {
         Place::Host(given) => return Ok(host.root_of(host_path(&given)?)),
         Place::Local(given) => given,
@@ -217,14 +224,10 @@ fn root_at(host: &HostRoot, place: Place) -> Result<Root, ConfigError> {
     host.root_at(local.clone()).ok_or_else(|| {
         let seen = host.as_root().local();
         let below = host_path(&given).map_or_else(|_| seen.clone(), |path| host.local(&path));
-        ConfigError::of(
-            &given,
-            format!(
-                "this process has the host's files below {seen}, and this path is not there: give {below}; \
-                 or, if it is mounted elsewhere, the host's path as --driver-root and this process's as \
-                 --driver-root-ctr-path"
-            ),
-        )
+        let hint = format!(
+            "this process has the host's files below {seen}, and this path is not there: give {below}, or {otherwise}"
+        );
+        ConfigError::of(&given, hint)
     })
 }
 
@@ -410,7 +413,10 @@ mod tests {
                     "--driver-root-ctr-path",
                 ],
             ),
-            (&["--host-root=/host", "--dev-root=/dev-root"], ["--dev-root", "below /host", "/host/dev-root"]),
+            (
+                &["--host-root=/host", "--dev-root=/dev-root"],
+                ["--dev-root", "give /host/dev-root", "--nvidia-dev-root"],
+            ),
             (
                 &[
                     "--kubelet-socket",

@@ -318,4 +318,15 @@ mod tests {
         let _client = UnixStream::connect(socket.path()).await.unwrap();
         assert!(accepted.recv().await.unwrap().is_ok());
     }
+
+    #[tokio::test]
+    async fn socket_whose_connections_nobody_takes_any_more_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, accepted) = mpsc::channel(1);
+        let mut socket = OwnSocket::bind(dir.path(), &names(1), 5, Acceptor::new(sender)).unwrap();
+        drop(accepted);
+        let _client = UnixStream::connect(socket.path()).await.unwrap();
+        let how = tokio::time::timeout(std::time::Duration::from_secs(30), socket.deaf()).await.unwrap();
+        assert!(how.contains("takes no connections"), "{how}");
+    }
 }
