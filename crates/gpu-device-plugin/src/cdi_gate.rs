@@ -8,6 +8,7 @@ use node_host::HostPath;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::beat::beat;
 use crate::cdi_proof::{self, Proof, Unproven};
 use crate::file_identity::FileIdentity;
 
@@ -72,14 +73,15 @@ pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: d
         let answer = cdi_proof::ask(&sockets, &spec_dir).await;
         let is_news = last.as_ref() != Some(&answer);
         apply(&answer, &gate, &component, is_news, &spec_dir);
-        let pause = if answer.is_ok() { RECHECK } else { RETRY };
         let is_proven = answer.is_ok();
         last = Some(answer);
-        loop {
-            sleep(pause).await;
-            if !is_proven || identities(&sockets) != seen {
-                break;
-            }
+        if !is_proven {
+            sleep(RETRY).await;
+            continue;
+        }
+        let mut looks = beat(RECHECK);
+        while identities(&sockets) == seen {
+            looks.tick().await;
         }
     }
 }

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
+use crate::beat::beat;
 use crate::file_identity::FileIdentity;
 
 /// Room for the events of one read; a kubelet makes a handful at a time.
@@ -116,7 +117,7 @@ impl KubeletWatch {
         inotify: fn(&Path) -> io::Result<EventStream<Vec<u8>>>,
     ) -> Self {
         let folder = socket.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-        let poll = interval(periods.beside_inotify);
+        let poll = beat(periods.beside_inotify);
         let mut watch =
             Self { socket, folder, bound: None, cut_off: None, periods, poll, is_told: false, inotify };
         watch.bind();
@@ -211,15 +212,9 @@ impl KubeletWatch {
 
     fn set_period(&mut self, period: Duration) {
         if self.poll.period() != period {
-            self.poll = interval(period);
+            self.poll = beat(period);
         }
     }
-}
-
-fn interval(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }
 
 fn place(folder: &Path) -> Option<Place> {

@@ -19,6 +19,7 @@
 mod affinity;
 mod allocate;
 mod args;
+mod beat;
 mod cdi_gate;
 mod cdi_proof;
 mod completions;
