@@ -5,10 +5,17 @@
 //! fails later and says less. A container that is started again does not come here; the kubelet replays its
 //! first answer.
 
+use std::sync::LazyLock;
+
+use cdi::{Kind, qualified_name};
 use gpu_model::names::CDI_KIND_GPU;
 use thiserror::Error;
 
 use crate::state::{SpecState, State};
+
+/// The kind of our devices.
+#[expect(clippy::expect_used, reason = "a constant of the workspace, which each test here reads")]
+static KIND: LazyLock<Kind> = LazyLock::new(|| CDI_KIND_GPU.parse().expect("our CDI kind is well formed"));
 
 /// What one container gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +70,7 @@ pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
         if !device.is_schedulable() {
             return Err(Refusal::NotSchedulable { complaint: device.complaint().unwrap_or_default() });
         }
-        let name = format!("{CDI_KIND_GPU}={}", device.gpu);
+        let name = qualified_name(&KIND, device.gpu.as_str());
         if !cdi_devices.contains(&name) {
             cdi_devices.push(name);
         }

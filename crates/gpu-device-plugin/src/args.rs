@@ -2,13 +2,18 @@
 //!
 //! Flags that stay unset are `Option`s, because `config` alone knows the defaults. Where NVIDIA's device plugin has
 //! a flag or a variable for the same thing, that name works too, so that an existing DaemonSet does after a change
-//! of image; ours wins where both are given.
+//! of image; which one counts where several are given is decided in `given`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
+
+mod given;
+
+pub use given::{Given, Kubelet, Paths, Place};
 
 /// Offers a node's NVIDIA GPUs to the kubelet as nvidia.com/gpu, and injects them by CDI.
 ///
@@ -39,16 +44,43 @@ impl Args {
     }
 
     /// Reads the process's command line; ends the process with code 2 on bad usage.
-    pub fn read() -> Args {
-        let matches = Args::definition().get_matches();
-        Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    pub fn read() -> CommandLine {
+        Args::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
+
+    /// Reads a command line, its first word the program's name.
+    ///
+    /// # Errors
+    /// On bad usage, and where help or version was asked for.
+    pub fn try_read<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<CommandLine, clap::Error> {
+        let mut definition = Args::definition();
+        let matches = definition.try_get_matches_from_mut(words)?;
+        let Args { command, paths, behaviour, runtime } = Args::from_arg_matches(&matches)?;
+        Ok(CommandLine { command, paths: paths.settle(&matches, &mut definition)?, behaviour, runtime })
+    }
+}
+
+/// The command line as it is meant.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// What to do instead of serving.
+    pub command: Option<Command>,
+    /// Where things are.
+    pub paths: Paths,
+    /// How to behave.
+    pub behaviour: BehaviourArgs,
+    /// What all daemons have.
+    pub runtime: daemon::RuntimeArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   gpu-device-plugin                                    serve on this node
   gpu-device-plugin --driver-root /run/nvidia/driver   the driver is in a driver container
+  gpu-device-plugin --host-root /host --driver-root /host/run/nvidia/driver
+                                                       the same from a container that has the host at /host
   gpu-device-plugin devices --output json              what the driver lists here
   nvml-sim run --dir NODE -- gpu-device-plugin devices the same on a simulated node
 
@@ -90,14 +122,15 @@ pub struct PathArgs {
     pub kubelet_dir: Option<PathBuf>,
 
     /// The kubelet's registration socket, if it is not device-plugins/kubelet.sock in its folder
-    #[arg(long, env = "GANTRY_KUBELET_SOCKET", value_name = "PATH", conflicts_with = "kubelet_dir")]
+    #[arg(long, env = "GANTRY_KUBELET_SOCKET", value_name = "PATH")]
     pub kubelet_socket: Option<PathBuf>,
 
     /// NVIDIA's variable for the same
     #[arg(long, env = "KUBELET_SOCKET", value_name = "PATH", hide = true)]
     pub nvidia_kubelet_socket: Option<PathBuf>,
 
-    /// Root of the driver's files, as this process sees it [default: the host's, then /run/nvidia/driver on it]
+    /// Root of the driver's files, as this process sees it, below the host's root [default: the host's, then
+    /// /run/nvidia/driver on it]
     #[arg(long, env = "GANTRY_DRIVER_ROOT", value_name = "DIR")]
     pub driver_root: Option<PathBuf>,
 
@@ -138,7 +171,8 @@ pub struct PathArgs {
     #[arg(long, env = "GANTRY_CDI_DIR", value_name = "DIR")]
     pub cdi_dir: Option<PathBuf>,
 
-    /// The container runtime's socket [default: those of containerd, CRI-O and k3s]
+    /// The socket of the kubelet's container runtime [default: those of containerd, CRI-O and k3s, and each runtime that
+    /// answers has to be proven]
     #[arg(long, env = "GANTRY_CRI_SOCKET", value_name = "PATH")]
     pub cri_socket: Option<PathBuf>,
 }

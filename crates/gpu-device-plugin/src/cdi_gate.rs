@@ -1,20 +1,23 @@
 //! Keeps the proof that the runtime resolves CDI names: asks until there is one, and again when the runtime
 //! was restarted. Nothing is registered before the gate is open.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use node_host::HostPath;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::beat::beat;
 use crate::cdi_proof::{self, Proof, Unproven};
 use crate::file_identity::FileIdentity;
 
 /// How often the runtime is asked while there is no proof.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often the runtime's sockets are looked at once there is a proof.
-const RECHECK: Duration = Duration::from_secs(10);
+/// How often the runtime's sockets are looked at once there is a proof: a runtime that is restarted with CDI off starts
+/// pods without their GPUs until this is noticed. A look is one `lstat` per socket.
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// Whether devices may be offered by CDI name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +47,10 @@ pub enum Settings {
     Assume,
     /// The runtime is asked.
     Ask {
-        /// Its sockets, the first that answers counts.
+        /// Sockets of runtimes: each that answers has to be proven.
         sockets: Vec<PathBuf>,
         /// The folder of our spec, as the host names it.
-        spec_dir: PathBuf,
+        spec_dir: HostPath,
     },
 }
 
@@ -70,14 +73,15 @@ pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: d
         let answer = cdi_proof::ask(&sockets, &spec_dir).await;
         let is_news = last.as_ref() != Some(&answer);
         apply(&answer, &gate, &component, is_news, &spec_dir);
-        let pause = if answer.is_ok() { RECHECK } else { RETRY };
         let is_proven = answer.is_ok();
         last = Some(answer);
-        loop {
-            sleep(pause).await;
-            if !is_proven || identities(&sockets) != seen {
-                break;
-            }
+        if !is_proven {
+            sleep(RETRY).await;
+            continue;
+        }
+        let mut looks = beat(RECHECK);
+        while identities(&sockets) == seen {
+            looks.tick().await;
         }
     }
 }
@@ -87,14 +91,14 @@ fn apply(
     gate: &watch::Sender<CdiGate>,
     component: &daemon::Component,
     is_news: bool,
-    spec_dir: &Path,
+    spec_dir: &HostPath,
 ) {
     match answer {
         Ok(proof) => {
             component.ready();
             gate.send_replace(CdiGate::Open);
             if is_news {
-                tracing::info!(runtime = proof.by, spec_dir = %spec_dir.display(), "CDI is proven");
+                tracing::info!(runtime = proof.by, %spec_dir, "CDI is proven");
             }
         }
         // A runtime that is only away says nothing about CDI.

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use node_host::HostPath;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -27,9 +28,10 @@ const CONTAINERD_ALWAYS: Version = Version(2, 4);
 /// First containerd that takes CDI names from the CRI message rather than from annotations.
 const CONTAINERD_FIRST: Version = Version(1, 7);
 
-/// First CRI-O of the Kubernetes release whose kubelet passes on a device plugin's CDI names. CRI-O has CDI
-/// on by default since 1.23, and its status does not tell.
-const CRIO_FIRST: Version = Version(1, 28);
+/// First CRI-O of the Kubernetes release whose kubelet passes on a device plugin's CDI names without being told to
+/// (KEP-4009, `DevicePluginCDIDevices`: off in 1.28, on from 1.29). CRI-O has CDI on by default since 1.23, and its
+/// status does not tell.
+const CRIO_FIRST: Version = Version(1, 29);
 
 /// How long one question to the runtime may take.
 pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,8 +75,18 @@ pub enum Unproven {
         /// Name and version.
         runtime: String,
     },
+    /// Several runtimes are there, and not all are proven: nobody knows which one the kubelet uses.
+    #[error(
+        "{answered} container runtimes are there, and the kubelet may use any: {reason}; name the kubelet's with --cri-socket"
+    )]
+    OneOfSeveral {
+        /// How many.
+        answered: usize,
+        /// What is wrong with one of them.
+        reason: String,
+    },
     /// The runtime did not answer.
-    #[error("no container runtime could be asked at {tried}: {reason}; name its socket with --cri-socket")]
+    #[error("no answer of a container runtime at {tried}: {reason}; name the kubelet's with --cri-socket")]
     NoAnswer {
         /// Sockets that were tried.
         tried: String,
@@ -103,7 +115,7 @@ struct ContainerdConfig {
 ///
 /// # Errors
 /// When it does not, or that cannot be told from the answer.
-pub fn judge(answer: &Answer, our_dir: &Path) -> Result<Proof, Unproven> {
+pub fn judge(answer: &Answer, our_dir: &HostPath) -> Result<Proof, Unproven> {
     let runtime = format!("{} {}", answer.runtime, answer.version);
     let too_old = |first: Version| Unproven::TooOld {
         runtime: runtime.clone(),
@@ -127,39 +139,77 @@ pub fn judge(answer: &Answer, our_dir: &Path) -> Result<Proof, Unproven> {
     };
     let dirs =
         dirs.filter(|dirs| !dirs.is_empty()).unwrap_or_else(|| DEFAULT_SPEC_DIRS.map(str::to_owned).to_vec());
-    if dirs.iter().any(|dir| same_folder(Path::new(dir), our_dir)) {
+    if dirs.iter().any(|dir| same_folder(dir, our_dir.as_str())) {
         return Ok(Proof { by: runtime });
     }
-    Err(Unproven::OtherFolder { runtime, dirs, ours: our_dir.display().to_string() })
+    Err(Unproven::OtherFolder { runtime, dirs, ours: our_dir.to_string() })
 }
 
 /// `/var/run` is a link to `/run` on every distribution that runs a kubelet.
-fn same_folder(a: &Path, b: &Path) -> bool {
+fn same_folder(a: &str, b: &str) -> bool {
     let plain = |path: &Path| match path.strip_prefix("/var/run") {
         Ok(rest) => Path::new("/run").join(rest),
         Err(_) => path.components().collect::<PathBuf>(),
     };
-    plain(a) == plain(b)
+    plain(Path::new(a)) == plain(Path::new(b))
 }
 
-/// Asks the runtime behind the first of `sockets` that answers.
+/// What came of asking one socket.
+enum Asked {
+    /// A runtime answered.
+    Answer(Answer),
+    /// Nobody is there whom a kubelet could use.
+    Nobody,
+    /// Somebody is, or may be, and did not answer.
+    Silence(String),
+}
+
+/// Asks the runtime behind each of `sockets`. All that are there have to be proven, because nothing tells which one
+/// the kubelet uses.
 ///
 /// # Errors
-/// When none answers, or the answer is no proof.
-pub async fn ask(sockets: &[PathBuf], our_dir: &Path) -> Result<Proof, Unproven> {
-    let mut reason = "no socket is there".to_owned();
+/// When none answers, one that is there does not, or an answer is no proof.
+pub async fn ask(sockets: &[PathBuf], our_dir: &HostPath) -> Result<Proof, Unproven> {
+    let mut answers = Vec::new();
+    let mut silent = None;
     for socket in sockets {
-        if !socket.exists() {
-            continue;
-        }
-        match tokio::time::timeout(QUESTION_TIMEOUT, cri::ask(socket)).await {
-            Ok(Ok(answer)) => return judge(&answer, our_dir),
-            Ok(Err(error)) => reason = daemon::error_chain(&error).to_string(),
-            Err(_) => reason = format!("{} did not answer within {QUESTION_TIMEOUT:?}", socket.display()),
+        match ask_one(socket).await {
+            Asked::Answer(answer) => answers.push(answer),
+            Asked::Nobody => {}
+            Asked::Silence(reason) => silent = Some(reason),
         }
     }
-    let tried: Vec<String> = sockets.iter().map(|socket| socket.display().to_string()).collect();
-    Err(Unproven::NoAnswer { tried: tried.join(", "), reason })
+    // One that is not proven says more than one that is silent.
+    let proof = judge_all(&answers, our_dir)?;
+    if answers.is_empty() || silent.is_some() {
+        let tried: Vec<String> = sockets.iter().map(|socket| socket.display().to_string()).collect();
+        let reason = silent.unwrap_or_else(|| "nobody listens there".to_owned());
+        return Err(Unproven::NoAnswer { tried: tried.join(", "), reason });
+    }
+    Ok(proof)
+}
+
+async fn ask_one(socket: &Path) -> Asked {
+    match tokio::time::timeout(QUESTION_TIMEOUT, cri::ask(socket)).await {
+        Ok(Ok(answer)) => Asked::Answer(answer),
+        Ok(Err(error)) if error.is_no_runtime() => Asked::Nobody,
+        Ok(Err(error)) => Asked::Silence(daemon::error_chain(&error).to_string()),
+        Err(_) => Asked::Silence(format!("{} did not answer within {QUESTION_TIMEOUT:?}", socket.display())),
+    }
+}
+
+fn judge_all(answers: &[Answer], our_dir: &HostPath) -> Result<Proof, Unproven> {
+    let mut by = Vec::new();
+    for answer in answers {
+        match judge(answer, our_dir) {
+            Ok(proof) => by.push(proof.by),
+            Err(unproven) if answers.len() == 1 => return Err(unproven),
+            Err(unproven) => {
+                return Err(Unproven::OneOfSeveral { answered: answers.len(), reason: unproven.to_string() });
+            }
+        }
+    }
+    Ok(Proof { by: by.join(", ") })
 }
 
 #[cfg(test)]
@@ -170,8 +220,12 @@ mod tests {
         Answer { runtime: runtime.into(), version: version.into(), config: config.map(str::to_owned) }
     }
 
+    fn ours(path: &str) -> HostPath {
+        path.parse().unwrap()
+    }
+
     fn judged(runtime: &str, version: &str, config: Option<&str>) -> Result<Proof, Unproven> {
-        judge(&answer(runtime, version, config), Path::new("/var/run/cdi"))
+        judge(&answer(runtime, version, config), &ours("/var/run/cdi"))
     }
 
     const ON: &str = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi","/var/run/cdi"],"other":{"deep":[1]}}"#;
@@ -201,7 +255,7 @@ mod tests {
         let config = r#"{"enableCDI":true,"cdiSpecDirs":["/etc/cdi"]}"#;
         let error = judged("containerd", "2.1.4", Some(config)).unwrap_err().to_string();
         assert!(error.contains("/etc/cdi") && error.contains("/var/run/cdi"), "{error}");
-        let run = judge(&answer("containerd", "2.1.4", Some(ON)), Path::new("/run/cdi"));
+        let run = judge(&answer("containerd", "2.1.4", Some(ON)), &ours("/run/cdi"));
         assert!(run.is_ok(), "/var/run is a link to /run");
     }
 
@@ -209,8 +263,24 @@ mod tests {
     fn old_and_unknown_runtimes_are_no_proof() {
         assert!(matches!(judged("containerd", "1.6.36", Some(ON)), Err(Unproven::TooOld { .. })));
         assert!(judged("cri-o", "1.31.2", Some(r#"{"sandboxImage":"pause"}"#)).is_ok());
-        assert!(matches!(judged("cri-o", "1.27.0", None), Err(Unproven::TooOld { .. })));
+        assert!(judged("cri-o", "1.29.0", None).is_ok());
+        // Its kubelet drops the names of a device plugin, unless a gate is set that nobody sees from here.
+        assert!(matches!(judged("cri-o", "1.28.11", None), Err(Unproven::TooOld { .. })));
         assert!(matches!(judged("docker", "28.0.0", None), Err(Unproven::UnknownRuntime { .. })));
         assert!(matches!(judged("containerd", "dev", None), Err(Unproven::UnknownRuntime { .. })));
+    }
+
+    #[test]
+    fn of_several_runtimes_each_has_to_be_proven() {
+        let (on, off) = (answer("containerd", "2.1.4", Some(ON)), answer("containerd", "1.7.28", Some(OFF)));
+        let dir = &ours("/var/run/cdi");
+        assert!(judge_all(&[on.clone(), answer("cri-o", "1.31.0", None)], dir).is_ok());
+        for answers in [[on.clone(), off.clone()], [off, on]] {
+            let error = judge_all(&answers, dir).unwrap_err().to_string();
+            assert!(
+                ["2 container", "1.7.28", "--cri-socket"].iter().all(|part| error.contains(part)),
+                "{error}"
+            );
+        }
     }
 }

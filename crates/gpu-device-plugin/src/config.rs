@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
-use kubelet_api::deviceplugin::KUBELET_SOCKET_NAME;
+use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use node_host::device::NonDevices;
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
 
-use crate::args::{BehaviourArgs, CdiProofMode, PathArgs};
+use crate::args::{BehaviourArgs, CdiProofMode, Given, Kubelet, Paths, Place};
 use crate::socket::SocketNames;
 use crate::{cdi_gate, driver};
 
@@ -25,11 +25,16 @@ const CRI_SOCKETS: [&str; 3] =
 /// Folder of CDI specs that change at run time, by CDI's convention.
 const CDI_DIR: &str = "/var/run/cdi";
 
-/// The kubelet's folder.
-const KUBELET_DIR: &str = "/var/lib/kubelet";
+/// How else a driver root can be named.
+const OTHER_DRIVER_ROOT: &str =
+    "the host's path as --driver-root and this process's as --driver-root-ctr-path";
 
-/// Folder of plugins' sockets in it.
-const PLUGINS: &str = "device-plugins";
+/// How else the root of the device nodes can be named.
+const OTHER_DEV_ROOT: &str = "the host's path as --nvidia-dev-root";
+
+/// Longest pause after a crash of the NVML library. A driver that is half installed crashes it too, and the whole one is
+/// to be picked up within 10 s, the pause between two searches included.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(7);
 
 /// What the simulated driver's library reads; passed on to the workers, which inherit nothing. Where it is set, plain
 /// files may stand for device nodes: without root the simulator can make no others.
@@ -60,20 +65,20 @@ pub struct Config {
 
 /// A setting that cannot work.
 #[derive(Debug, Error)]
-#[error("{flag} {value:?}: {hint}")]
+#[error("{name} {value:?}: {hint}")]
 pub struct ConfigError {
-    flag: &'static str,
+    name: String,
     value: String,
     hint: String,
 }
 
 impl ConfigError {
-    fn new(flag: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { flag, value: value.into(), hint: hint.into() }
+    fn new(name: &str, value: impl Into<String>, hint: impl ToString) -> Self {
+        Self { name: name.to_owned(), value: value.into(), hint: hint.to_string() }
     }
 
-    fn path(flag: &'static str, value: &Path, hint: impl ToString) -> Self {
-        Self::new(flag, value.display().to_string(), hint.to_string())
+    fn of(given: &Given, hint: impl ToString) -> Self {
+        Self::new(&given.name, given.path.display().to_string(), hint)
     }
 }
 
@@ -92,26 +97,13 @@ impl Config {
     /// # Errors
     /// At the first setting that cannot work.
     pub fn new(
-        paths: PathArgs,
+        paths: Paths,
         behaviour: BehaviourArgs,
         runtime: &daemon::RuntimeArgs,
         instance: Instance,
     ) -> Result<Self, ConfigError> {
-        let PathArgs {
-            kubelet_dir,
-            kubelet_socket,
-            nvidia_kubelet_socket,
-            driver_root,
-            nvidia_driver_root,
-            driver_root_ctr_path,
-            nvidia_driver_root_ctr_path,
-            nvidia_container_driver_root,
-            dev_root,
-            nvidia_dev_root,
-            nvml_library,
-            cdi_dir,
-            cri_socket,
-        } = paths;
+        let Paths { kubelet, driver_root, driver_root_ctr_path, dev_root, nvml_library, cdi_dir, cri_socket } =
+            paths;
         let BehaviourArgs {
             cdi_proof,
             probe_interval,
@@ -138,41 +130,41 @@ impl Config {
             Duration::from_secs(3600),
         )?;
 
-        let host = HostRoot::new(absolute("--host-root", runtime.host_root.clone())?);
-        let run_dir = LocalPath::new(absolute("--run-dir", runtime.run_dir.clone())?);
+        let host = HostRoot::new(absolute_flag("--host-root", runtime.host_root.clone())?);
+        let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir.clone())?);
         let simulator = std::env::var_os(SIMULATOR_VARIABLE);
-        let non_devices = if simulator.is_some() { NonDevices::Simulated } else { NonDevices::Refused };
-        let driver = Drivers {
-            root: driver_root,
-            host_root: nvidia_driver_root,
-            local: driver_root_ctr_path.or(nvidia_driver_root_ctr_path).or(nvidia_container_driver_root),
-            devices: dev_root,
-            host_devices: nvidia_dev_root,
-            library: nvml_library,
-            non_devices,
+        let candidates = match (driver_root, driver_root_ctr_path) {
+            (root, Some(local)) => vec![driver_root_seen_at(root, local)?],
+            (Some(place), None) => vec![driver_root_at(&host, place)?],
+            (None, None) => default_driver_roots(&host)?,
         };
-        let driver = driver.settings(&host, run_dir.join("device-plugin/stage"))?;
+        let driver = driver::Settings {
+            candidates,
+            device_root: dev_root.map(|place| root_at(&host, place, OTHER_DEV_ROOT)).transpose()?,
+            non_devices: if simulator.is_some() { NonDevices::Simulated } else { NonDevices::Refused },
+            library: nvml_library.map(absolute).transpose()?,
+            stage: run_dir.join("device-plugin/stage"),
+            host: host.clone(),
+        };
 
         let resource: ResourceName = RESOURCE_GPU
             .parse()
             .map_err(|error| ConfigError::new("resource", RESOURCE_GPU, format!("{error}")))?;
         let socket_names = SocketNames::new(&resource, instance.pid, instance.token);
-        let kubelet_socket = match (kubelet_socket.or(nvidia_kubelet_socket), kubelet_dir) {
-            (Some(socket), _) => absolute("--kubelet-socket", socket)?,
-            (None, Some(dir)) => absolute("--kubelet-dir", dir)?.join(PLUGINS).join(KUBELET_SOCKET_NAME),
-            (None, None) => on_host(&host, KUBELET_DIR)?.join(PLUGINS).join(KUBELET_SOCKET_NAME),
-        };
-        let folder = kubelet_socket.parent().unwrap_or(Path::new("/"));
-        socket_names
-            .check_length(folder)
-            .map_err(|error| ConfigError::path("--kubelet-dir", folder, error))?;
+        let kubelet_socket = kubelet_socket(&host, kubelet, &socket_names)?;
 
-        let cdi_dir = match cdi_dir {
-            Some(dir) => absolute("--cdi-dir", dir)?,
-            None => on_host(&host, CDI_DIR)?,
+        let (cdi_dir, spec_dir) = match cdi_dir {
+            Some(given) => {
+                let local = LocalPath::new(absolute(given.clone())?);
+                let on_host = host.host_or_same(&local);
+                let on_host = on_host.ok_or_else(|| ConfigError::of(&given, "no host has such a path"))?;
+                (local, on_host)
+            }
+            None => {
+                let on_host = known(CDI_DIR)?;
+                (host.resolved(&on_host), on_host)
+            }
         };
-        let cdi_dir = LocalPath::new(cdi_dir);
-        let spec_dir = mounted(&host, "--cdi-dir", cdi_dir.as_path().to_owned())?.host().as_str().into();
         let cdi_gate = match cdi_proof {
             CdiProofMode::Assume => cdi_gate::Settings::Assume,
             CdiProofMode::Auto => {
@@ -183,6 +175,7 @@ impl Config {
         let mut nvml = nvml::Config::default();
         nvml.deadlines.query = nvml_call_timeout;
         nvml.deadlines.init = nvml_init_timeout;
+        nvml.backoff.max = LONGEST_BACKOFF;
         nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
         Ok(Self {
             resource,
@@ -198,91 +191,100 @@ impl Config {
     }
 }
 
-/// What was said about the driver, before it is understood.
-struct Drivers {
-    /// Ours: a path that this process opens, or the host's name of it when `local` is given too.
-    root: Option<PathBuf>,
-    /// NVIDIA's: the host's name.
-    host_root: Option<PathBuf>,
-    local: Option<PathBuf>,
-    devices: Option<PathBuf>,
-    host_devices: Option<PathBuf>,
-    library: Option<PathBuf>,
-    non_devices: NonDevices,
-}
-
-impl Drivers {
-    fn settings(self, host: &HostRoot, stage: LocalPath) -> Result<driver::Settings, ConfigError> {
-        let candidates = match (self.root, self.host_root, self.local) {
-            (Some(root), _, None) => vec![mounted(host, "--driver-root", root)?],
-            (None, Some(root), None) => vec![below(host, host_path("--driver-root", &root)?)],
-            (root, host_root, Some(local)) => {
-                let root = root.or(host_root).unwrap_or_else(|| PathBuf::from("/"));
-                let local = LocalPath::new(absolute("--driver-root-ctr-path", local)?);
-                vec![Root::new(host_path("--driver-root", &root)?, local)]
-            }
-            (None, None, None) => {
-                let roots = DRIVER_ROOTS.iter().map(|root| host_path("--driver-root", Path::new(root)));
-                roots.map(|root| root.map(|root| below(host, root))).collect::<Result<_, _>>()?
-            }
-        };
-        let device_root = match (self.devices, self.host_devices) {
-            (Some(root), _) => Some(mounted(host, "--dev-root", root)?),
-            (None, Some(root)) => Some(below(host, host_path("--dev-root", &root)?)),
-            (None, None) => None,
-        };
-        let library = self.library.map(|library| absolute("--nvml-library", library)).transpose()?;
-        let candidates =
-            candidates.iter().map(|root| DriverRoot::at(root.host().clone(), root.local().clone())).collect();
-        Ok(driver::Settings {
-            candidates,
-            device_root,
-            non_devices: self.non_devices,
-            library,
-            stage,
-            host: host.clone(),
-        })
-    }
-}
-
-/// A root that this process has at `local`. Outside the host root the host's name is not known: a folder is
-/// mounted at the same path, as a rule.
-fn mounted(host: &HostRoot, flag: &'static str, local: PathBuf) -> Result<Root, ConfigError> {
-    let local = LocalPath::new(absolute(flag, local)?);
-    let on_host = match host.host(&local) {
-        Some(path) => path,
-        None => host_path(flag, local.as_path())?,
+/// The driver root that the host has under one name, and this process under another.
+fn driver_root_seen_at(root: Option<Place>, local: Given) -> Result<DriverRoot, ConfigError> {
+    let on_host = match root {
+        Some(Place::Local(given) | Place::Host(given)) => host_path(&given)?,
+        None => HostPath::root(),
     };
-    Ok(Root::new(on_host, local))
+    Ok(DriverRoot::at(on_host, LocalPath::new(absolute(local)?)))
 }
 
-fn below(host: &HostRoot, root: HostPath) -> Root {
-    let local = host.local(&root);
-    Root::new(root, local)
+fn driver_root_at(host: &HostRoot, place: Place) -> Result<DriverRoot, ConfigError> {
+    let root = root_at(host, place, OTHER_DRIVER_ROOT)?;
+    Ok(DriverRoot::at(root.host().clone(), root.local().clone()))
 }
 
-fn cri_sockets(host: &HostRoot, named: Option<PathBuf>) -> Result<Vec<PathBuf>, ConfigError> {
+fn default_driver_roots(host: &HostRoot) -> Result<Vec<DriverRoot>, ConfigError> {
+    let root = |path: &&str| {
+        let root = host.root_of(known(path)?);
+        Ok(DriverRoot::at(root.host().clone(), root.local().clone()))
+    };
+    DRIVER_ROOTS.iter().map(root).collect()
+}
+
+/// A root by either kind of name. What the spec names are the host's paths, so one that this process alone has a name
+/// for is of no use.
+fn root_at(host: &HostRoot, place: Place, otherwise: &str) -> Result<Root, ConfigError> {
+    let given = match place {
+        Place::Host(given) => return Ok(host.root_of(host_path(&given)?)),
+        Place::Local(given) => given,
+    };
+    let local = LocalPath::new(absolute(given.clone())?);
+    host.root_at(local.clone()).ok_or_else(|| {
+        let seen = host.as_root().local();
+        let below = host_path(&given).map_or_else(|_| seen.clone(), |path| host.local(&path));
+        let hint = format!(
+            "this process has the host's files below {seen}, and this path is not there: give {below}, or {otherwise}"
+        );
+        ConfigError::of(&given, hint)
+    })
+}
+
+/// The kubelet's socket, whose folder has to have room for ours.
+fn kubelet_socket(
+    host: &HostRoot,
+    kubelet: Option<Kubelet>,
+    names: &SocketNames,
+) -> Result<PathBuf, ConfigError> {
+    let (socket, name) = match kubelet {
+        Some(Kubelet::Socket(given)) => (absolute(given.clone())?, given.name),
+        Some(Kubelet::Folder(given)) => {
+            let plugins = Path::new(DEVICE_PLUGIN_DIR).file_name().unwrap_or_default();
+            (absolute(given.clone())?.join(plugins).join(KUBELET_SOCKET_NAME), given.name)
+        }
+        None => {
+            let folder = host.resolved(&known(DEVICE_PLUGIN_DIR)?);
+            (folder.join(KUBELET_SOCKET_NAME).into(), "--kubelet-dir".to_owned())
+        }
+    };
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    names
+        .check_length(folder)
+        .map_err(|error| ConfigError::new(&name, folder.display().to_string(), error))?;
+    Ok(socket)
+}
+
+fn cri_sockets(host: &HostRoot, named: Option<Given>) -> Result<Vec<PathBuf>, ConfigError> {
     match named {
-        Some(socket) => Ok(vec![absolute("--cri-socket", socket)?]),
-        None => CRI_SOCKETS.iter().map(|socket| on_host(host, socket)).collect(),
+        Some(socket) => Ok(vec![absolute(socket)?]),
+        None => {
+            CRI_SOCKETS.iter().map(|socket| known(socket).map(|path| host.resolved(&path).into())).collect()
+        }
     }
 }
 
-fn on_host(host: &HostRoot, path: &str) -> Result<PathBuf, ConfigError> {
-    Ok(host.local(&host_path("--host-root", Path::new(path))?).into())
+/// A path of ours, which is well formed.
+fn known(path: &str) -> Result<HostPath, ConfigError> {
+    HostPath::new(path).map_err(|error| ConfigError::new("default", path, error))
 }
 
-fn host_path(flag: &'static str, path: &Path) -> Result<HostPath, ConfigError> {
+fn host_path(given: &Given) -> Result<HostPath, ConfigError> {
     let text =
-        path.to_str().ok_or_else(|| ConfigError::path(flag, path, "a path on the host must be UTF-8"))?;
-    HostPath::new(text).map_err(|error| ConfigError::path(flag, path, error))
+        given.path.to_str().ok_or_else(|| ConfigError::of(given, "a path on the host must be UTF-8"))?;
+    HostPath::new(text).map_err(|error| ConfigError::of(given, error))
 }
 
-fn absolute(flag: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+fn absolute(given: Given) -> Result<PathBuf, ConfigError> {
+    absolute_flag(&given.name, given.path)
+}
+
+fn absolute_flag(name: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(ConfigError::path(flag, &path, "an absolute path is needed, such as /var/lib/kubelet"))
+    let hint = "an absolute path is needed, such as /var/lib/kubelet";
+    Err(ConfigError::new(name, path.display().to_string(), hint))
 }
 
 fn only(flag: &'static str, value: Option<String>, supported: &str) -> Result<(), ConfigError> {
@@ -305,16 +307,14 @@ fn between(flag: &'static str, value: Duration, least: Duration, most: Duration)
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::args::Args;
 
     fn config(flags: &[&str]) -> Result<Config, String> {
-        let args = Args::try_parse_from([&["gpu-device-plugin"], flags].concat())
-            .map_err(|error| error.to_string())?;
+        let given =
+            Args::try_read([&["gpu-device-plugin"], flags].concat()).map_err(|error| error.to_string())?;
         let instance = Instance { pid: 1, token: 2 };
-        Config::new(args.paths, args.behaviour, &args.runtime, instance).map_err(|error| error.to_string())
+        Config::new(given.paths, given.behaviour, &given.runtime, instance).map_err(|error| error.to_string())
     }
 
     fn local(root: &DriverRoot) -> &Path {
@@ -332,7 +332,30 @@ mod tests {
         );
         let cdi_gate::Settings::Ask { sockets, spec_dir } = config.cdi_gate else { panic!("assumed") };
         assert_eq!(sockets[0], Path::new("/host/run/containerd/containerd.sock"));
-        assert_eq!(spec_dir, Path::new("/var/run/cdi"));
+        assert_eq!(spec_dir.as_str(), "/var/run/cdi");
+    }
+
+    #[test]
+    fn driver_that_is_whole_at_last_is_picked_up_within_10_seconds_of_any_crash() {
+        let longest = config(&[]).unwrap().nvml.backoff.max + crate::observe::SEARCH;
+        assert!(longest < Duration::from_secs(10), "{longest:?}");
+    }
+
+    #[test]
+    fn absolute_links_of_the_host_are_followed_below_the_host_root() {
+        let host = tempfile::tempdir().unwrap();
+        let at = |inside: &str| host.path().join(inside);
+        for folder in ["run", "var/lib", "data/k"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::os::unix::fs::symlink("/run", at("var/run")).unwrap();
+        std::os::unix::fs::symlink("/data/k", at("var/lib/kubelet")).unwrap();
+        let config = config(&["--host-root", host.path().to_str().unwrap()]).unwrap();
+        assert_eq!(config.cdi_dir.as_path(), at("run/cdi"));
+        assert_eq!(config.kubelet_socket, at("data/k/device-plugins/kubelet.sock"));
+        let cdi_gate::Settings::Ask { sockets, spec_dir } = config.cdi_gate else { panic!("assumed") };
+        assert_eq!(sockets[1], at("run/crio/crio.sock"));
+        assert_eq!(spec_dir.as_str(), "/var/run/cdi");
     }
 
     #[test]
@@ -364,7 +387,10 @@ mod tests {
             expect("/run/nvidia/driver", "/host/run/nvidia/driver")
         );
         assert_eq!(root(&["--driver-root=/host"]), expect("/", "/host"));
-        assert_eq!(root(&["--driver-root=/driver"]), expect("/driver", "/driver"));
+        assert_eq!(
+            root(&["--driver-root=/run/nvidia/driver", "--driver-root-ctr-path=/driver"]),
+            expect("/run/nvidia/driver", "/driver")
+        );
         assert_eq!(
             root(&["--nvidia-driver-root=/run/nvidia/driver"]),
             expect("/run/nvidia/driver", "/host/run/nvidia/driver")
@@ -378,13 +404,29 @@ mod tests {
             (&["--probe-interval", "10ms"], ["--probe-interval", "10ms", "between 1s"]),
             (&["--mig-strategy", "mixed"], ["--mig-strategy", "mixed", "\"none\""]),
             (&["--device-list-strategy", "envvar"], ["--device-list-strategy", "envvar", "cdi-cri"]),
-            (&["--nvidia-driver-root", "/run/../etc"], ["--driver-root", "/run/../etc", "'..'"]),
+            (&["--nvidia-driver-root", "/run/../etc"], ["--nvidia-driver-root", "/run/../etc", "'..'"]),
+            (
+                &["--host-root=/host", "--driver-root=/run/nvidia/driver"],
+                [
+                    "--driver-root \"/run/nvidia/driver\"",
+                    "give /host/run/nvidia/driver",
+                    "--driver-root-ctr-path",
+                ],
+            ),
+            (
+                &["--host-root=/host", "--dev-root=/dev-root"],
+                ["--dev-root", "give /host/dev-root", "--nvidia-dev-root"],
+            ),
             (
                 &[
                     "--kubelet-socket",
                     "/a/very/long/folder/in/which/a/socket/does/not/fit/because/an/address/is/short/kubelet.sock",
                 ],
-                ["--kubelet-dir", "/a/very", "107"],
+                ["--kubelet-socket", "/a/very", "107"],
+            ),
+            (
+                &["--kubelet-socket=/a/kubelet.sock", "--kubelet-dir=/b"],
+                ["--kubelet-socket", "--kubelet-dir", "leave one of them out"],
             ),
         ] {
             let error = config(flags).unwrap_err();

@@ -21,6 +21,12 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether there is no socket.
+    pub fn is_missing(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        matches!(self, ConnectError::Socket(error) if matches!(error.kind(), NotFound | NotADirectory))
+    }
+
     /// Whether a socket is there that nobody listens on, as between a server's bind and its listen.
     pub fn is_refused(&self) -> bool {
         matches!(self, ConnectError::Socket(error) if error.kind() == io::ErrorKind::ConnectionRefused)

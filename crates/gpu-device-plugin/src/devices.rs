@@ -1,6 +1,5 @@
 //! The subcommand `devices`: what the driver shows, through the same client as the daemon.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use gpu_model::{Inventory, Reading};
@@ -8,6 +7,7 @@ use nvml::Nvml;
 
 use crate::args::Output;
 use crate::config::Config;
+use crate::stdout;
 
 /// Lists the GPUs on standard output.
 pub async fn list(config: &Config, output: Output) -> ExitCode {
@@ -25,11 +25,7 @@ async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
         Output::Json => serde_json::to_string_pretty(&inventory?)? + "\n",
         Output::Table => table(&inventory?),
     };
-    // A reader that closes early, as `head` does, is no failure.
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(stdout::write(text.as_bytes())?)
 }
 
 fn table(inventory: &Inventory) -> String {

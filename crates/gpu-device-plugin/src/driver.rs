@@ -1,5 +1,6 @@
 //! Where the driver is on this host, and what of it a container needs. Looks at files; never loads anything.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,6 +45,16 @@ impl Settings {
             (Some(library), Some(root)) if library.exists() => Ok(root),
             (Some(library), _) => Err(format!("{} does not exist", library.display())),
             (None, _) => Err(reasons.join("; ")),
+        }
+    }
+
+    /// Why the driver's files cannot be told, with what helps where NVML was named apart from them.
+    pub fn explain(&self, why: impl Display) -> String {
+        match &self.library {
+            Some(_) => format!(
+                "{why}: --nvml-library names NVML alone; name the root of the driver's other files with --driver-root"
+            ),
+            None => why.to_string(),
         }
     }
 

@@ -1,40 +1,53 @@
 //! Watches for the kubelet: its socket coming, going, being replaced, and the folder that holds it.
 //!
-//! inotify tells within microseconds, also when the folder itself goes. A poll finds what inotify cannot: a folder
-//! mounted over ours, one that is not there yet, an inotify that the system refuses us. It looks at files only and
+//! inotify tells within microseconds. A poll finds what it cannot: a folder that is not there yet, one that was
+//! mounted over ours, an inotify that the system refuses us. Where the folder is itself a mount, as in a container, the
+//! path leads to the same folder for as long as the mount stands, also when the host deleted it (its link count is 0
+//! then) or moved it away (which inotify alone tells): both are [`Sighting::FolderReplaced`]. It looks at files only and
 //! connects to nothing.
 
-use std::fs::Metadata;
+use std::fmt;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inotify::{EventStream, Inotify, WatchMask};
-use tokio::time::{Interval, MissedTickBehavior};
+use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
+use crate::beat::beat;
 use crate::file_identity::FileIdentity;
-
-/// How often the files are looked at where inotify works: each look costs an idle node some 50 microseconds.
-const POLL: Duration = Duration::from_secs(10);
-
-/// How often while there is no folder to watch.
-const POLL_FOR_FOLDER: Duration = Duration::from_secs(1);
-
-/// How often where it does not: its limits are per user, and other programs may have used them up.
-const POLL_ALONE: Duration = Duration::from_millis(250);
 
 /// Room for the events of one read; a kubelet makes a handful at a time.
 const EVENT_BUFFER: usize = 4096;
+
+/// How often the files are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Periods {
+    /// Where inotify works: each look costs an idle node some 50 microseconds.
+    beside_inotify: Duration,
+    /// While there is no folder to watch.
+    for_folder: Duration,
+    /// Where inotify does not: its limits are per user, and other programs may have used them up.
+    alone: Duration,
+}
+
+const PERIODS: Periods = Periods {
+    beside_inotify: Duration::from_secs(2),
+    for_folder: Duration::from_secs(1),
+    alone: Duration::from_millis(250),
+};
 
 /// What stands at the kubelet's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
     /// The folder is not there.
     NoFolder,
-    /// The folder that we hold was deleted. Inside a container the path leads to the dead folder for ever.
+    /// The folder that we hold was deleted or moved away. Inside a container the path leads to it for ever.
     FolderReplaced,
+    /// The system does not let us look: rights, a loop of links, a dead disk.
+    Unreadable(Unreadable),
     /// No file of that name: the kubelet is not up yet.
     Absent,
     /// A file that is no socket.
@@ -43,22 +56,70 @@ pub enum Sighting {
     Socket(FileIdentity),
 }
 
+/// What could not be looked at, and what the system said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Whether it is the folder, as opposed to the socket in it.
+    pub is_folder: bool,
+    code: Option<i32>,
+}
+
+impl Unreadable {
+    fn new(is_folder: bool, error: &io::Error) -> Self {
+        Self { is_folder, code: error.raw_os_error() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => io::Error::from_raw_os_error(code).fmt(f),
+            None => f.write_str("the system does not say why"),
+        }
+    }
+}
+
 /// Looks out for the kubelet's socket.
 #[derive(Debug)]
 pub struct KubeletWatch {
     socket: PathBuf,
     folder: PathBuf,
-    /// The folder that inotify is bound to, if it is bound.
-    bound: Option<(u64, u64)>,
-    events: Option<EventStream<Vec<u8>>>,
+    /// The folder that inotify is bound to, and its events.
+    bound: Option<Bound>,
+    /// A folder that was moved away while the path went on leading to it.
+    cut_off: Option<Place>,
+    periods: Periods,
     poll: Interval,
+    /// Whether it was told that inotify is not to be had.
+    is_told: bool,
+    /// Makes the watch on a folder.
+    inotify: fn(&Path) -> io::Result<EventStream<Vec<u8>>>,
+}
+
+/// Device and inode of a folder.
+type Place = (u64, u64);
+
+#[derive(Debug)]
+struct Bound {
+    place: Place,
+    events: EventStream<Vec<u8>>,
 }
 
 impl KubeletWatch {
     /// A watch on the socket at this path. Must be made inside a runtime.
     pub fn new(socket: PathBuf) -> Self {
+        Self::with(socket, PERIODS, watch_folder)
+    }
+
+    fn with(
+        socket: PathBuf,
+        periods: Periods,
+        inotify: fn(&Path) -> io::Result<EventStream<Vec<u8>>>,
+    ) -> Self {
         let folder = socket.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-        let mut watch = Self { socket, folder, bound: None, events: None, poll: interval(POLL) };
+        let poll = beat(periods.beside_inotify);
+        let mut watch =
+            Self { socket, folder, bound: None, cut_off: None, periods, poll, is_told: false, inotify };
         watch.bind();
         watch
     }
@@ -75,88 +136,94 @@ impl KubeletWatch {
 
     /// What is there now.
     pub fn look(&self) -> Sighting {
-        match std::fs::metadata(&self.folder) {
-            Err(_) => Sighting::NoFolder,
-            Ok(folder) if folder.nlink() == 0 => Sighting::FolderReplaced,
-            Ok(_) => match std::fs::symlink_metadata(&self.socket) {
-                Err(_) => Sighting::Absent,
-                Ok(found) if found.file_type().is_socket() => Sighting::Socket(FileIdentity::from(&found)),
-                Ok(_) => Sighting::NotASocket,
-            },
+        let folder = match std::fs::metadata(&self.folder) {
+            Ok(folder) => folder,
+            Err(error) if is_absence(&error) => return Sighting::NoFolder,
+            Err(error) => return Sighting::Unreadable(Unreadable::new(true, &error)),
+        };
+        if folder.nlink() == 0 || self.cut_off == Some((folder.dev(), folder.ino())) {
+            return Sighting::FolderReplaced;
+        }
+        match std::fs::symlink_metadata(&self.socket) {
+            Ok(found) if found.file_type().is_socket() => Sighting::Socket(FileIdentity::from(&found)),
+            Ok(_) => Sighting::NotASocket,
+            Err(error) if is_absence(&error) => Sighting::Absent,
+            Err(error) => Sighting::Unreadable(Unreadable::new(false, &error)),
         }
     }
 
     /// Waits until it is worth looking again. Nothing is lost when the future is dropped.
     pub async fn changed(&mut self) {
-        match &mut self.events {
-            Some(events) => {
+        match &mut self.bound {
+            Some(bound) => {
                 tokio::select! {
-                    event = events.next() => {
-                        if !matches!(event, Some(Ok(_))) {
-                            // The queue is broken.
-                            self.unbind();
-                        }
-                        // The event may be that the folder went.
-                        self.bind();
-                    }
-                    _ = self.poll.tick() => self.bind(),
+                    event = bound.events.next() => match event {
+                        Some(Ok(event)) => self.take(event.mask),
+                        // The queue is broken.
+                        _ => self.bound = None,
+                    },
+                    _ = self.poll.tick() => {}
                 }
             }
             None => {
                 self.poll.tick().await;
-                self.bind();
             }
+        }
+        self.bind();
+    }
+
+    /// Once the folder itself is concerned the watch on it is worth nothing, whatever now has its inode.
+    fn take(&mut self, event: EventMask) {
+        let folder_itself =
+            EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::IGNORED;
+        if !event.intersects(folder_itself) {
+            return;
+        }
+        let bound = self.bound.take().map(|bound| bound.place);
+        if event.contains(EventMask::MOVE_SELF) && bound == place(&self.folder) {
+            self.cut_off = bound;
         }
     }
 
     /// Binds inotify to the folder that is there now, if it is not the one it is bound to.
     fn bind(&mut self) {
-        let Ok(folder) = std::fs::metadata(&self.folder) else {
-            self.unbind();
-            return self.set_period(POLL_FOR_FOLDER);
+        let Some(place) = place(&self.folder) else {
+            self.bound = None;
+            return self.set_period(self.periods.for_folder);
         };
-        let place = place(&folder);
-        if self.bound == Some(place) && self.events.is_some() {
+        if self.bound.as_ref().is_some_and(|bound| bound.place == place) {
             return;
         }
-        let had_events = self.events.is_some();
-        self.unbind();
-        match watch_folder(&self.folder) {
+        self.bound = None;
+        match (self.inotify)(&self.folder) {
             Ok(events) => {
-                self.events = Some(events);
-                self.bound = Some(place);
+                self.bound = Some(Bound { place, events });
+                self.is_told = false;
+                self.set_period(self.periods.beside_inotify);
             }
             Err(error) => {
-                if had_events || self.poll.period() != POLL_ALONE {
+                if !std::mem::replace(&mut self.is_told, true) {
                     tracing::warn!(folder = %self.folder.display(), %error, "inotify is not to be had; polling instead");
                 }
-                self.set_period(POLL_ALONE);
-                return;
+                self.set_period(self.periods.alone);
             }
         }
-        self.set_period(POLL);
-    }
-
-    fn unbind(&mut self) {
-        self.events = None;
-        self.bound = None;
     }
 
     fn set_period(&mut self, period: Duration) {
         if self.poll.period() != period {
-            self.poll = interval(period);
+            self.poll = beat(period);
         }
     }
 }
 
-fn interval(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
+fn place(folder: &Path) -> Option<Place> {
+    let folder = std::fs::metadata(folder).ok()?;
+    Some((folder.dev(), folder.ino()))
 }
 
-fn place(folder: &Metadata) -> (u64, u64) {
-    (folder.dev(), folder.ino())
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn watch_folder(folder: &Path) -> io::Result<EventStream<Vec<u8>>> {
@@ -234,5 +301,72 @@ mod tests {
         assert_eq!(watch.look(), Sighting::Absent);
         std::fs::remove_dir(&folder).unwrap();
         next(&mut watch, |now| now == Sighting::FolderReplaced).await;
+    }
+
+    /// A poll that never comes, so that only inotify can tell.
+    const NEVER: Periods = Periods { beside_inotify: Duration::from_secs(3600), ..PERIODS };
+
+    #[tokio::test]
+    async fn moved_folder_that_is_still_reached_is_seen_as_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("device-plugins");
+        std::fs::create_dir(&folder).unwrap();
+        let held = std::fs::File::open(&folder).unwrap();
+        let reached = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held)));
+        let mut watch = KubeletWatch::new(reached.join("kubelet.sock"));
+        std::fs::rename(&folder, dir.path().join("old")).unwrap();
+        next(&mut watch, |now| now == Sighting::FolderReplaced).await;
+    }
+
+    #[tokio::test]
+    async fn folder_that_is_made_again_with_the_same_inode_is_watched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("device-plugins");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("kubelet.sock");
+        let mut watch = KubeletWatch::with(path.clone(), NEVER, watch_folder);
+        let before = place(&folder);
+        std::fs::remove_dir(&folder).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        // File systems that give inodes anew at once are common, and not all.
+        println!("same inode: {}", before == place(&folder));
+        // The first folder's end, in one event or several.
+        while watch.bound.as_ref().is_some_and(|bound| Some(bound.place) == before) {
+            if tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.is_err() {
+                break;
+            }
+        }
+        let _kubelet = UnixListener::bind(&path).unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(20), watch.changed()).await;
+        assert!(told.is_ok(), "nothing tells of the new folder's socket: {watch:?}");
+        assert!(is_socket(watch.look()));
+    }
+
+    #[tokio::test]
+    async fn without_inotify_the_socket_is_found_by_looking() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubelet.sock");
+        let none = |_: &Path| Err(io::Error::from_raw_os_error(24));
+        let mut watch = KubeletWatch::with(path.clone(), PERIODS, none);
+        let _first = UnixListener::bind(&path).unwrap();
+        let first = next(&mut watch, is_socket).await;
+        std::fs::remove_file(&path).unwrap();
+        let _second = UnixListener::bind(&path).unwrap();
+        next(&mut watch, |now| is_socket(now) && now != first).await;
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let circle = dir.path().join("circle");
+        std::os::unix::fs::symlink("circle", &circle).unwrap();
+        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = executor.enter();
+        let Sighting::Unreadable(folder) = KubeletWatch::new(circle.join("kubelet.sock")).look() else {
+            panic!("taken for something else")
+        };
+        assert!(folder.is_folder && folder.to_string().contains("symbolic links"), "{folder}");
+        let long = KubeletWatch::new(dir.path().join("k".repeat(300))).look();
+        assert!(matches!(long, Sighting::Unreadable(Unreadable { is_folder: false, .. })), "{long:?}");
     }
 }

@@ -19,6 +19,7 @@
 mod affinity;
 mod allocate;
 mod args;
+mod beat;
 mod cdi_gate;
 mod cdi_proof;
 mod completions;
@@ -27,6 +28,7 @@ mod connect;
 mod devices;
 mod driver;
 mod file_identity;
+mod files;
 mod health;
 mod kubelet_socket;
 mod metrics;
@@ -39,16 +41,15 @@ mod serve;
 mod socket;
 mod spec_file;
 mod state;
+mod stdout;
 mod streams;
 mod xid;
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
-pub use args::Args;
-pub use config::{Config, ConfigError, Instance};
-
-use args::Command;
+use args::{Args, Command, CommandLine};
+use config::{Config, Instance};
 
 /// Name and admin port.
 const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_port: 9401 };
@@ -57,7 +58,7 @@ const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_po
 ///
 /// `main` has to ask [`worker::enter_if_asked`] with [`nvml::ROLES`] before this.
 pub fn run() -> ExitCode {
-    let Args { command, paths, behaviour, runtime } = Args::read();
+    let CommandLine { command, paths, behaviour, runtime } = Args::read();
     if let Some(Command::Completions { shell }) = command {
         return completions::print(shell);
     }

@@ -6,31 +6,42 @@
 //!        +------------- the driver is asked from the start again after a silence --------+
 //! ```
 //!
-//! It knows NVML's client and files of the host; it knows nothing of gRPC and waits for no kubelet, apart
-//! from leaving it the first second.
+//! It knows NVML's client, and files of the host only through the thread for them; it knows nothing of gRPC and waits
+//! for no kubelet, apart from leaving it the first second.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuUuid, Health, Inventory, Reading, Topology};
+use gpu_model::{Gpu, GpuUuid, Inventory, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::affinity::Affinity;
+use crate::cdi_gate::CdiGate;
 use crate::driver;
-use crate::health::{Evidence, Ledger, Transition, evidence};
+use crate::files::{Files, FilesGone};
+use crate::health::{Evidence, Ledger, evidence};
 use crate::metrics::Metrics;
 use crate::report::Finding;
-use crate::spec_file::SpecFile;
-use crate::state::{Device, Publisher, SpecState};
+use crate::spec_file::{Depth, Kept, SpecFile};
+use crate::state::{Publisher, SpecState};
 use crate::streams::StreamsStatus;
 use crate::xid::{self, XidClass};
 
+mod obstacle;
+mod projection;
+mod search;
+mod spec;
+mod topology;
+
+use obstacle::Obstacle;
+use topology::Wish;
+
 /// How often the driver is looked for while there is none, and asked again after it failed to start.
-const SEARCH: Duration = Duration::from_secs(2);
+pub const SEARCH: Duration = Duration::from_secs(2);
 
 /// How long topology, events and probes leave the processor to the first registration.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -45,6 +56,8 @@ pub struct Components {
     pub spec: daemon::Component,
     /// The devices themselves.
     pub devices: daemon::Component,
+    /// How the GPUs are wired. Never not ready: without it preferences are empty, and all else works.
+    pub topology: daemon::Component,
 }
 
 /// What the observer works with.
@@ -55,10 +68,12 @@ pub struct Observer {
     pub nvml: Nvml,
     /// Where the state goes.
     pub publisher: Publisher,
+    /// The thread for file work.
+    pub files: Files,
+    /// Whether a runtime resolves CDI names.
+    pub cdi: watch::Receiver<CdiGate>,
     /// How far the kubelet's streams are.
     pub streams: watch::Receiver<StreamsStatus>,
-    /// The CDI spec.
-    pub spec: SpecFile,
     /// What the node report is written from.
     pub findings: watch::Sender<Option<Finding>>,
     /// Time between two probes of all GPUs.
@@ -83,7 +98,10 @@ enum Answer {
     Topology(Topology),
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Answer, NvmlError>> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = (Question, Result<Answer, NvmlError>)> + Send>>;
+
+/// The spec's file comes back from the thread with what came of it.
+type Keeping = Pin<Box<dyn Future<Output = Result<(SpecFile, Kept), FilesGone>> + Send>>;
 
 /// The observer once the driver has answered.
 struct Watching {
@@ -92,8 +110,17 @@ struct Watching {
     /// Every GPU that was ever listed, as last seen, in the order of first sight.
     known: Vec<Gpu>,
     inventory: Inventory,
+    /// The GPUs of `inventory`.
+    listed: Vec<GpuUuid>,
     /// What stands in the way of handing a GPU out although it is healthy.
     lacking: BTreeMap<GpuUuid, String>,
+    /// What stands in the way of handing any GPU out.
+    obstacle: Obstacle,
+    topology: Wish,
+    /// The spec's file, while nobody works on it.
+    spec: Option<SpecFile>,
+    /// How closely the spec is to be looked at next, if it is.
+    spec_wanted: Option<Depth>,
     /// Questions to ask, most urgent first; one is under way at a time.
     wanted: Vec<Question>,
     /// Whether the last question was answered.
@@ -104,74 +131,83 @@ struct Watching {
 
 impl Observer {
     /// Observes for ever.
-    pub async fn run(self) {
-        let inventory = self.first_inventory().await;
+    ///
+    /// # Errors
+    /// When the thread for file work has died.
+    pub async fn run(self, spec: SpecFile) -> Result<(), FilesGone> {
+        self.components.topology.ready();
+        let inventory = self.first_inventory().await?;
         let mut watching = Watching {
             with: self,
             ledger: Ledger::default(),
             known: Vec::new(),
             inventory: inventory.clone(),
+            listed: Vec::new(),
             lacking: BTreeMap::new(),
+            obstacle: Obstacle::default(),
+            topology: Wish::default(),
+            spec: Some(spec),
+            spec_wanted: None,
             wanted: Vec::new(),
             is_answering: true,
             spec_problem: Some("it was not written yet".to_owned()),
         };
-        watching.take_inventory(inventory);
+        let found = watching.adopt(inventory);
+        // The spec before the first list, which then says at once which GPU lacks its device node.
+        if let Some(keeping) = watching.keep_spec() {
+            let kept = keeping.await?;
+            watching.take_spec(kept);
+        }
+        watching.learn(&found);
         // The first list before everything else. A kubelet that is not there must not hold up the rest.
         let _ = timeout(HEAD_START, watching.with.streams.wait_for(|streams| streams.sent > 0)).await;
-        watching.want(Question::Topology);
-        watching.watch().await;
-    }
-
-    /// Waits for a driver that lists a GPU.
-    async fn first_inventory(&self) -> Inventory {
-        let mut last = String::new();
-        loop {
-            let (code, reason) = match self.driver.find() {
-                Err(reason) => ("no-driver", reason),
-                Ok(_) => match self.nvml.inventory().await {
-                    Ok(inventory) if inventory.gpus.is_empty() => ("no-gpu", no_gpu(&inventory)),
-                    Ok(inventory) => return inventory,
-                    Err(error) => (code_of(&error), daemon::error_chain(&error).to_string()),
-                },
-            };
-            self.components.driver.not_ready(code, &reason);
-            if last != reason {
-                tracing::warn!(code, reason, "no GPU can be offered yet");
-                last = reason;
-            }
-            sleep(SEARCH).await;
-        }
+        watching.watch().await
     }
 }
 
 impl Watching {
-    async fn watch(&mut self) {
+    async fn watch(&mut self) -> Result<(), FilesGone> {
         let mut events = self.with.nvml.events();
         let mut probes = interval(self.with.probe_interval);
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut repair = interval(SEARCH);
         repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asking: Option<Asking> = None;
+        let mut keeping: Option<Keeping> = None;
         loop {
+            if self.topology.take(&self.listed, Instant::now()) {
+                self.want(Question::Topology);
+            }
             if asking.is_none() && !self.wanted.is_empty() {
                 asking = Some(ask(&self.with.nvml, self.wanted.remove(0)));
             }
-            let expiry = self.ledger.next_expiry().map(tokio::time::Instant::from_std);
+            if keeping.is_none() {
+                keeping = self.keep_spec();
+            }
+            let expiry = self.ledger.next_expiry();
+            let obstacle = self.obstacle.due(Instant::now());
+            let topology = self.topology.due(&self.listed);
             let needs_repair = self.with.publisher.current().spec != SpecState::Written;
             tokio::select! {
                 Some(event) = events.next() => self.take_event(event),
-                answer = finish(&mut asking) => {
+                (question, answer) = finish(&mut asking) => {
                     asking = None;
-                    self.take_answer(answer);
+                    self.take_answer(question, answer);
+                }
+                kept = finish(&mut keeping) => {
+                    keeping = None;
+                    let kept = kept?;
+                    self.take_spec(kept);
+                    self.publish(&[]);
                 }
                 _ = probes.tick() => {
                     self.want(Question::Probe);
-                    if !self.is_spec_settled() {
-                        self.keep_spec();
-                    }
+                    self.want_spec(Depth::Glance);
                 }
-                _ = repair.tick(), if needs_repair => self.keep_spec(),
+                _ = repair.tick(), if needs_repair => self.want_spec(Depth::Full),
+                Ok(()) = self.with.cdi.changed() => self.publish(&[]),
+                () = until(obstacle) => self.publish(&[]),
+                () = until(topology) => {}
                 () = until(expiry) => {
                     let changes = self.ledger.expire(Instant::now());
                     self.publish(&changes);
@@ -210,9 +246,10 @@ impl Watching {
         }
     }
 
-    fn take_answer(&mut self, answer: Result<Answer, NvmlError>) {
+    fn take_answer(&mut self, question: Question, answer: Result<Answer, NvmlError>) {
         let answer = match answer {
             Ok(answer) => answer,
+            Err(error) if question == Question::Topology => return self.miss_topology(&error),
             Err(error) => return self.take_silence(&error),
         };
         if !self.is_answering {
@@ -222,14 +259,17 @@ impl Watching {
             tracing::info!("NVML answers again");
         }
         match answer {
-            Answer::Inventory(inventory) => self.take_inventory(inventory),
+            Answer::Inventory(inventory) => {
+                let found = self.adopt(inventory);
+                self.want_spec(Depth::Full);
+                self.learn(&found);
+            }
             Answer::Topology(topology) => self.take_topology(&topology),
             Answer::Probe(probes) => {
                 let newcomers = evidence::newcomers(&self.known, &probes);
                 if !newcomers.is_empty() {
                     tracing::info!(?newcomers, "the driver lists GPUs that are new");
                     self.want(Question::Inventory);
-                    self.want(Question::Topology);
                 }
                 self.learn(&evidence::of_probe(&self.known, &probes));
             }
@@ -254,7 +294,8 @@ impl Watching {
         self.learn(&[Evidence::Silent(evidence::silence(error))]);
     }
 
-    fn take_inventory(&mut self, inventory: Inventory) {
+    /// Takes the driver's list over. Gives what it says about the GPUs.
+    fn adopt(&mut self, mut inventory: Inventory) -> Vec<Evidence> {
         for failure in &inventory.failures {
             tracing::warn!(
                 index = failure.index,
@@ -263,6 +304,9 @@ impl Watching {
                 "a GPU cannot be identified"
             );
         }
+        for gpu in inventory.gpus.iter_mut().filter(|gpu| gpu.numa_node.value().is_none()) {
+            gpu.numa_node = numa_node(&self.with.driver.host, gpu);
+        }
         let found = evidence::of_inventory(&self.known, &inventory);
         for gpu in &inventory.gpus {
             match self.known.iter_mut().find(|known| known.uuid == gpu.uuid) {
@@ -270,18 +314,15 @@ impl Watching {
                 None => self.known.push(gpu.clone()),
             }
         }
-        for gpu in self.known.iter_mut().filter(|gpu| gpu.numa_node.value().is_none()) {
-            gpu.numa_node = numa_node(&self.with.driver.host, gpu);
-        }
+        self.listed = inventory.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
         self.inventory = inventory;
         self.with.components.driver.ready();
-        self.keep_spec();
-        self.learn(&found);
+        found
     }
-}
 
-impl Watching {
     fn take_topology(&mut self, topology: &Topology) {
+        self.topology.answered();
+        self.with.components.topology.ready();
         let gpus: Vec<GpuUuid> =
             self.with.publisher.current().devices.iter().map(|device| device.gpu.clone()).collect();
         let affinity = Affinity::of(&gpus, topology);
@@ -293,6 +334,20 @@ impl Watching {
         self.with.publisher.publish(|state| state.affinity = affinity);
     }
 
+    /// No GPU is the worse for it. Whether the driver is silent altogether, a probe tells.
+    fn miss_topology(&mut self, error: &NvmlError) {
+        let pause = self.topology.failed(Instant::now());
+        let reason = daemon::error_chain(error).to_string();
+        tracing::warn!(reason, ?pause, "the topology cannot be had; no GPU is preferred to another");
+        self.with
+            .components
+            .topology
+            .ready_but(format!("topology unknown: {reason}; it is asked for again in {pause:?}"));
+        self.want(Question::Probe);
+    }
+}
+
+impl Watching {
     fn learn(&mut self, evidence: &[Evidence]) {
         let now = Instant::now();
         let mut changes = Vec::new();
@@ -301,119 +356,31 @@ impl Watching {
         }
         self.publish(&changes);
     }
-
-    /// Tells the changes and publishes the device list that follows from them.
-    fn publish(&mut self, changes: &[Transition]) {
-        for change in changes {
-            tell(change);
-            self.with.metrics.transition(change);
-        }
-        let devices: Vec<Device> = self.known.iter().filter_map(|gpu| self.device(gpu)).collect();
-        let spec = self.spec_state();
-        let generation = self.with.publisher.publish(|state| {
-            if state.devices.len() != devices.len() {
-                // Positions no longer match; preferences are empty until the topology is asked again.
-                state.affinity = Affinity::default();
-            }
-            state.devices = devices;
-            state.spec = spec;
-        });
-        let state = self.with.publisher.current();
-        self.with.metrics.state(&state);
-        tell_devices(&self.with.components.devices, &state.devices);
-        if let Some(generation) = generation {
-            let finding =
-                Finding { generation, inventory: self.inventory.clone(), devices: state.devices.clone() };
-            self.with.findings.send_replace(Some(finding));
-        }
-    }
-
-    fn device(&self, gpu: &Gpu) -> Option<Device> {
-        Some(Device {
-            gpu: gpu.uuid.clone(),
-            numa_node: gpu.numa_node.value().copied(),
-            health: self.ledger.health(&gpu.uuid)?,
-            lacking: self.lacking.get(&gpu.uuid).cloned(),
-        })
-    }
-
-    /// Whether nothing about the spec can have changed without an inventory: one look at one file.
-    fn is_spec_settled(&self) -> bool {
-        self.spec_problem.is_none() && self.lacking.is_empty() && self.with.spec.is_in_place()
-    }
-
-    /// Brings the CDI spec on disk in line with what is known. Looks at every file of the driver.
-    fn keep_spec(&mut self) {
-        self.spec_problem = self.try_spec().err();
-        let is_current = self.spec_problem.is_none();
-        if let Some(problem) = &self.spec_problem {
-            self.with.components.spec.not_ready("cdi-spec-stale", problem.clone());
-            self.with.metrics.spec_written("failed", false);
-        } else {
-            self.with.components.spec.ready();
-        }
-        let was_current = self.with.publisher.current().spec == SpecState::Written;
-        if is_current != was_current {
-            self.publish(&[]);
-        }
-    }
-
-    fn try_spec(&mut self) -> Result<(), String> {
-        let driver = self.with.driver.find()?;
-        let nodes = self.with.driver.device_nodes(driver)?;
-        if driver::has_uvm(&nodes.usable) {
-            self.with.components.nodes.ready();
-        } else {
-            self.with.components.nodes.not_ready(
-                "uvm-missing",
-                "/dev/nvidia-uvm does not exist, and CUDA does not start without it: run `nvidia-modprobe -u -c0` on the host",
-            );
-            if !self.with.spec.is_in_place() {
-                return Err("the device node nvidia-uvm is missing".to_owned());
-            }
-        }
-        // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
-        let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
-        let (lacking, was_written) = self.with.spec.keep(&everything, driver, &nodes)?;
-        if was_written {
-            tracing::info!(gpus = everything.gpus.len(), left_out = lacking.len(), "CDI spec written");
-            self.with.metrics.spec_written("ok", true);
-        }
-        self.lacking = lacking.clone();
-        Ok(())
-    }
-
-    fn spec_state(&self) -> SpecState {
-        match (&self.spec_problem, &self.with.publisher.current().spec) {
-            (None, _) => SpecState::Written,
-            (Some(_), SpecState::Pending) => SpecState::Pending,
-            (Some(reason), _) => SpecState::Stale { reason: reason.clone() },
-        }
-    }
 }
 
 fn ask(nvml: &Nvml, question: Question) -> Asking {
     let nvml = nvml.clone();
     Box::pin(async move {
-        match question {
+        let answer = match question {
             Question::Inventory => nvml.inventory().await.map(Answer::Inventory),
             Question::Probe => nvml.probe().await.map(Answer::Probe),
             Question::Topology => nvml.topology().await.map(Answer::Topology),
-        }
+        };
+        (question, answer)
     })
 }
 
-/// The answer to the question under way; waits for ever when there is none.
-async fn finish(asking: &mut Option<Asking>) -> Result<Answer, NvmlError> {
-    match asking {
-        Some(asking) => asking.await,
+/// What comes of the work under way; waits for ever when there is none.
+async fn finish<F: Future + Unpin>(work: &mut Option<F>) -> F::Output {
+    match work {
+        Some(work) => work.await,
         None => std::future::pending().await,
     }
 }
 
-async fn until(instant: Option<tokio::time::Instant>) {
+async fn until(instant: Option<Instant>) {
     match instant {
-        Some(instant) => sleep_until(instant).await,
+        Some(instant) => sleep_until(instant.into()).await,
         None => std::future::pending().await,
     }
 }
@@ -429,34 +396,6 @@ fn numa_node(host: &HostRoot, gpu: &Gpu) -> Reading<u32> {
             Reading::NotSupported
         }
     }
-}
-
-fn tell(change: &Transition) {
-    let Transition { gpu, from, to } = change;
-    match (from, to) {
-        (None, _) => tracing::info!(%gpu, health = %to, "GPU found"),
-        (Some(from), Health::Healthy) => tracing::info!(%gpu, %from, to = %to, "GPU health changed"),
-        (Some(from), _) => tracing::warn!(%gpu, %from, to = %to, "GPU health changed"),
-    }
-}
-
-/// One sick GPU does not make the plugin unready; it is told all the same.
-fn tell_devices(component: &daemon::Component, devices: &[Device]) {
-    let sick: Vec<String> = devices.iter().filter_map(Device::complaint).collect();
-    if sick.is_empty() {
-        component.ready();
-    } else {
-        component.ready_but(sick.join("; "));
-    }
-}
-
-fn no_gpu(inventory: &Inventory) -> String {
-    let failures: Vec<String> = inventory
-        .failures
-        .iter()
-        .map(|failure| format!("GPU {}: {} = {}", failure.index, failure.call, failure.code))
-        .collect();
-    if failures.is_empty() { "the driver lists no GPU".to_owned() } else { failures.join("; ") }
 }
 
 /// The code under which an error of NVML stands on `/ready`.

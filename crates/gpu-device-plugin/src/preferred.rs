@@ -19,8 +19,6 @@ use crate::state::{Device, State};
 
 mod exact;
 mod greedy;
-#[cfg(test)]
-mod tests;
 
 /// Most sets that the exact search looks at.
 const EXACT_SETS: u64 = 13_000;
@@ -155,3 +153,6 @@ fn sets(from: usize, picks: usize) -> u64 {
         .try_fold(1u64, |sets, at| Some(sets.checked_mul(from as u64 - at)? / (at + 1)))
         .unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

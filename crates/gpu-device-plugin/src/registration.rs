@@ -10,38 +10,37 @@
 //!                          +-------- refused, failed, back-off ------+                   |
 //!                          |                                                             |
 //!                          +------------- Lost <-----------------------------------------+
-//!                                (kubelet's socket replaced or gone, own socket gone,
-//!                                 no stream for 2 s)
+//!                                (kubelet's socket replaced or gone, own socket gone
+//!                                 or deaf, no stream of this registration for 2 s)
 //! ```
 //!
 //! One task walks it; nothing else binds, registers or says that the kubelet is ready. It knows sockets and the
 //! Registration service, and of the devices only whether there is something to offer. The driver is not asked
 //! on any path through it.
 
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gpu_model::ResourceName;
-use kubelet_api::deviceplugin::v1beta1::registration_client::RegistrationClient;
 use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
 use thiserror::Error;
-use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cdi_gate::CdiGate;
-use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
+use crate::files::Files;
 use crate::kubelet_socket::{KubeletWatch, Sighting};
 use crate::metrics::Metrics;
-use crate::socket::{OwnSocket, SocketNames, remove_dead};
+use crate::socket::{Acceptor, OwnSocket, SocketNames, remove_dead};
 use crate::state::Snapshot;
-use crate::streams::StreamsStatus;
+use crate::streams::Streams;
 
+mod attempt;
 mod backoff;
 
+use attempt::{RegisterError, attempt};
 use backoff::Backoff;
 
 /// How long there may be no stream before the plugin registers again: the kubelet never calls back by itself.
@@ -51,7 +50,7 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(2);
 const TOLERATED: Duration = Duration::from_secs(1);
 
 /// How long `Register` may take. The kubelet dials back inside the call.
-const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
+pub const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// A registration that lived this long was a good one: the next attempt after it starts without back-off.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -64,7 +63,7 @@ enum Phase {
     Serving(FileIdentity),
     Registering(FileIdentity),
     Registered(FileIdentity),
-    Lost(Loss),
+    Lost(Loss, FileIdentity),
 }
 
 /// What ended a registration.
@@ -88,39 +87,14 @@ impl Loss {
 /// Why the machine stops for good.
 #[derive(Debug, Error)]
 pub enum RegistrationEnded {
-    /// The folder that we reach is deleted; only a new mount leads to its successor.
+    /// The folder that we reach is deleted or moved away; only a new mount leads to its successor.
     #[error(
-        "the plugin folder {path:?} was deleted under us: the process has to start anew to reach the new one"
+        "the plugin folder {path:?} was replaced under us: the process has to start anew to reach the new one"
     )]
     FolderReplaced {
         /// The folder.
         path: PathBuf,
     },
-}
-
-/// One attempt failed.
-#[derive(Debug, Error)]
-enum RegisterError {
-    #[error("cannot connect to {path:?}")]
-    Connect { path: PathBuf, source: ConnectError },
-    #[error("the kubelet refused the registration: {}: {}", status.code(), status.message())]
-    Refused { status: Box<tonic::Status> },
-    #[error("the kubelet did not answer Register within {REGISTER_TIMEOUT:?}")]
-    TimedOut,
-    #[error("the kubelet's socket was replaced meanwhile")]
-    Replaced,
-}
-
-impl RegisterError {
-    /// The reason code on `/ready`.
-    fn code(&self) -> &'static str {
-        match self {
-            RegisterError::Connect { .. } => "kubelet-unreachable",
-            RegisterError::Refused { .. } => "register-refused",
-            RegisterError::TimedOut => "register-timeout",
-            RegisterError::Replaced => "kubelet-restarted",
-        }
-    }
 }
 
 /// What the machine works with.
@@ -131,14 +105,18 @@ pub struct Registration {
     pub names: SocketNames,
     /// The kubelet's socket and folder.
     pub kubelet: KubeletWatch,
+    /// The thread for file work.
+    pub files: Files,
     /// Where accepted connections go.
-    pub accepted: mpsc::Sender<io::Result<UnixStream>>,
+    pub acceptor: Acceptor,
     /// Whether there is something to offer.
     pub state: watch::Receiver<Snapshot>,
     /// Whether a runtime would inject it.
     pub cdi: watch::Receiver<CdiGate>,
     /// The kubelet's streams.
-    pub streams: watch::Receiver<StreamsStatus>,
+    pub streams: Streams,
+    /// How long `Register` may take: [`REGISTER_TIMEOUT`].
+    pub timeout: Duration,
     /// Counts.
     pub metrics: Metrics,
     /// Readiness of the registration.
@@ -149,6 +127,8 @@ pub struct Registration {
 struct Machine {
     with: Registration,
     own: Option<OwnSocket>,
+    /// Number of the own socket, or of the next one.
+    number: u64,
     backoff: Backoff,
     /// The kubelet's socket that the last failure belongs to.
     failed_at: Option<FileIdentity>,
@@ -162,9 +142,11 @@ impl Registration {
     /// When the process has to start anew.
     pub async fn run(self) -> Result<(), RegistrationEnded> {
         self.metrics.registered(false);
+        self.streams.expect(1);
         let mut machine = Machine {
             with: self,
             own: None,
+            number: 1,
             backoff: Backoff::default(),
             failed_at: None,
             since: Instant::now(),
@@ -185,7 +167,7 @@ impl Machine {
             Phase::Serving(kubelet) => Ok(self.serving(kubelet).await),
             Phase::Registering(kubelet) => Ok(self.registering(kubelet).await),
             Phase::Registered(kubelet) => self.registered(kubelet).await,
-            Phase::Lost(loss) => Ok(self.lost(loss).await),
+            Phase::Lost(loss, kubelet) => Ok(self.lost(loss, kubelet).await),
         }
     }
 
@@ -224,6 +206,13 @@ impl Machine {
                         .component
                         .not_ready("kubelet-socket-invalid", format!("{path} is a file and no socket"));
                 }
+                Sighting::Unreadable(why) => {
+                    let folder = self.with.kubelet.folder().display().to_string();
+                    let what = if why.is_folder { folder } else { path };
+                    self.with
+                        .component
+                        .not_ready("kubelet-unreadable", format!("{what} cannot be looked at: {why}"));
+                }
                 Sighting::Absent | Sighting::NoFolder | Sighting::FolderReplaced => {
                     self.with
                         .component
@@ -240,16 +229,12 @@ impl Machine {
         }
         self.leave_socket();
         let folder = self.with.kubelet.folder().to_owned();
-        match remove_dead(&folder, &self.with.names) {
-            Ok(removed) if !removed.is_empty() => {
-                tracing::info!(?removed, "dead sockets of earlier instances removed")
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
-            }
-        }
-        match OwnSocket::bind(&folder, &self.with.names, self.with.accepted.clone()) {
+        // Nothing waits for it, and the kubelet least of all.
+        drop(self.with.files.run({
+            let (folder, names) = (folder.clone(), self.with.names.clone());
+            move || clean(&folder, &names)
+        }));
+        match OwnSocket::bind(&folder, &self.with.names, self.number, self.with.acceptor.clone()) {
             Ok(own) => {
                 tracing::debug!(socket = %own.path().display(), "serving");
                 self.own = Some(own);
@@ -270,8 +255,11 @@ impl Machine {
                 self.with.metrics.registered(true);
                 Phase::Registered(kubelet)
             }
-            // Not a failure: there is a new kubelet to register with.
-            Err(RegisterError::Replaced) => Phase::Absent,
+            // Not a failure: there is a new kubelet to register with, and the old one may have taken the socket on.
+            Err(RegisterError::Replaced) => {
+                self.leave_socket();
+                Phase::Absent
+            }
             Err(error) => {
                 let refused = matches!(&error, RegisterError::Connect { source, .. } if source.is_refused());
                 if !matches!(&error, RegisterError::Connect { .. }) {
@@ -286,15 +274,9 @@ impl Machine {
         }
     }
 
-    async fn register(&self, kubelet: FileIdentity) -> Result<(), RegisterError> {
-        let path = self.with.kubelet.socket();
-        let channel = connect::channel_to(path)
-            .await
-            .map_err(|source| RegisterError::Connect { path: path.to_owned(), source })?;
-        // The same socket before and after: the channel leads to this kubelet and no successor.
-        if self.with.kubelet.look() != Sighting::Socket(kubelet) {
-            return Err(RegisterError::Replaced);
-        }
+    /// One attempt, given up at once when there is another kubelet: the one that was asked may never answer.
+    async fn register(&mut self, kubelet: FileIdentity) -> Result<(), RegisterError> {
+        let path = self.with.kubelet.socket().to_owned();
         let request = RegisterRequest {
             version: VERSION.to_owned(),
             endpoint: self.with.names.own(),
@@ -304,10 +286,22 @@ impl Machine {
                 get_preferred_allocation_available: true,
             }),
         };
-        match timeout(REGISTER_TIMEOUT, RegistrationClient::new(channel).register(request)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(RegisterError::Refused { status: Box::new(status) }),
-            Err(_) => Err(RegisterError::TimedOut),
+        let mut attempt = std::pin::pin!(attempt(&path, kubelet, request, self.with.timeout));
+        let told = Instant::now() + TOLERATED;
+        let mut is_told = false;
+        loop {
+            tokio::select! {
+                outcome = &mut attempt => return outcome,
+                () = self.with.kubelet.changed() => {
+                    if self.with.kubelet.look() != Sighting::Socket(kubelet) {
+                        return Err(RegisterError::Replaced);
+                    }
+                }
+                () = sleep_until(told), if !is_told => {
+                    is_told = true;
+                    self.with.component.not_ready("registering", "the kubelet has not answered Register yet");
+                }
+            }
         }
     }
 
@@ -328,13 +322,18 @@ impl Machine {
         if self.backoff.is_worth_a_line() {
             tracing::warn!(reason, ?pause, "registration failed");
         }
-        let until = Instant::now() + pause;
+        self.pause(kubelet, Instant::now() + pause).await;
+        Phase::Absent
+    }
+
+    /// Waits until then, or for another kubelet.
+    async fn pause(&mut self, kubelet: FileIdentity, until: Instant) {
         loop {
             tokio::select! {
-                () = sleep_until(until) => return Phase::Absent,
+                () = sleep_until(until) => return,
                 () = self.with.kubelet.changed() => {
                     if self.with.kubelet.look() != Sighting::Socket(kubelet) {
-                        return Phase::Absent;
+                        return;
                     }
                 }
             }
@@ -342,36 +341,44 @@ impl Machine {
     }
 
     async fn registered(&mut self, kubelet: FileIdentity) -> Result<Phase, RegistrationEnded> {
+        let mut streams = self.with.streams.status();
         let mut patience = Instant::now() + STREAM_PATIENCE;
         let mut was_live = false;
         loop {
-            let status = *self.with.streams.borrow_and_update();
-            let is_live = status.live > 0 && status.sent > 0;
-            if is_live && !was_live {
+            let list = streams.borrow_and_update().kubelet.has_list();
+            if let Some(generation) = list
+                && !was_live
+            {
                 self.with.component.ready();
-                tracing::info!(resource = %self.with.resource, generation = status.sent, "registered; the kubelet has the device list");
+                tracing::info!(resource = %self.with.resource, generation, "registered; the kubelet has the device list");
             }
-            if was_live && !is_live {
+            if was_live && list.is_none() {
                 patience = Instant::now() + STREAM_PATIENCE;
                 self.with.component.not_ready("stream-lost", "the kubelet closed its stream");
             }
-            was_live = is_live;
+            was_live = list.is_some();
             tokio::select! {
-                _ = self.with.streams.changed() => {}
-                () = sleep_until(patience), if !is_live => return Ok(Phase::Lost(Loss::StreamLost)),
+                _ = streams.changed() => {}
+                () = sleep_until(patience), if !was_live => {
+                    return Ok(Phase::Lost(Loss::StreamLost, kubelet));
+                }
+                how = deaf(&mut self.own) => {
+                    tracing::error!(error = how, "the own socket is dead");
+                    return Ok(Phase::Lost(Loss::OwnSocketGone, kubelet));
+                }
                 () = self.with.kubelet.changed() => {
                     if self.sight()? != Sighting::Socket(kubelet) {
-                        return Ok(Phase::Lost(Loss::KubeletRestarted));
+                        return Ok(Phase::Lost(Loss::KubeletRestarted, kubelet));
                     }
                     if !self.own.as_ref().is_some_and(OwnSocket::is_in_place) {
-                        return Ok(Phase::Lost(Loss::OwnSocketGone));
+                        return Ok(Phase::Lost(Loss::OwnSocketGone, kubelet));
                     }
                 }
             }
         }
     }
 
-    async fn lost(&mut self, loss: Loss) -> Phase {
+    async fn lost(&mut self, loss: Loss, kubelet: FileIdentity) -> Phase {
         self.leave_socket();
         self.with.metrics.registered(false);
         self.with.metrics.lost(loss.cause());
@@ -381,7 +388,8 @@ impl Machine {
             self.backoff = Backoff::default();
         } else {
             // Two instances that take the resource from each other must not do so in a tight loop.
-            sleep(self.backoff.after_failure()).await;
+            let until = Instant::now() + self.backoff.after_failure();
+            self.pause(kubelet, until).await;
         }
         Phase::Waiting
     }
@@ -390,6 +398,8 @@ impl Machine {
     fn leave_socket(&mut self) {
         if self.own.take().is_some() {
             self.with.names.renew();
+            self.number += 1;
+            self.with.streams.expect(self.number);
         }
     }
 
@@ -402,3 +412,26 @@ impl Machine {
         }
     }
 }
+
+fn clean(folder: &Path, names: &SocketNames) {
+    match remove_dead(folder, names) {
+        Ok(removed) if !removed.is_empty() => {
+            tracing::info!(?removed, "dead sockets of earlier instances removed")
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "no dead socket could be looked for")
+        }
+    }
+}
+
+/// Waits until the own socket takes no connections any more.
+async fn deaf(own: &mut Option<OwnSocket>) -> String {
+    match own {
+        Some(own) => own.deaf().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,35 @@
 //! Writes the node report: inventory and health, for the daemons that read it.
+//!
+//! A report that cannot be written is tried again, and one that somebody removed is written anew: its readers know
+//! nothing of the plugin but this file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use gpu_model::{GpuUuid, Health, Inventory};
+use gpu_model::{GpuUuid, Inventory};
 use jiff::Timestamp;
 use node_contract::{HealthRecord, NodeReport, REPORT_PATH};
 use node_host::{BootId, HostRoot, LocalPath, boot_id};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
+use crate::file_identity::FileIdentity;
+use crate::files::{Files, FilesGone};
 use crate::state::Device;
 
+/// How often the file is looked at: seldom, since each look wakes an idle node.
+pub const LOOK: Duration = Duration::from_secs(30);
+
+/// First pause after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Longest pause after failures.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// What one report is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its device list.
-    pub generation: u64,
     /// The driver's last answer.
     pub inventory: Inventory,
     /// The devices with their health.
@@ -26,56 +40,195 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Reporter {
     path: LocalPath,
+    files: Files,
+    look: Duration,
     boot: Option<BootId>,
     records: BTreeMap<GpuUuid, HealthRecord>,
+    generation: u64,
 }
 
 impl Reporter {
-    /// A reporter for the run folder `run_dir`. Without a boot id there is no report: its readers could not tell
+    /// A reporter for the run folder `run_dir` that looks at its file every `look`. Without a boot id there is no report: its readers could not tell
     /// whether it is about this boot.
-    pub fn new(run_dir: &LocalPath, host: &HostRoot) -> Self {
+    pub fn new(run_dir: &LocalPath, host: &HostRoot, files: Files, look: Duration) -> Self {
         let boot = boot_id(host).inspect_err(|error| {
             tracing::warn!(error = %daemon::error_chain(error), "no boot id, so no node report is written");
         });
-        Self { path: run_dir.join(REPORT_PATH), boot: boot.ok(), records: BTreeMap::new() }
+        let path = run_dir.join(REPORT_PATH);
+        Self { path, files, look, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
     }
 
-    /// Writes a report of each finding, or of the newest one where they come fast, until there are no more. A task of
-    /// its own, because a synced write takes milliseconds, and the kubelet is not to wait for it.
-    pub async fn run(mut self, mut findings: watch::Receiver<Option<Finding>>) {
-        while findings.changed().await.is_ok() {
-            let newest = findings.borrow_and_update().clone();
-            if let Some(finding) = newest {
-                self.write(finding);
+    /// Keeps a report of the newest finding, until there are no more.
+    ///
+    /// # Errors
+    /// When the thread for file work has died.
+    pub async fn run(mut self, mut findings: watch::Receiver<Option<Finding>>) -> Result<(), FilesGone> {
+        let mut report = None;
+        // The file as it was written; none while there is none.
+        let mut written = None;
+        let mut failures = 0;
+        loop {
+            let pause = if report.is_some() && written.is_none() { after(failures) } else { self.look };
+            tokio::select! {
+                changed = findings.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let newest = findings.borrow_and_update().clone();
+                    report = newest.and_then(|finding| self.report(finding));
+                }
+                () = sleep(pause) => {
+                    let is_in_place = written.is_some() && FileIdentity::of(self.path.as_path()).ok() == written;
+                    if is_in_place {
+                        continue;
+                    }
+                }
+            }
+            let Some(report) = report.clone() else { continue };
+            let path = self.path.clone();
+            // A failure is told and has no other effect: the kubelet is served from memory.
+            match self.files.run(move || write(&report, &path)).await? {
+                Ok(identity) => {
+                    if failures > 0 {
+                        tracing::info!(path = %self.path, "node report written again");
+                    }
+                    (written, failures) = (Some(identity), 0);
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(error, "node report not written");
+                    }
+                    (written, failures) = (None, failures.saturating_add(1));
+                }
             }
         }
     }
 
-    /// A failure is told and has no other effect: the kubelet is served from memory.
-    fn write(&mut self, finding: Finding) {
-        let Finding { generation, inventory, devices } = finding;
-        for device in &devices {
-            self.remember(&device.gpu, &device.health);
+    fn report(&mut self, finding: Finding) -> Option<NodeReport> {
+        for device in &finding.devices {
+            self.remember(device);
         }
-        let Some(boot) = self.boot.clone() else { return };
-        let report = NodeReport::new(generation, boot, inventory, self.records.clone());
-        let folder = self.path.as_path().parent().unwrap_or(Path::new("/"));
-        if let Err(error) = std::fs::create_dir_all(folder) {
-            tracing::warn!(folder = %folder.display(), %error, "node report not written");
-            return;
+        self.generation += 1;
+        let boot = self.boot.clone()?;
+        Some(NodeReport::new(self.generation, boot, finding.inventory, self.records.clone()))
+    }
+
+    fn remember(&mut self, device: &Device) {
+        let since = match self.records.get(&device.gpu) {
+            Some(record) if record.health == device.health => record.since,
+            _ => Timestamp::now(),
+        };
+        let record =
+            HealthRecord { health: device.health.clone(), since, not_offered: device.lacking.clone() };
+        self.records.insert(device.gpu.clone(), record);
+    }
+}
+
+fn write(report: &NodeReport, path: &LocalPath) -> Result<FileIdentity, String> {
+    let folder = path.as_path().parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    report.write(path).map_err(|error| daemon::error_chain(&error).to_string())?;
+    FileIdentity::of(path.as_path()).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The pause after this many failures.
+fn after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1);
+    AFTER_FAILURE.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use gpu_model::{DriverVersions, Reading};
+
+    use super::*;
+    use crate::state::tests::node;
+
+    struct Node {
+        dir: tempfile::TempDir,
+        findings: watch::Sender<Option<Finding>>,
+        files: Files,
+    }
+
+    impl Node {
+        /// A node whose report is kept at `run/device-plugin/inventory.json`.
+        fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let boot = dir.path().join("proc/sys/kernel/random");
+            std::fs::create_dir_all(&boot).unwrap();
+            std::fs::write(boot.join("boot_id"), "0f3a6f3e-8a3c-4a4e-9d0b-3c1f7f0f9a11\n").unwrap();
+            let (findings, found) = watch::channel(None);
+            let run_dir = LocalPath::new(dir.path().join("run"));
+            let files = Files::start().unwrap();
+            let host = HostRoot::new(dir.path());
+            let reporter = Reporter::new(&run_dir, &host, files.clone(), Duration::from_millis(10));
+            tokio::spawn(reporter.run(found));
+            Self { dir, findings, files }
         }
-        if let Err(error) = report.write(&self.path) {
-            tracing::warn!(error = %daemon::error_chain(&error), "node report not written");
+
+        fn path(&self) -> LocalPath {
+            LocalPath::new(self.dir.path().join("run").join(REPORT_PATH))
+        }
+
+        fn find(&self, driver: &str, devices: Vec<Device>) {
+            let driver =
+                DriverVersions { driver: driver.into(), nvml: "13".into(), cuda: Reading::NotSupported };
+            let inventory = Inventory { driver, gpus: Vec::new(), failures: Vec::new() };
+            self.findings.send_replace(Some(Finding { inventory, devices }));
+        }
+
+        /// The report, once it is as `expected`.
+        async fn eventually(&self, expected: impl Fn(&NodeReport) -> bool) -> NodeReport {
+            let end = std::time::Instant::now() + Duration::from_secs(30);
+            loop {
+                let read = NodeReport::read(&self.path());
+                match read {
+                    Ok(report) if expected(&report) => return report,
+                    other => assert!(std::time::Instant::now() < end, "{other:?}"),
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
         }
     }
 
-    fn remember(&mut self, gpu: &GpuUuid, health: &Health) {
-        match self.records.get(gpu) {
-            Some(record) if record.health == *health => {}
-            _ => {
-                self.records
-                    .insert(gpu.clone(), HealthRecord { health: health.clone(), since: Timestamp::now() });
-            }
-        }
+    #[tokio::test]
+    async fn inventory_that_changes_alone_reaches_the_file_under_a_new_generation() {
+        let node_of = Node::start();
+        node_of.find("580", node(2).devices);
+        let first = node_of.eventually(|report| report.inventory.driver.driver == "580").await;
+        node_of.find("590", node(2).devices);
+        let second = node_of.eventually(|report| report.inventory.driver.driver == "590").await;
+        assert!(second.generation > first.generation);
+        assert_eq!(second.health, first.health);
+    }
+
+    #[tokio::test]
+    async fn gpu_that_is_not_offered_though_healthy_says_why_and_keeps_its_time() {
+        let node_of = Node::start();
+        let mut devices = node(2).devices;
+        node_of.find("580", devices.clone());
+        let first = node_of.eventually(|_| true).await;
+        devices[1].lacking = Some("/dev/nvidia1 does not exist".to_owned());
+        let gpu = devices[1].gpu.clone();
+        node_of.find("580", devices);
+        let second = node_of.eventually(|report| report.generation > first.generation).await;
+        let record = &second.health[&gpu];
+        assert_eq!(record.not_offered.as_deref(), Some("/dev/nvidia1 does not exist"));
+        assert_eq!((&record.health, record.since), (&first.health[&gpu].health, first.health[&gpu].since));
+    }
+
+    #[tokio::test]
+    async fn report_that_could_not_be_written_or_was_removed_is_written_again() {
+        let node_of = Node::start();
+        let in_the_way = node_of.dir.path().join("run");
+        std::fs::write(&in_the_way, "a file where the folder should be").unwrap();
+        node_of.find("580", node(1).devices);
+        // The reporter asks for its first attempt, and what comes after that on the same thread comes after it.
+        tokio::task::yield_now().await;
+        node_of.files.run(|| ()).await.unwrap();
+        std::fs::remove_file(&in_the_way).unwrap();
+        node_of.eventually(|_| true).await;
+        std::fs::remove_file(node_of.path().as_path()).unwrap();
+        node_of.eventually(|_| true).await;
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use kubelet_api::deviceplugin::MAX_MESSAGE_TO_KUBELET;
 use kubelet_api::deviceplugin::v1beta1 as wire;
 use kubelet_api::deviceplugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use tokio::sync::watch;
@@ -15,12 +16,13 @@ use crate::allocate::{self, Grant, Refusal};
 use crate::cdi_gate::CdiGate;
 use crate::metrics::Metrics;
 use crate::preferred::preferred_ids;
+use crate::socket::Origin;
 use crate::state::Snapshot;
-use crate::streams::{Message, Streams};
+use crate::streams::{LONGEST_ID, MAX_DEVICES, Message, Streams};
 
-/// Largest request that is read, in bytes. A preference names every free device twice over at most: for the
-/// 16,384 devices that one resource may have, of 63 bytes and 3 of framing, that is 2.1 MiB.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// Largest request that is read, in bytes. A preference names every free device twice over at most, in ids of 63 bytes
+/// and 3 of framing: 2.1 MiB for as many devices as one resource may have.
+const MAX_REQUEST: usize = MAX_DEVICES * 2 * (LONGEST_ID + 3) + 64 * 1024;
 
 /// Answers the kubelet.
 #[derive(Clone)]
@@ -40,7 +42,9 @@ pub struct Service {
 impl Service {
     /// The service as tonic serves it, with its bounds.
     pub fn into_server(self) -> DevicePluginServer<Self> {
-        DevicePluginServer::new(self).max_decoding_message_size(MAX_REQUEST)
+        DevicePluginServer::new(self)
+            .max_decoding_message_size(MAX_REQUEST)
+            .max_encoding_message_size(MAX_MESSAGE_TO_KUBELET)
     }
 
     fn grant(&self, ids: &[String]) -> Result<Grant, Status> {
@@ -55,9 +59,10 @@ impl Service {
 impl DevicePlugin for Service {
     async fn get_device_plugin_options(
         &self,
-        _request: Request<wire::Empty>,
+        request: Request<wire::Empty>,
     ) -> Result<Response<wire::DevicePluginOptions>, Status> {
         let started = Instant::now();
+        self.streams.introduced(origin_of(&request));
         let options =
             wire::DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: true };
         self.metrics.answered("GetDevicePluginOptions", started, true);
@@ -68,10 +73,10 @@ impl DevicePlugin for Service {
 
     async fn list_and_watch(
         &self,
-        _request: Request<wire::Empty>,
+        request: Request<wire::Empty>,
     ) -> Result<Response<Self::ListAndWatchStream>, Status> {
         let stopping = self.stopping.clone();
-        let messages = self.streams.open(async move { stopping.cancelled().await });
+        let messages = self.streams.open(origin_of(&request), async move { stopping.cancelled().await });
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 
@@ -126,6 +131,11 @@ impl DevicePlugin for Service {
     ) -> Result<Response<wire::PreStartContainerResponse>, Status> {
         Ok(Response::new(wire::PreStartContainerResponse {}))
     }
+}
+
+/// Where a request came in.
+fn origin_of<T>(request: &Request<T>) -> Origin {
+    request.extensions().get().copied().unwrap_or_default()
 }
 
 fn render(grant: Grant) -> wire::ContainerAllocateResponse {

@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use nvml::Nvml;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -13,12 +13,14 @@ use tonic::transport::Server;
 
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
+use crate::files::Files;
 use crate::kubelet_socket::KubeletWatch;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Observer};
-use crate::registration::Registration;
-use crate::report::Reporter;
+use crate::registration::{REGISTER_TIMEOUT, Registration};
+use crate::report::{self, Reporter};
 use crate::rpc::Service;
+use crate::socket::{Acceptor, Connection};
 use crate::spec_file::SpecFile;
 use crate::state::Publisher;
 use crate::streams::{self, Streams};
@@ -69,9 +71,12 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let nvml = Nvml::start(nvml, driver.library_source())?;
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
     let (findings, found) = watch::channel(None);
-    let reporter = Reporter::new(&run_dir, &driver.host);
+    let files = Files::start().context("no thread for file work")?;
+    let reporter = Reporter::new(&run_dir, &driver.host, files.clone(), report::LOOK);
+    let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let observer = Observer {
-        spec: SpecFile::new(cdi_dir, driver.host.clone()),
+        files: files.clone(),
+        cdi: cdi.clone(),
         findings,
         driver,
         nvml: nvml.clone(),
@@ -84,16 +89,19 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             nodes: readiness.component("device-nodes"),
             spec: readiness.component("cdi-spec"),
             devices: readiness.component("devices"),
+            topology: readiness.component("topology"),
         },
     };
     let registration = Registration {
         resource,
         names: socket_names,
         kubelet: KubeletWatch::new(kubelet_socket),
-        accepted,
+        acceptor: Acceptor::new(accepted),
+        files,
         state: state.clone(),
         cdi: cdi.clone(),
-        streams: streams.status(),
+        streams: streams.clone(),
+        timeout: REGISTER_TIMEOUT,
         metrics: metrics.clone(),
         component: readiness.component("kubelet"),
     };
@@ -110,19 +118,16 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     runtime.spawn_vital("observer", {
         let stop = stop.clone();
         async move {
-            tokio::select! {
-                () = observer.run() => {}
-                () = stop.requested() => {}
-            }
+            let ended = tokio::select! {
+                ended = observer.run(spec) => ended,
+                () = stop.requested() => Ok(()),
+            };
             nvml.shutdown().await;
-            Ok::<(), anyhow::Error>(())
+            ended
         }
     });
-    runtime.spawn_vital("report", async move {
-        // It ends with the observer, which holds the other end.
-        reporter.run(found).await;
-        Ok::<(), anyhow::Error>(())
-    });
+    // It ends with the observer, which holds the other end.
+    runtime.spawn_vital("report", reporter.run(found));
     runtime.spawn_vital("cdi-gate", {
         let (stop, component) = (stop.clone(), readiness.component("cdi"));
         async move {
@@ -142,25 +147,30 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
 async fn run_kubelet_side(
     registration: Registration,
     service: Service,
-    connections: mpsc::Receiver<io::Result<UnixStream>>,
+    connections: mpsc::Receiver<io::Result<Connection>>,
     stop: daemon::Shutdown,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
-        service.into_server(),
-        ReceiverStream::new(connections),
-        stopping.clone().cancelled_owned(),
-    );
-    let server = tokio::spawn(server);
+    // In this task, so that a panic in it ends the daemon.
+    let mut server =
+        std::pin::pin!(Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
+            service.into_server(),
+            ReceiverStream::new(connections),
+            stopping.clone().cancelled_owned(),
+        ));
     let mut registered = std::pin::pin!(registration.run());
     let ended = tokio::select! {
         biased;
         () = stop.requested() => None,
+        served = &mut server => {
+            served.context("the gRPC server failed")?;
+            anyhow::bail!("the gRPC server ended by itself");
+        }
         ended = &mut registered => Some(ended),
     };
     stopping.cancel();
     match tokio::time::timeout(DRAIN, server).await {
-        Ok(served) => served??,
+        Ok(served) => served.context("the gRPC server failed")?,
         Err(_) => tracing::warn!("calls were still open at the end"),
     }
     match ended {

@@ -1,28 +1,43 @@
 //! The plugin's own socket: a name that no other instance has, dead ones cleaned, peers checked.
 //!
-//! It knows files and credentials, and nothing of gRPC: accepted connections go out through a channel, so
+//! It knows files and credentials, and no message of the kubelet: accepted connections go out through a channel, so
 //! that the socket can be bound anew (the kubelet removes every socket when it starts) under a server that
 //! keeps running.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use gpu_model::ResourceName;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::file_identity::FileIdentity;
 
 mod cleaning;
+mod connection;
 pub mod peer;
+mod seldom;
 
 pub use cleaning::remove_dead;
+pub use connection::{Connection, Origin};
+
+use seldom::Seldom;
 
 /// Longest path that a socket address holds, in bytes: `sun_path` less its terminating zero.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Most connections at once, on all our sockets together. The kubelet has one; a second instance's check and a person
+/// looking take another.
+const MAX_CONNECTIONS: usize = 64;
+
+/// End of the name that a socket has until it listens.
+const DRAFT: &str = ".new.sock";
 
 /// What a name is padded to when only its length matters: pid and token at their longest.
 const LONGEST_INSTANCE: &str = "4194304-0123456789abcdef";
@@ -71,8 +86,13 @@ impl SocketNames {
     }
 
     /// The name under which the socket stands until it listens.
-    fn draft(&self) -> String {
-        format!("{}{}-{:016x}.new.sock", self.prefix, self.pid, self.token)
+    pub fn draft(&self) -> String {
+        format!("{}{}-{:016x}{DRAFT}", self.prefix, self.pid, self.token)
+    }
+
+    /// Whether a file of this name is a socket that does not listen yet.
+    fn is_draft(name: &[u8]) -> bool {
+        name.ends_with(DRAFT.as_bytes())
     }
 
     /// Whether a file of this name is a socket of some instance of ours.
@@ -85,9 +105,28 @@ impl SocketNames {
     /// # Errors
     /// When it does not, with the path and the bound.
     pub fn check_length(&self, dir: &Path) -> Result<(), PathTooLong> {
-        let path = dir.join(format!("{}{LONGEST_INSTANCE}.new.sock", self.prefix));
+        let path = dir.join(format!("{}{LONGEST_INSTANCE}{DRAFT}", self.prefix));
         let length = path.as_os_str().as_bytes().len();
         if length > MAX_SOCKET_PATH { Err(PathTooLong { path, length }) } else { Ok(()) }
+    }
+}
+
+/// Where accepted connections go, and how many there may be. Clones share the bound.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    accepted: mpsc::Sender<io::Result<Connection>>,
+    places: Arc<Semaphore>,
+    connections: Arc<AtomicU64>,
+}
+
+impl Acceptor {
+    /// Sends each connection of a trusted peer to `accepted`.
+    pub fn new(accepted: mpsc::Sender<io::Result<Connection>>) -> Self {
+        Self {
+            accepted,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connections: Arc::new(AtomicU64::new(0)),
+        }
     }
 }
 
@@ -101,21 +140,25 @@ pub struct OwnSocket {
 }
 
 impl OwnSocket {
-    /// Binds this instance's socket in `dir` and sends each connection of a trusted peer to `accepted`.
+    /// Binds this instance's socket in `dir` and accepts connections of trusted peers, marked with `number`.
     ///
     /// The file gets its name once it listens, so that no other instance takes it for a dead one.
     ///
     /// # Errors
     /// When the folder does not allow it.
-    pub fn bind(
-        dir: &Path,
-        names: &SocketNames,
-        accepted: mpsc::Sender<io::Result<UnixStream>>,
-    ) -> Result<Self, BindError> {
+    pub fn bind(dir: &Path, names: &SocketNames, number: u64, acceptor: Acceptor) -> Result<Self, BindError> {
         let path = dir.join(names.own());
         let bound = bind(dir, names, &path).map_err(|source| BindError { path: path.clone(), source })?;
-        let accepting = tokio::spawn(accept(bound.0, accepted));
+        let accepting = tokio::spawn(accept(bound.0, number, acceptor));
         Ok(Self { path, identity: bound.1, accepting })
+    }
+
+    /// Waits until it accepts no more, which it never should: its task ended or panicked, and says how.
+    pub async fn deaf(&mut self) -> String {
+        match (&mut self.accepting).await {
+            Ok(()) => "the server takes no connections any more".to_owned(),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// Where it is.
@@ -155,24 +198,43 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, accepted: mpsc::Sender<io::Result<UnixStream>>) {
+async fn accept(listener: UnixListener, socket: u64, acceptor: Acceptor) {
+    let (mut refusals, mut failures) = (Seldom::default(), Seldom::default());
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => match peer::check(&stream) {
-                Ok(()) => {
-                    if accepted.send(Ok(stream)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(refused) => tracing::warn!(reason = %refused, "connection refused"),
-            },
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
+                if let Some(kept_back) = failures.due(Instant::now()) {
+                    tracing::warn!(%error, kept_back, "no connection could be accepted");
+                }
                 // Out of file descriptors, most likely: accepting at once again would spin.
-                tracing::warn!(%error, "no connection could be accepted");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match admit(stream, socket, &acceptor) {
+            Ok(connection) => {
+                if acceptor.accepted.send(Ok(connection)).await.is_err() {
+                    return;
+                }
+            }
+            Err(reason) => {
+                if let Some(kept_back) = refusals.due(Instant::now()) {
+                    tracing::warn!(reason, kept_back, "connection refused");
+                }
             }
         }
     }
+}
+
+/// Takes in a connection, or says why it is closed at once.
+fn admit(stream: UnixStream, socket: u64, acceptor: &Acceptor) -> Result<Connection, String> {
+    peer::check(&stream).map_err(|refused| refused.to_string())?;
+    let place = Arc::clone(&acceptor.places)
+        .try_acquire_owned()
+        .map_err(|_| format!("{MAX_CONNECTIONS} connections are open, which is the most"))?;
+    let connection = acceptor.connections.fetch_add(1, Ordering::Relaxed);
+    Ok(Connection::new(stream, Origin { socket, connection }, place))
 }
 
 #[cfg(test)]
@@ -218,9 +280,9 @@ mod tests {
     async fn socket_accepts_its_owner_and_is_removed_when_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, mut accepted) = mpsc::channel(1);
-        let socket = OwnSocket::bind(dir.path(), &names(1), sender).unwrap();
+        let socket = OwnSocket::bind(dir.path(), &names(1), 5, Acceptor::new(sender)).unwrap();
         let _client = StdStream::connect(socket.path()).unwrap();
-        assert!(accepted.recv().await.unwrap().is_ok());
+        assert_eq!(accepted.recv().await.unwrap().unwrap().origin(), Origin { socket: 5, connection: 0 });
         drop(socket);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -229,12 +291,42 @@ mod tests {
     async fn socket_that_somebody_replaced_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (sender, _accepted) = mpsc::channel(1);
-        let socket = OwnSocket::bind(dir.path(), &names(1), sender).unwrap();
+        let socket = OwnSocket::bind(dir.path(), &names(1), 5, Acceptor::new(sender)).unwrap();
         std::fs::remove_file(socket.path()).unwrap();
         assert!(!socket.is_in_place());
         std::fs::write(socket.path(), "not ours").unwrap();
         let path = socket.path().to_owned();
         drop(socket);
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_are_closed_until_one_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, mut accepted) = mpsc::channel(1);
+        let socket = OwnSocket::bind(dir.path(), &names(1), 5, Acceptor::new(sender)).unwrap();
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let client = UnixStream::connect(socket.path()).await.unwrap();
+            held.push((client, accepted.recv().await.unwrap().unwrap()));
+        }
+        let refused = UnixStream::connect(socket.path()).await.unwrap();
+        refused.readable().await.unwrap();
+        assert_eq!(refused.try_read(&mut [0]).unwrap(), 0, "it is closed");
+
+        held.pop();
+        let _client = UnixStream::connect(socket.path()).await.unwrap();
+        assert!(accepted.recv().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn socket_whose_connections_nobody_takes_any_more_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, accepted) = mpsc::channel(1);
+        let mut socket = OwnSocket::bind(dir.path(), &names(1), 5, Acceptor::new(sender)).unwrap();
+        drop(accepted);
+        let _client = UnixStream::connect(socket.path()).await.unwrap();
+        let how = tokio::time::timeout(std::time::Duration::from_secs(30), socket.deaf()).await.unwrap();
+        assert!(how.contains("takes no connections"), "{how}");
     }
 }

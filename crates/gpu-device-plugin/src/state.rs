@@ -15,7 +15,7 @@ use crate::health::is_schedulable;
 pub type Snapshot = Arc<State>;
 
 /// What the plugin offers now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     /// The resource under which the devices are offered.
     pub resource: ResourceName,
@@ -125,7 +125,14 @@ impl Publisher {
             next.generation += 1;
         }
         let generation = next.generation;
-        self.state.send_replace(Arc::new(next));
+        // Nobody is woken for nothing.
+        self.state.send_if_modified(|state| {
+            let is_change = **state != next;
+            if is_change {
+                *state = Arc::new(next);
+            }
+            is_change
+        });
         is_new.then_some(generation)
     }
 }

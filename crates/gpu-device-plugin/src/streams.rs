@@ -3,32 +3,65 @@
 //! A stream sends when the device list has a generation that it has not sent: the first at once, further
 //! ones at least [`MIN_GAP`] apart, because the kubelet writes its checkpoint on each message. A reader that
 //! is slow gets the newest list when it reads again, never a backlog.
+//!
+//! Any root process may open a stream. The kubelet's is the one on the connection that asked for the plugin's
+//! options first on the newest socket, as the kubelet does inside `Register`; [`StreamsStatus::kubelet`] counts that
+//! one alone.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kubelet_api::deviceplugin::v1beta1 as wire;
-use kubelet_api::deviceplugin::{HEALTHY, UNHEALTHY};
+use kubelet_api::deviceplugin::{HEALTHY, MAX_MESSAGE_TO_KUBELET, UNHEALTHY};
+use prost::Message as _;
+use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use crate::state::{Device, Snapshot, State};
+use crate::socket::Origin;
+use crate::state::{Device, Snapshot};
 
 /// Least time between two messages of one stream.
 pub const MIN_GAP: Duration = Duration::from_millis(250);
 
+/// Most devices of one resource: what a preference, which names each of them twice at most, may ask about.
+pub const MAX_DEVICES: usize = 16_384;
+
+/// Longest id of a device, in bytes, as the protocol documents it; the kubelet does not check it.
+pub const LONGEST_ID: usize = 63;
+
 /// What goes through a stream.
 pub type Message = Result<wire::ListAndWatchResponse, Status>;
 
-/// All streams together.
+/// All streams together, and the kubelet's among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamsStatus {
     /// Streams that are open.
     pub live: usize,
-    /// Streams opened so far.
-    pub opened: u64,
-    /// Generation that was last handed to a stream; 0 before the first.
+    /// Generation that was last handed to any stream; 0 before the first.
     pub sent: u64,
+    /// The streams of the registration that stands, or is under way.
+    pub kubelet: Registered,
+}
+
+/// The streams of one registration: those of the kubelet that it was made with, through the socket that it named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    socket: u64,
+    connection: Option<u64>,
+    live: usize,
+    sent: u64,
+}
+
+impl Registered {
+    /// Whether the kubelet's stream is open and has a device list: then its generation.
+    pub fn has_list(&self) -> Option<u64> {
+        (self.live > 0 && self.sent > 0).then_some(self.sent)
+    }
+
+    fn is_of(&self, origin: Origin) -> bool {
+        self.socket == origin.socket && self.connection == Some(origin.connection)
+    }
 }
 
 /// Opens streams and counts them.
@@ -50,13 +83,37 @@ impl Streams {
         self.status.subscribe()
     }
 
-    /// Opens a stream. It ends when `ended` does, or its reader goes.
-    pub fn open(&self, ended: impl Future<Output = ()> + Send + 'static) -> mpsc::Receiver<Message> {
+    /// The next registration names this socket. Streams on earlier ones end: a kubelet of 1.35 and later would keep both,
+    /// one for each socket, and an older one drops the resource with a stream that ends after the new registration.
+    pub fn expect(&self, socket: u64) {
+        self.status.send_modify(|status| status.kubelet = Registered { socket, ..Registered::default() });
+    }
+
+    /// The peer of this connection asked for the options.
+    pub fn introduced(&self, origin: Origin) {
+        self.status.send_if_modified(|status| {
+            let kubelet = &mut status.kubelet;
+            let is_first = kubelet.socket == origin.socket && kubelet.connection.is_none();
+            if is_first {
+                kubelet.connection = Some(origin.connection);
+            }
+            is_first
+        });
+    }
+
+    /// Opens a stream. It ends when `ended` does, its socket is left, or its reader goes.
+    pub fn open(
+        &self,
+        origin: Origin,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> mpsc::Receiver<Message> {
         let (messages, reader) = mpsc::channel(1);
-        let live = Live::new(self.status.clone());
+        let live = Live::new(self.status.clone(), origin);
         let (state, min_gap) = (self.state.clone(), self.min_gap);
+        let mut status = self.status();
         tokio::spawn(async move {
             tokio::select! {
+                _ = status.wait_for(|status| status.kubelet.socket > origin.socket) => {}
                 () = feed(state, &messages, &live, min_gap) => {}
                 () = messages.closed() => {}
                 () = ended => {}
@@ -69,25 +126,35 @@ impl Streams {
 /// Counts one stream for as long as it lives.
 struct Live {
     status: Arc<watch::Sender<StreamsStatus>>,
+    origin: Origin,
 }
 
 impl Live {
-    fn new(status: Arc<watch::Sender<StreamsStatus>>) -> Self {
-        status.send_modify(|status| {
-            status.live += 1;
-            status.opened += 1;
-        });
-        Self { status }
+    fn new(status: Arc<watch::Sender<StreamsStatus>>, origin: Origin) -> Self {
+        let live = Self { status, origin };
+        live.count(|live, _| *live += 1);
+        live
     }
 
     fn sent(&self, generation: u64) {
-        self.status.send_modify(|status| status.sent = generation);
+        self.count(|_, sent| *sent = generation);
+    }
+
+    /// Changes both counts, or that of all streams alone where this is not the kubelet's. Whether it is does not change
+    /// while it lives, except by a new registration, which counts from zero.
+    fn count(&self, change: impl Fn(&mut usize, &mut u64)) {
+        self.status.send_modify(|status| {
+            change(&mut status.live, &mut status.sent);
+            if status.kubelet.is_of(self.origin) {
+                change(&mut status.kubelet.live, &mut status.kubelet.sent);
+            }
+        });
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.status.send_modify(|status| status.live -= 1);
+        self.count(|live, _| *live = live.saturating_sub(1));
     }
 }
 
@@ -106,16 +173,54 @@ async fn feed(
         // Room first, then the newest state: the reader may have been slow.
         let Ok(room) = messages.reserve().await else { return };
         let newest = state.borrow_and_update().clone();
-        room.send(Ok(render(&newest)));
+        room.send(Ok(render(&newest.devices)));
         sent = newest.generation;
         live.sent(sent);
         tokio::time::sleep(min_gap).await;
     }
 }
 
+/// A list that the kubelet would not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ListTooLarge {
+    /// Too many devices.
+    #[error(
+        "{devices} devices are more than the {MAX_DEVICES} that one resource may have; the newest are not offered"
+    )]
+    Devices {
+        /// How many.
+        devices: usize,
+    },
+    /// Too many bytes.
+    #[error(
+        "the list of {devices} devices takes {bytes} bytes, and the kubelet reads no message of more than {MAX_MESSAGE_TO_KUBELET}; the newest are not offered"
+    )]
+    Bytes {
+        /// How many devices.
+        devices: usize,
+        /// How many bytes they take.
+        bytes: usize,
+    },
+}
+
+/// Whether the kubelet would take a list of these devices.
+///
+/// # Errors
+/// With the figures, when it would not.
+pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
+    if devices.len() > MAX_DEVICES {
+        return Err(ListTooLarge::Devices { devices: devices.len() });
+    }
+    let bytes = render(devices).encoded_len();
+    if bytes > MAX_MESSAGE_TO_KUBELET {
+        return Err(ListTooLarge::Bytes { devices: devices.len(), bytes });
+    }
+    Ok(())
+}
+
 /// The device list as the kubelet reads it.
-fn render(state: &State) -> wire::ListAndWatchResponse {
-    wire::ListAndWatchResponse { devices: state.devices.iter().map(render_device).collect() }
+fn render(devices: &[Device]) -> wire::ListAndWatchResponse {
+    wire::ListAndWatchResponse { devices: devices.iter().map(render_device).collect() }
 }
 
 fn render_device(device: &Device) -> wire::Device {
@@ -137,6 +242,8 @@ mod tests {
 
     const GAP: Duration = Duration::from_millis(40);
 
+    const ORIGIN: Origin = Origin { socket: 1, connection: 1 };
+
     fn plugin() -> (Publisher, Streams) {
         let (publisher, state) = Publisher::new("nvidia.com/gpu".parse().unwrap());
         publisher.publish(|state| state.devices = node(8).devices);
@@ -155,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn first_list_comes_at_once_and_many_changes_make_one_message_after_the_gap() {
         let (publisher, streams) = plugin();
-        let mut reader = streams.open(std::future::pending());
+        let mut reader = streams.open(ORIGIN, std::future::pending());
         let start = std::time::Instant::now();
         assert_eq!(healthy(reader.recv().await), 8);
         for at in 0..5 {
@@ -169,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn slow_reader_gets_the_newest_list_and_no_backlog() {
         let (publisher, streams) = plugin();
-        let mut reader = streams.open(std::future::pending());
+        let mut reader = streams.open(ORIGIN, std::future::pending());
         assert_eq!(healthy(reader.recv().await), 8);
         lose(&publisher, 0);
         // The second list is on its way, and nobody reads.
@@ -184,7 +291,8 @@ mod tests {
     #[tokio::test]
     async fn two_streams_both_get_each_list_and_are_counted_while_they_live() {
         let (publisher, streams) = plugin();
-        let (mut one, mut two) = (streams.open(std::future::pending()), streams.open(std::future::pending()));
+        let open = || streams.open(ORIGIN, std::future::pending());
+        let (mut one, mut two) = (open(), open());
         assert_eq!((healthy(one.recv().await), healthy(two.recv().await)), (8, 8));
         lose(&publisher, 0);
         assert_eq!((healthy(one.recv().await), healthy(two.recv().await)), (7, 7));
@@ -192,6 +300,63 @@ mod tests {
         assert_eq!(status.borrow().live, 2);
         drop(one);
         status.wait_for(|status| status.live == 1).await.unwrap();
-        assert_eq!(status.borrow().opened, 2);
+    }
+
+    #[tokio::test]
+    async fn stream_counts_as_the_kubelets_only_on_the_connection_that_asked_for_the_options_first() {
+        let (_publisher, streams) = plugin();
+        let status = streams.status();
+        let on = |socket, connection| Origin { socket, connection };
+        streams.expect(7);
+        // Somebody else's, which is there before the kubelet and stays.
+        let mut other = streams.open(on(7, 1), std::future::pending());
+        healthy(other.recv().await);
+        assert_eq!((status.borrow().live, status.borrow().kubelet.has_list()), (1, None));
+
+        streams.introduced(on(6, 9));
+        streams.introduced(on(7, 2));
+        streams.introduced(on(7, 3));
+        let mut late = streams.open(on(7, 3), std::future::pending());
+        healthy(late.recv().await);
+        assert_eq!(status.borrow().kubelet.has_list(), None);
+        let mut kubelets = streams.open(on(7, 2), std::future::pending());
+        healthy(kubelets.recv().await);
+        assert_eq!(status.borrow().kubelet.has_list(), Some(1));
+
+        drop(kubelets);
+        streams.status().wait_for(|status| status.live == 2).await.unwrap();
+        assert_eq!(status.borrow().kubelet.has_list(), None);
+    }
+
+    #[tokio::test]
+    async fn stream_of_an_earlier_registration_ends_and_says_nothing_about_the_next() {
+        let (_publisher, streams) = plugin();
+        let status = streams.status();
+        let before = Origin { socket: 1, connection: 1 };
+        streams.expect(1);
+        streams.introduced(before);
+        let mut old = streams.open(before, std::future::pending());
+        healthy(old.recv().await);
+        assert_eq!(status.borrow().kubelet.has_list(), Some(1));
+
+        streams.expect(2);
+        assert_eq!(status.borrow().kubelet.has_list(), None);
+        while let Some(list) = old.recv().await {
+            healthy(Some(list));
+        }
+        streams.status().wait_for(|status| status.live == 0).await.unwrap();
+        assert_eq!(status.borrow().kubelet, Registered { socket: 2, ..Registered::default() });
+    }
+
+    #[test]
+    fn list_that_the_kubelet_would_not_take_is_refused_with_the_figures() {
+        let device = node(1).devices.remove(0);
+        let many = |count| vec![device.clone(); count];
+        assert_eq!(check_list(&many(MAX_DEVICES)), Ok(()));
+        let error = check_list(&many(MAX_DEVICES + 1)).unwrap_err().to_string();
+        assert!(error.contains("16385 devices") && error.contains("16384"), "{error}");
+        // The bound on bytes is no wider than that on devices: the longest id, and its framing.
+        let longest = LONGEST_ID + 32;
+        assert!(MAX_DEVICES * longest < MAX_MESSAGE_TO_KUBELET);
     }
 }

@@ -51,6 +51,8 @@ pub enum HealthReason {
     },
     /// NVML did not answer in time.
     NvmlStuck,
+    /// NVML crashed, or answered nonsense.
+    NvmlFailed,
     /// There is no driver to ask.
     NoDriver,
 }
@@ -66,6 +68,7 @@ impl fmt::Display for HealthReason {
             }
             HealthReason::RecoveryWanted { action } => write!(f, "recovery-{action}"),
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
+            HealthReason::NvmlFailed => f.write_str("nvml-failed"),
             HealthReason::NoDriver => f.write_str("no-driver"),
         }
     }

@@ -24,7 +24,7 @@ const FILE_MODE: u32 = 0o644;
 pub struct NodeReport {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
-    /// Grows with each change of inventory or health, from 1 in each process of the writer.
+    /// Grows with each change of inventory, health or what is offered, from 1 in each process of the writer.
     pub generation: u64,
     /// The boot that it is about: a report of another boot says nothing about now.
     pub boot_id: BootId,
@@ -32,7 +32,7 @@ pub struct NodeReport {
     pub written_at: Timestamp,
     /// The GPUs.
     pub inventory: Inventory,
-    /// The health of each GPU of the inventory, and of GPUs that were there earlier in this boot.
+    /// The health of each GPU of the inventory, and of GPUs that were there earlier in the writer's process.
     pub health: BTreeMap<GpuUuid, HealthRecord>,
 }
 
@@ -43,6 +43,10 @@ pub struct HealthRecord {
     pub health: Health,
     /// Since when.
     pub since: Timestamp,
+    /// Why the kubelet is told that no work can be placed on it although its health would allow that, such as a device
+    /// node that is missing. Absent for a GPU that is offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_offered: Option<String>,
 }
 
 /// Whether a report is about this boot.

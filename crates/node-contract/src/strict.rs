@@ -1,7 +1,8 @@
 //! Strict reading and atomic writing of a JSON file with a schema version, whatever its form is.
 //!
 //! An unknown field is found by writing the value again and looking for what did not come back: so types of the
-//! vocabulary need not know how strictly a file is read.
+//! vocabulary need not know how strictly a file is read. A key that stands twice is found while the text is read, since
+//! of the two values one would be lost.
 
 use std::fmt;
 use std::fs::File;
@@ -13,7 +14,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 
-/// Largest file that is read, in bytes. 16 GPUs take about 10 KiB.
+mod document;
+
+/// Largest file that is read or written, in bytes. 16 GPUs take about 10 KiB.
 pub const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Longest value that an error quotes, in characters.
@@ -43,6 +46,15 @@ pub enum ReadError {
         /// The file.
         path: LocalPath,
         /// Where it ceases to be JSON.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It names something twice, and nobody knows which is meant.
+    #[error("{path} is ambiguous: the file was not written by Gantry, or was edited")]
+    Ambiguous {
+        /// The file.
+        path: LocalPath,
+        /// What stands twice, and where.
         #[source]
         source: serde_json::Error,
     },
@@ -84,6 +96,14 @@ pub enum WriteError {
         #[source]
         source: serde_json::Error,
     },
+    /// Its readers would refuse it for its size.
+    #[error("the content of {path} takes {bytes} bytes, and no reader takes more than {MAX_BYTES}")]
+    TooLarge {
+        /// The file.
+        path: LocalPath,
+        /// Size of the content.
+        bytes: usize,
+    },
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] atomic::WriteError),
@@ -105,8 +125,10 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(path: &LocalPath, known: u32
         return Err(ReadError::TooLarge { path: path.clone() });
     }
 
-    let document: Value =
-        serde_json::from_slice(&text).map_err(|source| ReadError::Syntax { path: path.clone(), source })?;
+    let document = document::parse(&text).map_err(|source| match source.is_data() {
+        true => ReadError::Ambiguous { path: path.clone(), source },
+        false => ReadError::Syntax { path: path.clone(), source },
+    })?;
     // Before anything else: of another schema, every other complaint would mislead.
     let version = document.get("schema_version").unwrap_or(&Value::Null);
     if version.as_u64() != Some(u64::from(known)) {
@@ -131,6 +153,9 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(path: &LocalPath, known: u32
 pub(crate) fn write(path: &LocalPath, value: &impl Serialize, mode: u32) -> Result<(), WriteError> {
     let text = serde_json::to_string_pretty(value);
     let text = text.map_err(|source| WriteError::Json { path: path.clone(), source })? + "\n";
+    if text.len() as u64 > MAX_BYTES {
+        return Err(WriteError::TooLarge { path: path.clone(), bytes: text.len() });
+    }
     Ok(atomic::write(path, text.as_bytes(), mode)?)
 }
 

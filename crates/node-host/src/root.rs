@@ -23,6 +23,13 @@ pub struct Root {
     local: LocalPath,
 }
 
+/// What to do about a part of a path that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Refused,
+    Kept,
+}
+
 /// The host's whole file system, as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRoot(Root);
@@ -76,14 +83,24 @@ impl Root {
     /// root, and has no link in it.
     pub fn resolve(&self, inside: impl AsRef<Path>) -> Result<PathBuf, ResolveError> {
         let inside = inside.as_ref();
-        self.walk(inside).map_err(|source| ResolveError {
+        self.walk(inside, Missing::Refused).map_err(|source| ResolveError {
             root: self.local.clone(),
             inside: inside.to_owned(),
             source,
         })
     }
 
-    fn walk(&self, inside: &Path) -> io::Result<PathBuf> {
+    /// The same as far as something is there: what does not exist yet is taken as it stands.
+    pub fn resolve_existing(&self, inside: impl AsRef<Path>) -> Result<PathBuf, ResolveError> {
+        let inside = inside.as_ref();
+        self.walk(inside, Missing::Kept).map_err(|source| ResolveError {
+            root: self.local.clone(),
+            inside: inside.to_owned(),
+            source,
+        })
+    }
+
+    fn walk(&self, inside: &Path, missing: Missing) -> io::Result<PathBuf> {
         let mut done = PathBuf::new();
         let mut todo: VecDeque<OsString> = parts(inside).collect();
         let mut links = 0;
@@ -94,7 +111,12 @@ impl Root {
             }
             done.push(&part);
             let here = self.local.as_path().join(&done);
-            let kind = here.symlink_metadata()?.file_type();
+            let kind = match here.symlink_metadata() {
+                Ok(found) => found.file_type(),
+                // Nothing can be below it either, so the rest holds no link.
+                Err(error) if missing == Missing::Kept && error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             if !kind.is_symlink() {
                 if !todo.is_empty() && !kind.is_dir() {
                     return Err(io::ErrorKind::NotADirectory.into());
@@ -141,6 +163,34 @@ impl HostRoot {
     /// Where this process has a file of the host. Links are not resolved.
     pub fn local(&self, path: &HostPath) -> LocalPath {
         self.0.local_path(Path::new(path.as_str()))
+    }
+
+    /// Where this process has a file of the host, with the links that the host follows on the way to it followed
+    /// below this root: the kernel would follow an absolute one below the root of this process. What does not exist is
+    /// taken as it stands, and so is a path that cannot be followed.
+    pub fn resolved(&self, path: &HostPath) -> LocalPath {
+        let inside = Path::new(path.as_str());
+        match self.0.resolve_existing(inside) {
+            Ok(found) => self.0.local_path(&found),
+            Err(_) => self.local(path),
+        }
+    }
+
+    /// The root which the host has at `path`.
+    pub fn root_of(&self, path: HostPath) -> Root {
+        let local = self.resolved(&path);
+        Root::new(path, local)
+    }
+
+    /// The root which this process has at `local`. `None` if the host has no name for it that is known here.
+    pub fn root_at(&self, local: LocalPath) -> Option<Root> {
+        Some(Root::new(self.host(&local)?, local))
+    }
+
+    /// Where the host has a folder of this process, which is mounted at the host's own path where it is not below the
+    /// host's root. `None` if it has no name that a host could have.
+    pub fn host_or_same(&self, path: &LocalPath) -> Option<HostPath> {
+        self.host(path).or_else(|| HostPath::new(path.lexical().to_str()?).ok())
     }
 
     /// Where the host has a file of this process. `None` if it is not below the host's root (or no UTF-8):

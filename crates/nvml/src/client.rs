@@ -21,6 +21,8 @@ use crate::{Code, EventStream, NvmlError, Probe, Status};
 pub struct Config {
     /// Longest time without progress, for one NVML call.
     pub deadlines: Deadlines,
+    /// Pauses after a worker that crashed, hung or talked nonsense.
+    pub backoff: worker::Backoff,
     /// What to execute as the worker. Default: `/proc/self/exe`. Its `main` must ask
     /// [`worker::enter_if_asked`] with [`crate::ROLES`].
     pub program: PathBuf,
@@ -36,6 +38,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             deadlines: Deadlines::default(),
+            backoff: worker::Backoff::default(),
             program: PathBuf::from("/proc/self/exe"),
             event_wait: Duration::from_secs(60),
             extra_env: Vec::new(),
@@ -235,6 +238,7 @@ fn spec(role: &'static str, config: &Config, library: &LibrarySource) -> Spec {
     let mut spec = Spec::new(role);
     spec.program.clone_from(&config.program);
     spec.deadlines = config.deadlines;
+    spec.backoff = config.backoff;
     let (extra_env, library) = (config.extra_env.clone(), Arc::clone(library));
     spec.prepared_by(move || {
         let Library { path, is_staged } = library()?;

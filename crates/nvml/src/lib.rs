@@ -38,4 +38,5 @@ pub use events::{Event, EventStream};
 pub use probe::{Probe, RecoveryAction};
 pub use roles::ROLES;
 pub use status::Status;
+pub use worker::Backoff;
 pub use worker::{Deadlines, StartError, State as RoleState, Status as RoleStatus};

@@ -48,6 +48,17 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    /// Whether no kubelet can use what is there: no socket, one that was left behind, or a program that does not speak
+    /// CRI, as Docker's containerd with that part switched off.
+    pub fn is_no_runtime(&self) -> bool {
+        match self {
+            AskError::Connect { source, .. } => source.is_refused() || source.is_missing(),
+            AskError::Call { status, .. } => status.code() == tonic::Code::Unimplemented,
+        }
+    }
+}
+
 /// `runtime.v1.VersionRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub struct VersionRequest {
@@ -127,4 +138,23 @@ where
     let codec: ProstCodec<Q, A> = ProstCodec::default();
     let answer = grpc.unary(tonic::Request::new(question), PathAndQuery::from_static(path), codec).await;
     answer.map(tonic::Response::into_inner).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_no_kubelet_can_use_is_told_from_a_runtime_that_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runtime.sock");
+        assert!(ask(&path).await.unwrap_err().is_no_runtime(), "nothing is there");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(ask(&path).await.unwrap_err().is_no_runtime(), "nobody listens");
+        let call = |status| AskError::Call { call: "Version", status: Box::new(status) };
+        assert!(
+            call(tonic::Status::unimplemented("unknown service runtime.v1.RuntimeService")).is_no_runtime()
+        );
+        assert!(!call(tonic::Status::unavailable("starting")).is_no_runtime());
+    }
 }

@@ -65,7 +65,8 @@ pub fn silence(error: &NvmlError) -> HealthReason {
         NvmlError::NoPermission { call } => {
             HealthReason::CallFailed { call: call.clone(), failure: u32::from(Code::NoPermission) }
         }
-        _ => HealthReason::NvmlStuck,
+        NvmlError::Stuck { .. } | NvmlError::TooManyAbandoned { .. } => HealthReason::NvmlStuck,
+        _ => HealthReason::NvmlFailed,
     }
 }
 
@@ -153,6 +154,16 @@ mod tests {
         let evidence = of_inventory(&[gpu(0), gpu(1), gpu(2)], &inventory);
         let refused = Evidence::Refused { gpu: uuid(1), call: "nvmlDeviceGetUUID".into(), code: 15 };
         assert_eq!(evidence, [Evidence::Listed(uuid(0)), refused, Evidence::Vanished(uuid(2))]);
+    }
+
+    #[test]
+    fn crash_is_told_from_a_call_that_hangs() {
+        let call = "nvmlDeviceGetUUID".to_owned();
+        let stuck = NvmlError::Stuck { call: call.clone(), after: std::time::Duration::from_secs(5) };
+        assert_eq!(silence(&stuck), HealthReason::NvmlStuck);
+        let crashed = NvmlError::Crashed { call, how: "signal 11".into() };
+        assert_eq!(silence(&crashed), HealthReason::NvmlFailed);
+        assert_eq!(silence(&NvmlError::Garbage { reason: "no frame".into() }), HealthReason::NvmlFailed);
     }
 
     #[test]

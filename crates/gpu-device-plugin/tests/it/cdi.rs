@@ -1,8 +1,9 @@
 //! The proof that the container runtime resolves CDI names.
 
+use fake_kubelet::Event;
 use sim_node::{ContainerRuntime, Process, RuntimeAnswer, SimNode};
 
-use crate::harness::{bare, counts, start_kubelet, start_plugin};
+use crate::harness::{QUICK, RESOURCE, bare, counts, serving, start_kubelet, start_plugin};
 
 /// The folder of our spec, as the host calls it.
 const OURS: &str = "/var/run/cdi";
@@ -63,4 +64,89 @@ fn runtime_that_cannot_be_asked_is_no_proof() {
     let docker = start(&node, docker);
     let plugin = plugin_that_asks(&node, docker.socket().to_str().unwrap());
     plugin.readiness_says(&["\"cdi-unproven\"", "docker 28.0.0", "--cdi-proof=assume"]).unwrap();
+}
+
+#[tokio::test]
+async fn second_runtime_without_cdi_keeps_the_plugin_from_registering_unless_the_kubelets_is_named() {
+    let node = bare().runtime(Some(RuntimeAnswer::containerd())).build().unwrap();
+    let answer = RuntimeAnswer { name: "cri-o".to_owned(), version: "1.27.4".to_owned(), config: None };
+    let _crio = ContainerRuntime::start(&node.root().join("run/crio/crio.sock"), answer).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &["--probe-interval=1s"]);
+    plugin.readiness_says(&["\"cdi-unproven\"", "cri-o 1.27.4", "--cri-socket"]).unwrap();
+    plugin.readiness_says(&["\"waiting\""]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+
+    let named = node.root().join("run/containerd/containerd.sock");
+    let plugin = plugin_that_asks(&node, named.to_str().unwrap());
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn runtime_that_is_restarted_with_cdi_off_gets_no_pods_until_it_is_on() {
+    let node = bare().build().unwrap();
+    let runtime = start(&node, containerd("2.1.4", true, OURS));
+    let kubelet = start_kubelet(&node).await;
+    let plugin = plugin_that_asks(&node, runtime.socket().to_str().unwrap());
+    counts(&kubelet, 8, 8);
+
+    drop(runtime);
+    let runtime = start(&node, containerd("2.1.4", false, OURS));
+    plugin.readiness_says(&["\"cdi-unproven\"", "enable_cdi"]).unwrap();
+    let refused = kubelet.allocate("pod", "main", RESOURCE, 1).await.unwrap_err().to_string();
+    assert!(refused.contains("CDI") || refused.contains("unhealthy"), "{refused}");
+    // Pods wait in the scheduler, rather than be rejected one by one.
+    counts(&kubelet, 8, 0);
+    plugin.readiness_says(&["cannot be handed out: CDI is not proven any more"]).unwrap();
+
+    runtime.set_answer(containerd("2.1.4", true, OURS));
+    counts(&kubelet, 8, 8);
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
+#[tokio::test]
+async fn spec_that_cannot_be_kept_stops_allocations_and_then_takes_the_devices() {
+    let (node, kubelet, plugin) = serving().await;
+    std::fs::remove_dir_all(node.cdi_dir()).unwrap();
+    std::fs::write(node.cdi_dir(), "a file where the folder should be").unwrap();
+    plugin.readiness_says(&["\"cdi-spec-stale\"", "cannot make the CDI folder"]).unwrap();
+    let refused = kubelet.allocate("pod", "main", RESOURCE, 1).await.unwrap_err().to_string();
+    assert!(refused.contains("CDI spec cannot be used") || refused.contains("unhealthy"), "{refused}");
+    counts(&kubelet, 8, 0);
+
+    std::fs::remove_file(node.cdi_dir()).unwrap();
+    counts(&kubelet, 8, 8);
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn spec_folder_that_cannot_be_written_from_the_start_is_told_and_nothing_is_registered() {
+    let node = bare().build().unwrap();
+    std::fs::remove_dir_all(node.cdi_dir()).unwrap();
+    std::fs::write(node.cdi_dir(), "a file where the folder should be").unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"cdi-spec-missing\""]).unwrap();
+    assert!(kubelet.resources().resources.is_empty());
+    std::fs::remove_file(node.cdi_dir()).unwrap();
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn spec_is_on_disk_before_the_registration() {
+    let node = bare().build().unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let _plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 8);
+    let log = kubelet.log();
+    let registered = log
+        .iter()
+        .find(|happening| matches!(happening.event, Event::Registered { .. }))
+        .map(|happening| u128::from(happening.unix_nanos))
+        .unwrap();
+    let spec = std::fs::metadata(node.cdi_dir().join("gantry.dev-gpu.json")).unwrap();
+    let written = spec.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    assert!(written <= registered, "written at {written}, registered at {registered}");
 }

@@ -1,6 +1,6 @@
 //! Drivers that come late or in parts.
 
-use crate::harness::{QUICK, bare, counts, start_kubelet, start_plugin};
+use crate::harness::{QUICK, bare, counts, eventually, gpus, serving, start_kubelet, start_plugin};
 
 #[tokio::test]
 async fn driver_that_appears_later_is_picked_up_without_a_restart() {
@@ -36,4 +36,24 @@ async fn gpu_without_its_device_node_is_listed_and_cannot_be_had() {
     let plugin = start_plugin(&node, &QUICK);
     counts(&kubelet, 8, 7);
     plugin.readiness_says(&["\"ready\": true,", "/dev/nvidia6 does not exist"]).unwrap();
+}
+
+#[tokio::test]
+async fn device_node_that_vanishes_later_takes_its_gpu_until_it_is_back_and_the_report_says_why() {
+    let (node, kubelet, _plugin) = serving().await;
+    let (there, away) = (node.root().join("dev/nvidia6"), node.dir().join("nvidia6"));
+    std::fs::rename(&there, &away).unwrap();
+    counts(&kubelet, 8, 7);
+    let gpu = gpus(&node)[6].clone();
+    eventually("the report says why", || {
+        let report =
+            std::fs::read_to_string(node.run_dir().join("device-plugin/inventory.json")).unwrap_or_default();
+        let read: serde_json::Value = serde_json::from_str(&report).unwrap_or_default();
+        let record = &read["health"][&gpu];
+        let is_so = record["health"]["state"] == "healthy"
+            && record["not_offered"].as_str().is_some_and(|why| why.contains("/dev/nvidia6"));
+        if is_so { Ok(()) } else { Err(report) }
+    });
+    std::fs::rename(&away, &there).unwrap();
+    counts(&kubelet, 8, 8);
 }

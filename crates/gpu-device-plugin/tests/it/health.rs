@@ -28,7 +28,12 @@ async fn critical_xid_takes_exactly_its_gpu_and_the_plugin_stays_ready_and_says_
         let report =
             std::fs::read_to_string(node.run_dir().join("device-plugin/inventory.json")).unwrap_or_default();
         let read: serde_json::Value = serde_json::from_str(&report).unwrap_or_default();
-        if read["health"][&sick]["health"]["state"] == "unhealthy" { Ok(()) } else { Err(report) }
+        let numa: Vec<_> = read["inventory"]["gpus"].as_array().map_or_else(Vec::new, |gpus| {
+            gpus.iter().filter_map(|gpu| gpu["numa_node"]["value"].as_u64()).collect()
+        });
+        let has_numa = numa.len() == 8 && numa.iter().any(|node| *node > 0);
+        let says_so = read["health"][&sick]["health"]["state"] == "unhealthy";
+        if says_so && has_numa { Ok(()) } else { Err(report) }
     });
 }
 
@@ -84,7 +89,10 @@ async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
     plugin.readiness_says(&["\"nvml-stuck\"", "nvmlDeviceGet"]).unwrap();
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
     counts(&kubelet, 8, 8);
-    assert!((plugin.metric("gantry_device_plugin_devices{health=\"unknown\"").unwrap() - 8.0).abs() < 0.1);
+    eventually("every GPU is unknown", || {
+        let count = plugin.metric("gantry_device_plugin_devices{health=\"unknown\"").unwrap();
+        if count > 7.9 { Ok(()) } else { Err(count.to_string()) }
+    });
 
     node.driver().clear_faults(None).unwrap();
     plugin.ready().unwrap();
@@ -115,4 +123,24 @@ async fn crash_of_the_driver_library_costs_no_device() {
     plugin.ready().unwrap();
     counts(&kubelet, 8, 8);
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
+#[tokio::test]
+async fn topology_that_cannot_be_had_is_a_remark_and_harms_no_gpu() {
+    let node = bare().build().unwrap();
+    let crash = Fault {
+        function: "nvmlDeviceGetTopologyCommonAncestor".into(),
+        gpu: None,
+        effect: Effect::Crash,
+        after: 0,
+        occurrence: Occurrence::Times(1),
+    };
+    node.driver().add_fault(crash).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 8);
+    plugin.readiness_says(&["\"ready\": true,", "topology unknown", "asked for again in 60s"]).unwrap();
+    let metrics = plugin.admin_get("/metrics").unwrap().body;
+    assert!(!metrics.contains("to=\"unknown\""), "{metrics}");
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 3).await.is_ok());
 }

@@ -1,10 +1,11 @@
 //! The kubelet coming, going, restarting and misbehaving.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use fake_kubelet::{Event, FakeKubelet};
-use kubelet_api::deviceplugin::v1beta1::PreStartContainerRequest;
+use kubelet_api::deviceplugin::v1beta1::{Empty, PreStartContainerRequest};
 use sim_node::Signal;
 
 use crate::harness::{
@@ -81,7 +82,8 @@ async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() 
     let node = bare().build().unwrap();
     let plugin = start_plugin(&node, &QUICK);
     plugin.readiness_says(&["\"kubelet-absent\""]).unwrap();
-    let gap = Duration::from_millis(30);
+    // Long enough for an attempt within it on a busy machine.
+    let gap = Duration::from_secs(1);
     let kubelet = FakeKubelet::builder(node.plugin_dir()).listen_gap(gap).start().await.unwrap();
     counts(&kubelet, 8, 8);
     let log = kubelet.log();
@@ -119,6 +121,46 @@ async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration
 }
 
 #[tokio::test]
+async fn stream_that_a_living_kubelet_drops_leads_to_a_new_registration() {
+    let (node, kubelet, plugin) = serving().await;
+    let first = plugin_sockets(&node).pop().unwrap();
+    assert_eq!(kubelet.drop_streams(RESOURCE).await, 1);
+    counts(&kubelet, 8, 8);
+    assert!(
+        plugin.metric("gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"").unwrap() >= 1.0
+    );
+    assert!(!plugin_sockets(&node).contains(&first), "each registration has a socket of its own");
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn kubelet_that_registers_and_never_listens_is_told_and_tried_again() {
+    let node = bare().build().unwrap();
+    let kubelet = FakeKubelet::builder(node.plugin_dir()).without_streams().start().await.unwrap();
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"stream-lost\""]).unwrap();
+    kubelet.open_streams();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
+async fn stream_of_somebody_else_does_not_hide_that_the_kubelets_is_lost() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.ready().unwrap();
+    let mut other = client(&node).await.list_and_watch(Empty {}).await.unwrap().into_inner();
+    assert_eq!(other.message().await.unwrap().unwrap().devices.len(), 8);
+    assert!(plugin.metric("gantry_device_plugin_streams").unwrap() >= 2.0);
+    kubelet.stop().await;
+    plugin.readiness_says(&["\"kubelet-unreachable\""]).unwrap();
+    let lost = "gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"";
+    assert!(plugin.metric(lost).unwrap() >= 1.0);
+    kubelet.restart().await.unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+}
+
+#[tokio::test]
 async fn own_socket_that_somebody_removes_is_bound_again() {
     let (node, kubelet, plugin) = serving().await;
     let first = plugin_sockets(&node).pop().unwrap();
@@ -130,6 +172,16 @@ async fn own_socket_that_somebody_removes_is_bound_again() {
     let second = eventually("there is a socket again", || plugin_sockets(&node).pop().ok_or("none"));
     // The kubelet refuses a socket whose stream it still counts as live, and then forgets that stream.
     assert_ne!(first, second);
+    let name = second.file_name().unwrap().to_str().unwrap().to_owned();
+    eventually("the kubelet has the second socket", || {
+        let found = kubelet.resources().resources.remove(RESOURCE);
+        let endpoints = found.as_ref().map(|found| &found.endpoints);
+        if endpoints.is_some_and(|endpoints| *endpoints == [name.clone()]) {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
     counts(&kubelet, 8, 8);
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
@@ -142,6 +194,30 @@ async fn folder_that_is_moved_away_and_made_again_is_followed() {
     std::fs::create_dir(node.plugin_dir()).unwrap();
     kubelet.restart().await.unwrap();
     counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn folder_that_is_deleted_under_a_mount_ends_the_process_with_1() {
+    let node = bare().build().unwrap();
+    // A descriptor of this process reaches a deleted folder, as a bind mount does.
+    let held = std::fs::File::open(node.plugin_dir()).unwrap();
+    let reached = format!("/proc/{}/fd/{}/kubelet.sock", std::process::id(), held.as_raw_fd());
+    let kubelet = start_kubelet(&node).await;
+    let plugin = node
+        .spawn(
+            "gpu-device-plugin",
+            &[
+                node.daemon_flags(),
+                [&QUICK[..], &["--kubelet-socket", &reached]].concat().iter().map(Into::into).collect(),
+            ]
+            .concat(),
+        )
+        .unwrap();
+    counts(&kubelet, 8, 8);
+    kubelet.stop().await;
+    std::fs::remove_dir_all(node.plugin_dir()).unwrap();
+    assert_eq!(plugin.wait(PATIENCE).unwrap().code(), Some(1));
+    assert!(plugin.log().contains("was replaced under us"), "{}", plugin.last_words(5));
 }
 
 // On several threads, so that the client's connection is served while the test waits for the end.

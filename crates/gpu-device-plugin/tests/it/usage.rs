@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use sim_node::SimNode;
 
@@ -58,6 +58,39 @@ fn bad_environment_ends_with_2_and_names_flag_and_value() {
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{variable}: {error}");
         assert!(error.contains(flag) && error.contains(value), "{variable}: {error}");
+    }
+}
+
+#[test]
+fn flag_beats_the_environment_and_ours_theirs_and_the_error_names_what_counts() {
+    let node = bare().build().unwrap();
+    for (environment, flags, expected) in [
+        (("GANTRY_KUBELET_SOCKET", "/env.sock"), &["--kubelet-dir=flag"][..], "--kubelet-dir \"flag\""),
+        (("KUBELET_SOCKET", "/env.sock"), &["--kubelet-dir=flag"], "--kubelet-dir \"flag\""),
+        (("GANTRY_DRIVER_ROOT", "/env"), &["--nvidia-driver-root=flag"], "--nvidia-driver-root \"flag\""),
+        (("NVIDIA_DRIVER_ROOT", "env"), &[], "NVIDIA_DRIVER_ROOT (--nvidia-driver-root) \"env\""),
+        (("NVIDIA_DRIVER_ROOT", "env"), &["--driver-root=flag"], "--driver-root \"flag\""),
+        // `command` sets ours, which is well formed: so is what counts, and the device list is reached.
+        (("KUBELET_SOCKET", "env"), &["--output=json"], "gpus"),
+    ] {
+        let (variable, value) = environment;
+        let output = command(&node).env(variable, value).arg("devices").args(flags).output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        let code = if expected == "gpus" { 0 } else { 2 };
+        assert_eq!(output.status.code(), Some(code), "{environment:?} {flags:?}: {said}");
+        assert!(said.contains(expected), "{environment:?} {flags:?}: {said}");
+    }
+}
+
+#[test]
+fn reader_that_closes_early_is_no_failure() {
+    let node = bare().build().unwrap();
+    for arguments in [&["completions", "bash"][..], &["devices"]] {
+        let mut child =
+            command(&node).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {} {}", output.status, text(&output.stderr));
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use gpu_model::{DriverVersions, Gpu, GpuFailure, Health, HealthReason, Inventory, MigMode, Reading};
-use node_contract::{Freshness, HealthRecord, MAX_BYTES, NodeReport, ReadError, SCHEMA_VERSION};
+use node_contract::{Freshness, HealthRecord, MAX_BYTES, NodeReport, ReadError, SCHEMA_VERSION, WriteError};
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -53,13 +53,18 @@ fn report() -> NodeReport {
         health: BTreeMap::from([
             (
                 healthy,
-                HealthRecord { health: Health::Healthy, since: "2026-03-01T11:00:00Z".parse().unwrap() },
+                HealthRecord {
+                    health: Health::Healthy,
+                    since: "2026-03-01T11:00:00Z".parse().unwrap(),
+                    not_offered: Some("/dev/nvidia0 does not exist".to_owned()),
+                },
             ),
             (
                 sick,
                 HealthRecord {
                     health: Health::Unhealthy { reason: HealthReason::Xid { xid: 79 } },
                     since: "2026-03-01T11:59:58.5Z".parse().unwrap(),
+                    not_offered: None,
                 },
             ),
         ]),
@@ -148,6 +153,38 @@ fn file_that_is_no_json_is_refused() {
 }
 
 #[test]
+fn key_that_stands_twice_is_refused_at_any_depth() {
+    let golden = fs::read_to_string(GOLDEN).unwrap();
+    for (once, twice) in [
+        ("\"generation\": 7,", "\"generation\": 7, \"generation\": 8,"),
+        ("\"code\": \"xid\",", "\"code\": \"xid\", \"code\": \"lost\","),
+    ] {
+        let content = golden.replace(once, twice);
+        assert_ne!(content, golden);
+        let (_folder, path) = file(&content);
+        let error = NodeReport::read(&path).unwrap_err();
+        assert!(matches!(error, ReadError::Ambiguous { .. }), "{error}");
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.contains("stands twice at line"), "{why}");
+    }
+}
+
+#[test]
+fn report_that_no_reader_would_take_is_not_written() {
+    let (_folder, path) = file("old");
+    let mut report = report();
+    let record = report.health.values().next().unwrap().clone();
+    let reason = "x".repeat(64 * 1024);
+    for n in 0..16 {
+        let gpu = format!("GPU-00000000-0000-0000-0000-0000000000{n:02x}").parse().unwrap();
+        report.health.insert(gpu, HealthRecord { not_offered: Some(reason.clone()), ..record.clone() });
+    }
+    let error = report.write(&path).unwrap_err();
+    assert!(matches!(error, WriteError::TooLarge { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+}
+
+#[test]
 fn file_that_is_absurdly_large_is_not_read() {
     let (_folder, path) = file(&" ".repeat(usize::try_from(MAX_BYTES).unwrap() + 1));
     assert!(matches!(NodeReport::read(&path), Err(ReadError::TooLarge { .. })));
@@ -175,5 +212,27 @@ proptest! {
         let path = LocalPath::new(folder.path().join("inventory.json"));
         fs::write(&path, content).unwrap();
         prop_assert!(NodeReport::read(&path).is_err());
+    }
+
+    #[test]
+    fn reader_given_a_changed_document_never_panics_and_reads_what_it_would_write(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..3), 1..4),
+    ) {
+        let mut content = fs::read(GOLDEN).unwrap();
+        for (at, byte, how) in changes {
+            let at = at.index(content.len());
+            match how {
+                0 => content[at] = byte,
+                1 => content.insert(at, byte),
+                _ => { content.remove(at); }
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = LocalPath::new(folder.path().join("inventory.json"));
+        fs::write(&path, content).unwrap();
+        if let Ok(report) = NodeReport::read(&path) {
+            report.write(&path).unwrap();
+            prop_assert_eq!(NodeReport::read(&path).unwrap(), report);
+        }
     }
 }

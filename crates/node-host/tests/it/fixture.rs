@@ -50,6 +50,10 @@ impl Host {
         fs::write(path, content).unwrap();
     }
 
+    pub fn dir(&self, inside: &str) {
+        fs::create_dir_all(self.path(inside)).unwrap();
+    }
+
     pub fn link(&self, target: impl AsRef<Path>, inside: &str) {
         let path = self.path(inside);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -52,6 +52,40 @@ fn root_resolves_an_absolute_link_below_itself() {
 }
 
 #[test]
+fn host_path_behind_an_absolute_link_is_found_below_the_host_root() {
+    let host = Host::empty();
+    host.dir("run");
+    host.link("/run", "var/run");
+    let local = |inside: &str| LocalPath::new(host.path(inside));
+    let resolved = |path: &str| host.root().resolved(&host_path(path));
+    assert_eq!(resolved("/var/run/cdi"), local("run/cdi"), "not made yet");
+    host.dir("run/cdi");
+    assert_eq!(resolved("/var/run/cdi"), local("run/cdi"));
+    assert_eq!(resolved("/var/lib/kubelet/device-plugins"), local("var/lib/kubelet/device-plugins"));
+    host.link("/data/kubelet", "var/lib/kubelet");
+    assert_eq!(resolved("/var/lib/kubelet/device-plugins"), local("data/kubelet/device-plugins"));
+}
+
+#[test]
+fn host_path_behind_links_in_a_circle_is_taken_as_it_stands() {
+    let host = Host::empty();
+    host.link("b", "a");
+    host.link("a", "b");
+    assert_eq!(host.root().resolved(&host_path("/a/x")), LocalPath::new(host.path("a/x")));
+}
+
+#[test]
+fn folder_outside_the_host_root_is_no_root_and_has_the_hosts_name_only_if_mounted_alike() {
+    let host = HostRoot::new("/host");
+    assert_eq!(host.root_at(LocalPath::new("/run/nvidia/driver")), None);
+    let root = host.root_at(LocalPath::new("/host/run/nvidia/driver")).unwrap();
+    assert_eq!(root.host(), &host_path("/run/nvidia/driver"));
+    assert_eq!(host.host_or_same(&LocalPath::new("/var/run/cdi")), Some(host_path("/var/run/cdi")));
+    assert_eq!(host.host_or_same(&LocalPath::new("/host/var/run/cdi")), Some(host_path("/var/run/cdi")));
+    assert_eq!(host.host_or_same(&LocalPath::new("cdi")), None);
+}
+
+#[test]
 fn root_given_a_link_that_climbs_out_stays_inside() {
     let host = Host::empty();
     host.file("etc/passwd", "inside");

@@ -1,0 +1,70 @@
+//! The spec on disk, kept in line with what the observer knows; the work itself is done on the thread for files.
+
+use gpu_model::Inventory;
+
+use super::{Keeping, Watching};
+use crate::spec_file::{Depth, Kept, SpecFile};
+use crate::state::SpecState;
+
+impl Watching {
+    pub(super) fn want_spec(&mut self, depth: Depth) {
+        self.spec_wanted = self.spec_wanted.max(Some(depth));
+    }
+
+    /// Has the CDI spec on disk brought in line with what is known, if that is wanted and nobody is at it.
+    pub(super) fn keep_spec(&mut self) -> Option<Keeping> {
+        let depth = self.spec_wanted?;
+        let mut spec = self.spec.take()?;
+        self.spec_wanted = None;
+        // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
+        let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
+        let driver = self.with.driver.clone();
+        Some(Box::pin(self.with.files.run(move || {
+            let kept = spec.keep(&everything, &driver, depth);
+            (spec, kept)
+        })))
+    }
+
+    pub(super) fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) {
+        self.spec = Some(spec);
+        let components = &self.with.components;
+        match kept.has_uvm {
+            Some(true) => components.nodes.ready(),
+            Some(false) => components.nodes.not_ready(
+                "uvm-missing",
+                "/dev/nvidia-uvm does not exist, and CUDA does not start without it: run `nvidia-modprobe -u -c0` on the host",
+            ),
+            None => {}
+        }
+        match kept.result {
+            Ok(spec) => {
+                components.spec.ready();
+                if spec.was_written {
+                    tracing::info!(
+                        gpus = self.known.len(),
+                        left_out = spec.lacking.len(),
+                        "CDI spec written"
+                    );
+                    self.with.metrics.spec_written("ok", true);
+                }
+                self.lacking = spec.lacking;
+                self.spec_problem = None;
+            }
+            Err(problem) => {
+                let is_first = self.with.publisher.current().spec == SpecState::Pending;
+                let code = if is_first { "cdi-spec-missing" } else { "cdi-spec-stale" };
+                components.spec.not_ready(code, problem.clone());
+                self.with.metrics.spec_written("failed", false);
+                self.spec_problem = Some(problem);
+            }
+        }
+    }
+
+    pub(super) fn spec_state(&self) -> SpecState {
+        match (&self.spec_problem, &self.with.publisher.current().spec) {
+            (None, _) => SpecState::Written,
+            (Some(_), SpecState::Pending) => SpecState::Pending,
+            (Some(reason), _) => SpecState::Stale { reason: reason.clone() },
+        }
+    }
+}
