@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gpu_model::{GpuUuid, Health, HealthReason};
+use gpu_model::{GpuUuid, Health, HealthReason, failure};
 
 use crate::xid::{self, XidClass};
 
@@ -168,6 +168,9 @@ impl Ledger {
     fn refused(&mut self, gpu: &GpuUuid, call: &str, code: u32, now: Instant) -> Option<Transition> {
         let failed = HealthReason::CallFailed { call: call.to_owned(), failure: code };
         match code {
+            // The call was given up, not refused.
+            failure::NO_RETURN => self.unknown(gpu, HealthReason::NvmlStuck, now),
+            failure::CRASH => self.unknown(gpu, HealthReason::NvmlFailed, now),
             GPU_IS_LOST => self.condemn(gpu, HealthReason::Lost),
             RESET_REQUIRED => self.condemn(gpu, failed),
             _ => self.unknown(gpu, failed, now),

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuUuid, Inventory, Reading, Topology};
+use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -84,6 +85,17 @@ pub struct Observer {
     pub components: Components,
 }
 
+/// Why the observer cannot go on. The daemon ends with it; only a new process helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ObserverEnded {
+    /// Nobody looks at files any more.
+    #[error(transparent)]
+    Files(#[from] FilesGone),
+    /// Nobody asks the driver any more.
+    #[error("the threads that tend NVML have ended")]
+    Nvml,
+}
+
 /// One question to the query worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
@@ -133,8 +145,8 @@ impl Observer {
     /// Observes for ever.
     ///
     /// # Errors
-    /// When the thread for file work has died.
-    pub async fn run(self, spec: SpecFile) -> Result<(), FilesGone> {
+    /// When a thread that it cannot do without has died.
+    pub async fn run(self, spec: SpecFile) -> Result<(), ObserverEnded> {
         self.components.topology.ready();
         let inventory = self.first_inventory().await?;
         let mut watching = Watching {
@@ -166,8 +178,9 @@ impl Observer {
 }
 
 impl Watching {
-    async fn watch(&mut self) -> Result<(), FilesGone> {
+    async fn watch(&mut self) -> Result<(), ObserverEnded> {
         let mut events = self.with.nvml.events();
+        let mut status = self.with.nvml.status();
         let mut probes = interval(self.with.probe_interval);
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut repair = interval(SEARCH);
@@ -189,11 +202,12 @@ impl Watching {
             let topology = self.topology.due(&self.listed);
             let needs_repair = self.with.publisher.current().spec != SpecState::Written;
             tokio::select! {
-                Some(event) = events.next() => self.take_event(event),
+                event = events.next() => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
                 (question, answer) = finish(&mut asking) => {
                     asking = None;
-                    self.take_answer(question, answer);
+                    self.take_answer(question, answer)?;
                 }
+                Ok(()) = status.changed() => self.tell_driver(&status.borrow_and_update()),
                 kept = finish(&mut keeping) => {
                     keeping = None;
                     let kept = kept?;
@@ -246,11 +260,21 @@ impl Watching {
         }
     }
 
-    fn take_answer(&mut self, question: Question, answer: Result<Answer, NvmlError>) {
+    fn take_answer(
+        &mut self,
+        question: Question,
+        answer: Result<Answer, NvmlError>,
+    ) -> Result<(), ObserverEnded> {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) if question == Question::Topology => return self.miss_topology(&error),
-            Err(error) => return self.take_silence(&error),
+            Err(NvmlError::Lost) => return Err(ObserverEnded::Nvml),
+            Err(error) => {
+                match question {
+                    Question::Topology => self.miss_topology(&daemon::error_chain(&error).to_string()),
+                    Question::Inventory | Question::Probe => self.take_silence(&error),
+                }
+                return Ok(());
+            }
         };
         if !self.is_answering {
             // The driver may be another one now: its GPUs, files and device numbers are looked at again.
@@ -274,9 +298,25 @@ impl Watching {
                 self.learn(&evidence::of_probe(&self.known, &probes));
             }
         }
-        self.with.components.driver.ready();
+        self.tell_driver(&self.with.nvml.status().borrow());
         if self.wanted.is_empty() {
             tracing::debug!("no question to the driver is open");
+        }
+        Ok(())
+    }
+
+    /// What `/ready` says about a driver that answers: which GPUs it cannot name, and what a worker is stuck in.
+    fn tell_driver(&self, status: &nvml::Status) {
+        if !self.is_answering {
+            return;
+        }
+        let failures = &self.inventory.failures;
+        let nameless = (!failures.is_empty()).then(|| nameless(failures));
+        let remarks: Vec<String> = nameless.into_iter().chain(status.trouble(Instant::now())).collect();
+        if remarks.is_empty() {
+            self.with.components.driver.ready();
+        } else {
+            self.with.components.driver.ready_but(remarks.join("; "));
         }
     }
 
@@ -316,13 +356,19 @@ impl Watching {
         }
         self.listed = inventory.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
         self.inventory = inventory;
-        self.with.components.driver.ready();
+        self.tell_driver(&self.with.nvml.status().borrow());
         found
     }
 
     fn take_topology(&mut self, topology: &Topology) {
-        self.topology.answered();
-        self.with.components.topology.ready();
+        let unknown: Vec<&GpuUuid> =
+            self.listed.iter().filter(|gpu| !topology.gpus.contains_key(gpu)).collect();
+        if unknown.is_empty() {
+            self.topology.answered();
+            self.with.components.topology.ready();
+        } else {
+            self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
+        }
         let gpus: Vec<GpuUuid> =
             self.with.publisher.current().devices.iter().map(|device| device.gpu.clone()).collect();
         let affinity = Affinity::of(&gpus, topology);
@@ -335,10 +381,9 @@ impl Watching {
     }
 
     /// No GPU is the worse for it. Whether the driver is silent altogether, a probe tells.
-    fn miss_topology(&mut self, error: &NvmlError) {
+    fn miss_topology(&mut self, reason: &str) {
         let pause = self.topology.failed(Instant::now());
-        let reason = daemon::error_chain(error).to_string();
-        tracing::warn!(reason, ?pause, "the topology cannot be had; no GPU is preferred to another");
+        tracing::warn!(reason, ?pause, "the topology cannot be had; preferences know nothing of it");
         self.with
             .components
             .topology
@@ -396,6 +441,15 @@ fn numa_node(host: &HostRoot, gpu: &Gpu) -> Reading<u32> {
             Reading::NotSupported
         }
     }
+}
+
+/// What is said of GPUs that are there and cannot be named.
+fn nameless(failures: &[GpuFailure]) -> String {
+    let told = failures.iter().map(|failure| {
+        let code = gpu_model::failure::describe(failure.code);
+        format!("GPU {}: {} = {code}", failure.index, failure.call)
+    });
+    told.collect::<Vec<String>>().join("; ")
 }
 
 /// The code under which an error of NVML stands on `/ready`.

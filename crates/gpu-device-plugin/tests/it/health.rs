@@ -103,6 +103,70 @@ async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
 }
 
 #[tokio::test]
+async fn hang_of_one_gpu_is_told_of_it_alone_and_the_others_are_watched() {
+    let (node, kubelet, plugin) =
+        serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
+    plugin.says("watching 8 of 8 GPUs").unwrap();
+    let hang = Fault {
+        function: "nvmlDeviceGet*".into(),
+        gpu: Some("3".into()),
+        effect: Effect::Hang,
+        after: 0,
+        occurrence: Occurrence::Always,
+    };
+    node.driver().add_fault(hang).unwrap();
+    let stuck = format!("{} is Unknown(nvml-stuck)", gpus(&node)[3]);
+    plugin.readiness_says(&["\"ready\": true,", &stuck]).unwrap();
+    node.driver().lose("5", None).unwrap();
+    plugin.readiness_says(&["\"ready\": true,", &stuck, "Unhealthy(gpu-lost)"]).unwrap();
+    counts(&kubelet, 8, 7);
+
+    node.driver().clear_faults(None).unwrap();
+    eventually("all but the lost one are healthy", || {
+        let count = plugin.metric("gantry_device_plugin_devices{health=\"healthy\"").unwrap();
+        if count > 6.9 { Ok(()) } else { Err(count.to_string()) }
+    });
+}
+
+#[tokio::test]
+async fn gpu_that_hangs_from_the_start_is_named_and_the_other_seven_are_offered() {
+    let node = bare().build().unwrap();
+    let hang = Fault {
+        function: "nvmlDeviceGetUUID".into(),
+        gpu: Some("3".into()),
+        effect: Effect::Hang,
+        after: 0,
+        occurrence: Occurrence::Always,
+    };
+    node.driver().add_fault(hang).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let flags = ["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"];
+    let plugin = start_plugin(&node, &flags);
+    counts(&kubelet, 7, 7);
+    plugin.readiness_says(&["\"ready\": true,", "GPU 3: nvmlDeviceGetUUID = no-return"]).unwrap();
+    node.driver().clear_faults(None).unwrap();
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
+async fn driver_that_starts_slowly_is_named_by_its_call_meanwhile() {
+    let node = bare().build().unwrap();
+    let hang = Fault {
+        function: "nvmlInit_v2".into(),
+        gpu: None,
+        effect: Effect::Hang,
+        after: 0,
+        occurrence: Occurrence::Always,
+    };
+    node.driver().add_fault(hang).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    plugin.readiness_says(&["\"nvml-slow\"", "nvmlInit_v2"]).unwrap();
+    node.driver().clear_faults(None).unwrap();
+    counts(&kubelet, 8, 8);
+}
+
+#[tokio::test]
 async fn crash_of_the_driver_library_costs_no_device() {
     let (node, kubelet, plugin) = serving().await;
     // Once events are watched, only probes make this call.
@@ -133,7 +197,8 @@ async fn topology_that_cannot_be_had_is_a_remark_and_harms_no_gpu() {
         gpu: None,
         effect: Effect::Crash,
         after: 0,
-        occurrence: Occurrence::Times(1),
+        // Whatever GPU is left out, the call of the next one crashes too.
+        occurrence: Occurrence::Always,
     };
     node.driver().add_fault(crash).unwrap();
     let kubelet = start_kubelet(&node).await;
