@@ -21,6 +21,7 @@ pub mod install;
 mod latency;
 mod library;
 mod loss;
+mod mig;
 mod model;
 mod modes;
 mod node;
@@ -50,6 +51,10 @@ pub use fields::FieldValue;
 pub use functions::UnknownFunctionError;
 pub use latency::{Delay, Latency};
 pub use library::{Call, Library, LibraryEvent};
+pub use mig::{
+    ComputeInstance, ComputeInstanceProfile, Engines, GpuInstance, GpuInstanceProfile, GpuMig, MigState,
+    MigTable,
+};
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;
 pub use node::{Fabric, Gpu, Node, NodeError};

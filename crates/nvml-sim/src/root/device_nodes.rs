@@ -39,5 +39,5 @@ pub fn plan(plan: &mut Plan, node: &Node) {
 
 /// Whether the driver has MIG capabilities to give: where a GPU can do MIG.
 pub fn has_capabilities(node: &Node) -> bool {
-    node.gpus.iter().any(|gpu| gpu.model.mig_devices_max > 0)
+    node.gpus.iter().any(|gpu| gpu.model.is_mig_capable())
 }

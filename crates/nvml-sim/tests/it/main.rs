@@ -3,6 +3,7 @@
 
 mod command_line;
 mod host_root;
+mod mig;
 mod node_files;
 mod rules;
 mod sim;
