@@ -50,6 +50,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
                 | ControlError::NoFunction(_)
                 | ControlError::TakesNoGpu { .. }
                 | ControlError::ReturnsNoCode { .. }
+                | ControlError::Mig { .. }
                 | ControlError::Setting(_) => true,
             })
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {

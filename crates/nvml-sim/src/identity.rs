@@ -62,6 +62,11 @@ pub fn uuid_bytes(uuid: &str) -> Option<[u8; 16]> {
     bytes_after("GPU-", uuid)
 }
 
+/// The sixteen bytes of a `MIG-…` UUID, if it is one.
+pub fn mig_uuid_bytes(uuid: &str) -> Option<[u8; 16]> {
+    bytes_after("MIG-", uuid)
+}
+
 fn bytes_after(kind: &str, uuid: &str) -> Option<[u8; 16]> {
     let hex: String = uuid.strip_prefix(kind)?.chars().filter(|c| *c != '-').collect();
     let mut bytes = [0; 16];

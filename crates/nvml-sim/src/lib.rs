@@ -50,10 +50,10 @@ pub use faults::{Effect, Fault, Occurrence, strike};
 pub use fields::FieldValue;
 pub use functions::UnknownFunctionError;
 pub use latency::{Delay, Latency};
-pub use library::{Call, Library, LibraryEvent};
+pub use library::{Call, Library, LibraryEvent, compute_instance_handle, gpu_instance_handle, mig_handle};
 pub use mig::{
-    ComputeInstance, ComputeInstanceProfile, Engines, GpuInstance, GpuInstanceProfile, GpuMig, MigState,
-    MigTable,
+    ComputeInstance, ComputeInstanceProfile, ComputeInstanceView, DeviceView, Engines, GpuInstance,
+    GpuInstanceProfile, GpuInstanceView, GpuMig, MigState, MigTable,
 };
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;

@@ -4,7 +4,10 @@
 mod compute;
 mod instances;
 mod mode;
+mod steps;
 mod table;
+mod views;
 
 pub use instances::{ComputeInstance, GpuInstance, GpuMig, MigState};
 pub use table::{ComputeInstanceProfile, Engines, GpuInstanceProfile, MigTable};
+pub use views::{ComputeInstanceView, DeviceView, GpuInstanceView};
