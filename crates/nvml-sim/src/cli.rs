@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod fault;
+mod mig;
 mod show;
 
 use std::io::Write;

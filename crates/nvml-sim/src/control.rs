@@ -209,7 +209,8 @@ impl StateFolder {
         Ok(self.gpu(name)?.uuid)
     }
 
-    fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
+    /// The GPU that a person names.
+    pub(crate) fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
         let node: Node = self.node()?;
         node.find(name).cloned().ok_or_else(|| {
             let known = match node.gpus.len() {

@@ -4,6 +4,7 @@
 mod command_line;
 mod host_root;
 mod mig;
+mod mig_command;
 mod node_files;
 mod rules;
 mod sim;
