@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nvml_sim::{Architecture, Code, GpuMig, MigTable, Node, presets};
+use nvml_sim::{Architecture, Code, GpuMig, MigTable, Node};
 use proptest::prelude::*;
 
-const A100: &str = "dgx-a100";
-const H100: &str = "dgx-h100";
+const A100: &str = "A100-SXM4-80GB";
+const A100_40: &str = "A100-SXM4-40GB";
+const A30: &str = "A30";
+const H100: &str = "H100-SXM5-80GB";
 
 fn table(preset: &str) -> (MigTable, u64) {
-    let yaml = presets::find(presets::NODES, preset).unwrap().yaml;
-    let node = Node::parse(Path::new("node.yaml"), yaml).unwrap();
+    let yaml = format!(
+        "driver: {{version: 580.95.05, cuda: \"13.0\"}}\nseed: x\ngpus:\n\
+         - {{model: {preset}, pci: \"0000:01:00.0\"}}\n"
+    );
+    let node = Node::parse(Path::new("node.yaml"), &yaml).unwrap();
     let model = &node.gpus[0].model;
     (model.mig.clone(), model.memory.0 >> 20)
 }
@@ -71,16 +76,18 @@ fn layouts(table: &MigTable, ids: &[u32]) -> BTreeSet<Vec<(u32, u32)>> {
 #[test]
 fn grid_has_as_many_layouts_as_its_placements_allow() {
     // Counted from the published placements by another program.
-    for preset in [A100, H100] {
+    for preset in [A100, A100_40, H100] {
         let (table, _) = table(preset);
         assert_eq!(layouts(&table, &[19, 14, 9, 5, 0]).len(), 298, "{preset}");
         assert_eq!(layouts(&table, &[19, 14, 9, 5, 0, 20, 15]).len(), 2319, "{preset}");
     }
+    // 84 by the placements, less the eight that would want the one JPEG decoder for 1g+me and 2g+me.
+    assert_eq!(layouts(&table(A30).0, &[14, 21, 5, 6, 0]).len(), 84 - 8);
 }
 
 #[test]
 fn names_are_those_that_clients_compute_from_the_memory() {
-    for preset in [A100, H100] {
+    for preset in [A100, A100_40, A30, H100] {
         let (table, total) = table(preset);
         for profile in &table.gpu_instances {
             let mib = profile.memory.0 >> 20;
@@ -164,7 +171,7 @@ fn run(table: &MigTable, steps: &[Step]) -> GpuMig {
 proptest! {
     #[test]
     fn instances_never_overlap_and_never_exceed_engines_and_limits(steps in steps()) {
-        for preset in [A100, H100] {
+        for preset in [A100, A30, H100] {
             let (table, _) = table(preset);
             let mig = run(&table, &steps);
             let mut taken = BTreeSet::new();

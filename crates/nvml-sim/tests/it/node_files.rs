@@ -84,7 +84,7 @@ fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
 fn wrong_values_are_named_with_file_path_value_and_hint() {
     let cases = [
         ("- model:", "  - modell: T4", "mine.yaml:11:", "gpus[0].modell", "expected one of model, pci"),
-        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-80GB"),
+        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-40GB"),
         ("pci:", "    pci: one", "mine.yaml:12:10", "gpus[0].pci", "such as 0000:07:00.0"),
         ("numa:", "    numa: 4", "mine.yaml: ", "gpus[0].numa", "no NUMA node 4 in `cpus`; there are 0"),
         ("numa:", "    numa: [1]", "mine.yaml:13:", "gpus[0].numa", "numa: [1]"),
