@@ -108,6 +108,16 @@ fn mig_device_tells_what_it_is_and_whose_part() {
         let wanted = CString::new(uuid).unwrap();
         assert_eq!(call!(nvml.nvmlDeviceGetHandleByUUID(wanted.as_ptr(), &mut found)), 0);
         assert_eq!(found, device);
+        let hex: String = wanted.to_str().unwrap().chars().skip(4).filter(|c| *c != '-').collect();
+        let mut bytes = [0; 16];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap();
+        }
+        let version = version_word::<nvmlUUID_t>(1);
+        let binary = nvmlUUID_t { version, type_: 2, value: nvmlUUIDValue_t { bytes } };
+        found = null_mut();
+        assert_eq!(call!(nvml.nvmlDeviceGetHandleByUUIDV(&binary, &mut found)), 0);
+        assert_eq!(found, device);
         // A fault of the GPU strikes what takes its MIG device.
         let effect = Effect::Return(Code::TIMEOUT.0);
         let function = "nvmlDeviceGetUUID".to_owned();

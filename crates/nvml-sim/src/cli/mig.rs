@@ -327,7 +327,10 @@ fn profiles(folder: &StateFolder, gpu: &str, output: Output, out: &mut impl Writ
         let whole: Vec<Value> = table
             .gpu_instances
             .iter()
-            .map(|profile| json!({ "profile": profile, "remaining": left(profile) }))
+            .map(|profile| {
+                let compute: Vec<_> = table.compute_of(profile).collect();
+                json!({ "profile": profile, "remaining": left(profile), "computeInstances": compute })
+            })
             .collect();
         serde_json::to_writer_pretty(&mut *out, &whole)?;
         return Ok(writeln!(out)?);
@@ -335,8 +338,9 @@ fn profiles(folder: &StateFolder, gpu: &str, output: Output, out: &mut impl Writ
     let mut rows = vec![["PROFILE", "ID", "LEFT", "MEMORY", "SM", "PLACES", "COMPUTE"].map(str::to_owned)];
     rows.extend(table.gpu_instances.iter().map(|profile| {
         let starts: Vec<String> = profile.starts.iter().map(u32::to_string).collect();
-        let compute: Vec<String> =
-            table.compute_of(profile).map(|compute| compute.device_name(profile)).collect();
+        let named =
+            |compute: &ComputeInstanceProfile| format!("{} ({})", compute.device_name(profile), compute.id);
+        let compute: Vec<String> = table.compute_of(profile).map(named).collect();
         [
             profile.name.clone(),
             profile.id.to_string(),
@@ -344,7 +348,7 @@ fn profiles(folder: &StateFolder, gpu: &str, output: Output, out: &mut impl Writ
             profile.memory.to_string(),
             profile.sms.to_string(),
             format!("{{{}}}:{}", starts.join(","), profile.size),
-            compute.join(" "),
+            compute.join(", "),
         ]
     }));
     Ok(columns(&rows, out)?)

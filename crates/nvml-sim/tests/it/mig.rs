@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nvml_sim::{Architecture, Code, GpuMig, MigTable, Node};
+use nvml_sim::{Architecture, Code, GpuMig, MigTable, Node, StateFolder};
 use proptest::prelude::*;
+
+use crate::sim::node;
 
 const A100: &str = "A100-SXM4-80GB";
 const A100_40: &str = "A100-SXM4-40GB";
@@ -135,6 +137,24 @@ fn compute_instances_take_slices_ids_and_indexes_from_the_lowest() {
     let other = mig.create(&table, 5, None, 2).unwrap();
     mig.create_compute(&table, ("GPU-x", other), 3, None, 10).unwrap();
     assert_eq!(mig.instances[&other].compute[&0].index, 1, "the gap that the destroyed one left");
+}
+
+#[test]
+fn makers_at_once_never_take_one_place() {
+    let (_dir, folder) = node("dgx-h100");
+    let dir = folder.dir();
+    folder.change_mig("0", |mig, gpu| mig.set_mode(gpu, true)?).unwrap();
+    let made: Vec<u32> = std::thread::scope(|scope| {
+        let make = || {
+            let own = StateFolder::open(dir).unwrap();
+            let tries = (0..3).filter_map(|_| own.change_mig("0", |mig, gpu| mig.create(gpu, 19, None)).ok());
+            tries.collect::<Vec<u32>>()
+        };
+        let makers: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+        makers.into_iter().flat_map(|maker| maker.join().unwrap()).collect()
+    });
+    assert_eq!(made.len(), 7, "{made:?}");
+    assert_eq!(made.into_iter().collect::<BTreeSet<_>>(), (7..=13).collect());
 }
 
 /// A step: make (profile, start or none) or end what was made.

@@ -65,6 +65,10 @@ fn h100_takes_the_compute_profile_with_all_multiprocessors() {
     mig(folder.dir(), "mig create --gpu 0 1g.20gb");
     let list = listed(folder.dir());
     assert_eq!(list[0]["gpuInstances"][0]["computeInstances"][0]["profileId"], 7);
+    let table = mig(folder.dir(), "mig profiles --gpu 0");
+    assert!(table.contains("{0,2,4,6}:2        1g.20gb (0), 1g.20gb (7)"), "{table}");
+    let json: Value = serde_json::from_str(&mig(folder.dir(), "mig profiles --gpu 0 --output json")).unwrap();
+    assert_eq!((&json[2]["remaining"], &json[2]["computeInstances"][1]["sms"]), (&json!(3), &json!(26)));
 }
 
 #[test]
