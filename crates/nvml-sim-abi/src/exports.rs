@@ -1,10 +1,12 @@
 //! The implemented functions of NVML, one file for each of its subjects. This file knows how a C function is
 //! made from a few safe lines; the files know what each function answers.
 
+mod compute_instances;
 mod devices;
 mod ecc;
 mod events;
 mod fields;
+mod gpu_instances;
 mod identity;
 mod mig;
 mod modes;
@@ -15,7 +17,7 @@ mod processes;
 mod system;
 mod telemetry;
 
-use nvml_sim::{Call, Code, GpuView};
+use nvml_sim::{Call, Code, DeviceView, GpuView};
 use nvml_wrapper_sys::bindings::nvmlDevice_st;
 
 use crate::from_c::Out;
@@ -50,10 +52,12 @@ use exports;
 
 /// The names of the functions that the simulation implements, by file.
 pub const IMPLEMENTED: &[&[&str]] = &[
+    compute_instances::NAMES,
     devices::NAMES,
     ecc::NAMES,
     events::NAMES,
     fields::NAMES,
+    gpu_instances::NAMES,
     identity::NAMES,
     mig::NAMES,
     modes::NAMES,
@@ -69,4 +73,9 @@ pub const IMPLEMENTED: &[&[&str]] = &[
 /// The GPU of a handle, if it answers.
 fn gpu<'a>(call: &'a Call<'_>, device: &Out<nvmlDevice_st>) -> Result<GpuView<'a>, Code> {
     call.gpu(device.number())
+}
+
+/// The GPU or MIG device of a handle, if it answers. Functions that take MIG devices too say so by this.
+fn device<'a>(call: &'a Call<'_>, device: &Out<nvmlDevice_st>) -> Result<DeviceView<'a>, Code> {
+    call.device(device.number())
 }

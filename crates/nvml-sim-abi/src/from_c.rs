@@ -160,6 +160,23 @@ impl<T> Out<T> {
     }
 }
 
+impl<T> Out<T> {
+    /// The caller's memory as another version of its struct, if its version word says so; and that word.
+    pub fn of_version<V>(&self, version: u32) -> Result<(Out<V>, u32), Code> {
+        let word = Out::<V>(self.0.cast()).expect_version(version)?;
+        Ok((Out(self.0.cast()), word))
+    }
+
+    /// Writes an answer of which the caller's struct is the beginning.
+    pub fn put_beginning_of<L>(&self, value: L) -> Result<(), Code> {
+        self.present()?;
+        let bytes = size_of::<T>().min(size_of::<L>());
+        // SAFETY: not null, and by `take` valid for writes of T; L is at least as long as what is copied.
+        unsafe { ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.0.cast::<u8>(), bytes) };
+        Ok(())
+    }
+}
+
 /// The version word of a struct.
 pub fn version_word<T>(version: u32) -> u32 {
     (size_of::<T>() as u32) | version << 24

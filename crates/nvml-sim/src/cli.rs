@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod fault;
+mod mig;
 mod show;
 
 use std::io::Write;
@@ -50,6 +51,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
                 | ControlError::NoFunction(_)
                 | ControlError::TakesNoGpu { .. }
                 | ControlError::ReturnsNoCode { .. }
+                | ControlError::Mig { .. }
                 | ControlError::Setting(_) => true,
             })
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::code::Code;
 use crate::events::{EventKind, EventRecord};
 use crate::faults::{Effect, Fault};
 use crate::functions::{self, UnknownFunctionError};
 use crate::latency::{Delay, Latency};
+use crate::mig::MigState;
 use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
 use crate::settings::{self, SettingError, Target};
@@ -45,6 +47,14 @@ pub enum ControlError {
     ReturnsNoCode {
         /// The function.
         function: String,
+    },
+    /// A change of MIG mode or instances that the driver refuses.
+    #[error("GPU {gpu} refuses it with {code}: {}", refusal(*code))]
+    Mig {
+        /// Its index.
+        gpu: usize,
+        /// What NVML's function would return.
+        code: Code,
     },
     /// A setting that cannot be.
     #[error(transparent)]
@@ -146,6 +156,17 @@ impl StateFolder {
         Ok(self.update(|state| state.clock = state.clock.resume())?)
     }
 
+    /// Changes MIG mode or instances of a GPU, all or nothing.
+    pub fn change_mig<T>(
+        &self,
+        gpu: &str,
+        change: impl FnOnce(&mut MigState, &Gpu) -> Result<T, Code>,
+    ) -> Result<T, ControlError> {
+        let gpu = self.gpu(gpu)?;
+        let changed = self.commit(|state| change(&mut state.mig, &gpu))?;
+        changed.map(|(value, _)| value).map_err(|code| ControlError::Mig { gpu: gpu.index, code })
+    }
+
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
     pub fn add_fault(&self, mut fault: Fault) -> Result<(), ControlError> {
         functions::check(&fault.function)?;
@@ -188,7 +209,8 @@ impl StateFolder {
         Ok(self.gpu(name)?.uuid)
     }
 
-    fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
+    /// The GPU that a person names.
+    pub(crate) fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
         let node: Node = self.node()?;
         node.find(name).cloned().ok_or_else(|| {
             let known = match node.gpus.len() {
@@ -198,6 +220,18 @@ impl StateFolder {
             };
             ControlError::NoGpu { name: name.to_owned(), known }
         })
+    }
+}
+
+/// What a refusal of the MIG rules means.
+fn refusal(code: Code) -> &'static str {
+    match code {
+        Code::NOT_SUPPORTED => "it cannot do MIG, or MIG is off",
+        Code::INSUFFICIENT_RESOURCES => "what is there already leaves no room",
+        Code::IN_USE => "instances are left that must go first",
+        Code::NOT_FOUND => "there is no such instance",
+        Code::INVALID_ARGUMENT => "no such profile or place there",
+        _ => "the driver says no more",
     }
 }
 

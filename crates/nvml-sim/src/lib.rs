@@ -21,6 +21,7 @@ pub mod install;
 mod latency;
 mod library;
 mod loss;
+mod mig;
 mod model;
 mod modes;
 mod node;
@@ -49,7 +50,11 @@ pub use faults::{Effect, Fault, Occurrence, strike};
 pub use fields::FieldValue;
 pub use functions::UnknownFunctionError;
 pub use latency::{Delay, Latency};
-pub use library::{Call, Library, LibraryEvent};
+pub use library::{Call, Library, LibraryEvent, compute_instance_handle, gpu_instance_handle, mig_handle};
+pub use mig::{
+    ComputeInstance, ComputeInstanceProfile, ComputeInstanceView, DeviceView, Engines, GpuInstance,
+    GpuInstanceProfile, GpuInstanceView, GpuMig, MigState, MigTable,
+};
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;
 pub use node::{Fabric, Gpu, Node, NodeError};

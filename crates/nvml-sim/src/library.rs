@@ -7,6 +7,7 @@ mod complaints;
 mod event_wait;
 mod find;
 mod handle;
+mod mig;
 mod suffer;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use find::FindError;
 
 pub use call::Call;
 pub use event_wait::LibraryEvent;
+pub use mig::{compute_instance_handle, gpu_instance_handle, mig_handle};
 
 /// The library in this process. Nothing in it outlives the last shutdown but handles, which are only numbers.
 #[derive(Debug)]
@@ -77,15 +79,23 @@ impl Library {
 
     /// `nvmlDeviceSetPersistenceMode`, which only root may.
     pub fn set_persistence_mode(&self, gpu: GpuView<'_>, on: bool) -> Result<(), Code> {
+        self.change(|state| {
+            state.modes_of(gpu.gpu).persistence_mode = on;
+            Ok(())
+        })
+    }
+
+    /// Changes the state, which only root may; looked at and changed under one lock.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, Code>) -> Result<T, Code> {
         if !rustix::process::geteuid().is_root() {
             return Err(Code::NO_PERMISSION);
         }
         let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
-        let set = folder.update(|state| state.modes_of(gpu.gpu).persistence_mode = on);
-        set.map_err(|error| {
+        let changed = folder.commit(change).map_err(|error| {
             self.complaints.say(&error);
             Code::UNKNOWN
-        })
+        })?;
+        changed.map(|(value, _)| value)
     }
 
     /// A consistent look at the node, if initialised.

@@ -9,29 +9,45 @@ use thiserror::Error;
 
 use crate::bytes::Bytes;
 use crate::ecc::Ecc;
+use crate::mig::MigTable;
 
 /// A layer of optional keys as written in YAML, and the complete value that layers make.
 macro_rules! layered {
-    ($(#[$doc:meta])* $whole:ident, $layer:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+    (
+        $(#[$doc:meta])* $whole:ident, $layer:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
+        or nothing { $($(#[$optional_doc:meta])* $optional:ident: $optional_type:ty,)* }
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(rename_all = "kebab-case")]
-        pub struct $whole { $($(#[$field_doc])* pub $field: $type,)* }
+        pub struct $whole {
+            $($(#[$field_doc])* pub $field: $type,)*
+            $($(#[$optional_doc])* #[serde(skip_serializing_if = "is_default")] pub $optional: $optional_type,)*
+        }
 
         /// Some of the keys of a model: a preset, or a node file's overrides.
         #[derive(Clone, Debug, Default, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-        pub struct $layer { $(#[serde(default)] $field: Option<$type>,)* }
+        pub struct $layer {
+            $(#[serde(default)] $field: Option<$type>,)*
+            $(#[serde(default)] $optional: Option<$optional_type>,)*
+        }
 
         impl $layer {
             /// This layer where it says something, `base` elsewhere.
             pub fn over(self, base: $layer) -> $layer {
-                $layer { $($field: self.$field.or(base.$field),)* }
+                $layer {
+                    $($field: self.$field.or(base.$field),)*
+                    $($optional: self.$optional.or(base.$optional),)*
+                }
             }
 
             /// The complete value, or the first key that no layer gives.
             pub fn complete(self) -> Result<$whole, &'static str> {
-                Ok($whole { $($field: self.$field.ok_or(stringify!($field))?,)* })
+                Ok($whole {
+                    $($field: self.$field.ok_or(stringify!($field))?,)*
+                    $($optional: self.$optional.unwrap_or_default(),)*
+                })
             }
         }
     };
@@ -105,9 +121,22 @@ layered! {
         /// Highest temperature of normal operation.
         temperature_max_celsius: u32,
     }
+    or nothing {
+        /// MIG profiles and placements.
+        mig: MigTable,
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Model {
+    /// Whether the GPU can do MIG.
+    pub fn is_mig_capable(&self) -> bool {
+        self.mig_devices_max > 0
+    }
+
     /// The part of the frame buffer that processes can use.
     pub fn memory_usable(&self) -> Bytes {
         Bytes(self.memory.0.saturating_sub(self.memory_reserved.0))

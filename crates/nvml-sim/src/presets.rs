@@ -12,7 +12,9 @@ pub struct Preset {
 
 /// GPU models, for `model:` in a node file.
 pub const GPUS: &[Preset] = &[
+    Preset { name: "A100-SXM4-40GB", yaml: include_str!("../presets/gpus/a100-sxm4-40gb.yaml") },
     Preset { name: "A100-SXM4-80GB", yaml: include_str!("../presets/gpus/a100-sxm4-80gb.yaml") },
+    Preset { name: "A30", yaml: include_str!("../presets/gpus/a30.yaml") },
     Preset { name: "H100-SXM5-80GB", yaml: include_str!("../presets/gpus/h100-sxm5-80gb.yaml") },
     Preset { name: "T4", yaml: include_str!("../presets/gpus/t4.yaml") },
 ];

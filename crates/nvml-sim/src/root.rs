@@ -1,6 +1,7 @@
 //! A host root as a machine with this driver would show it, laid into a folder. It puts the parts together;
 //! each part knows its own files.
 
+mod capabilities;
 mod device_nodes;
 mod driver_files;
 mod elf;
@@ -66,14 +67,14 @@ pub enum RootError {
 /// another node is removed; nothing else is touched.
 pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<RootReport, RootError> {
     let library = find_library(library)?;
-    let node = folder.node()?;
+    let (node, state) = (folder.node()?, folder.state()?);
     if !may_be_laid(root) {
         return Err(RootError::NotOurs { path: root.to_owned() });
     }
     let mut plan = Plan::new(root);
-    proc_files::plan(&mut plan, &node);
+    proc_files::plan(&mut plan, &node, &state);
     sysfs::plan(&mut plan, &node);
-    device_nodes::plan(&mut plan, &node);
+    device_nodes::plan(&mut plan, &node, &state);
     driver_files::plan(&mut plan, &node, &library, folder.dir());
     plan.carry_out()
 }

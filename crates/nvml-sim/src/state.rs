@@ -14,6 +14,7 @@ use crate::events::EventLog;
 use crate::faults::Fault;
 use crate::latency::Latency;
 use crate::loss::LostGpus;
+use crate::mig::MigState;
 use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
@@ -23,7 +24,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct State {
     pub lost: LostGpus,
     /// Modes, by GPU UUID. A GPU that was declared later has none yet.
     pub modes: BTreeMap<String, Modes>,
+    /// MIG modes and instances.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mig: MigState,
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
@@ -66,6 +70,7 @@ impl State {
             events: EventLog::default(),
             lost: LostGpus::default(),
             modes: node.gpus.iter().map(modes).collect(),
+            mig: MigState::default(),
             overrides: BTreeMap::new(),
             latency: None,
             faults: Vec::new(),

@@ -34,7 +34,7 @@ exports! {
         give(call, &device, call.snapshot()?.by_index(index as usize))
     };
     fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, device: *mut nvmlDevice_t) => |call| {
-        give(call, &device, call.snapshot()?.by_uuid(&uuid.text()?))
+        device.present()?.put(handle(call.device_by_uuid(&uuid.text()?)?))
     };
     fn nvmlDeviceGetHandleByUUIDV(uuid: *const nvmlUUID_t, device: *mut nvmlDevice_t) => |call| {
         let uuid = uuid.get()?;
@@ -42,11 +42,11 @@ exports! {
             return Err(Code::ARGUMENT_VERSION_MISMATCH);
         }
         let found = match uuid.type_ {
-            UUID_BINARY => call.snapshot()?.by_uuid_bytes(crate::from_c::uuid_bytes(&uuid.value)),
-            UUID_ASCII => call.snapshot()?.by_uuid(&crate::from_c::uuid_text(&uuid.value)),
+            UUID_BINARY => call.device_by_uuid_bytes(crate::from_c::uuid_bytes(&uuid.value)),
+            UUID_ASCII => call.device_by_uuid(&crate::from_c::uuid_text(&uuid.value)),
             _ => Err(Code::INVALID_ARGUMENT),
         };
-        give(call, &device, found)
+        device.present()?.put(handle(found?))
     };
     fn nvmlDeviceGetHandleBySerial(serial: *const c_char, device: *mut nvmlDevice_t) => |call| {
         give(call, &device, call.snapshot()?.by_serial(&serial.text()?))

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use nvml_sim::Gpu;
 use nvml_wrapper_sys::bindings::*;
 
-use super::{exports, gpu};
+use super::{device as device_of, exports, gpu};
 use crate::from_c::text_array;
 
 /// PCI vendor id of NVIDIA.
@@ -33,10 +33,10 @@ pub(super) fn pci_info(gpu: &Gpu) -> nvmlPciInfo_t {
 
 exports! {
     fn nvmlDeviceGetName(device: nvmlDevice_t, name: *mut c_char, length: u32) => |call| {
-        name.put_text(length, &gpu(call, &device)?.gpu.model.name)
+        name.put_text(length, &device_of(call, &device)?.name())
     };
     fn nvmlDeviceGetUUID(device: nvmlDevice_t, uuid: *mut c_char, length: u32) => |call| {
-        uuid.put_text(length, &gpu(call, &device)?.gpu.uuid)
+        uuid.put_text(length, device_of(call, &device)?.uuid())
     };
     fn nvmlDeviceGetSerial(device: nvmlDevice_t, serial: *mut c_char, length: u32) => |call| {
         serial.put_text(length, &gpu(call, &device)?.gpu.serial)
@@ -87,16 +87,14 @@ exports! {
     };
     fn nvmlDeviceGetMemoryInfo(device: nvmlDevice_t, memory: *mut nvmlMemory_t) => |call| {
         // The first version counts the reserved part as used.
-        let view = gpu(call, &device)?;
-        let total = view.gpu.model.memory.0;
-        let used = view.memory_used().0 + view.gpu.model.memory_reserved.0;
+        let (total, reserved, used) = device_of(call, &device)?.memory();
+        let (total, used) = (total.0, used.0 + reserved.0);
         memory.put(nvmlMemory_t { total, free: total - used, used })
     };
     fn nvmlDeviceGetMemoryInfo_v2(device: nvmlDevice_t, memory: *mut nvmlMemory_v2_t) => |call| {
         let version = memory.expect_version(2)?;
-        let view = gpu(call, &device)?;
-        let (total, reserved) = (view.gpu.model.memory.0, view.gpu.model.memory_reserved.0);
-        let used = view.memory_used().0;
+        let (total, reserved, used) = device_of(call, &device)?.memory();
+        let (total, reserved, used) = (total.0, reserved.0, used.0);
         memory.put(nvmlMemory_v2_t { version, total, reserved, free: total - reserved - used, used })
     };
     fn nvmlDeviceGetBAR1MemoryInfo(device: nvmlDevice_t, memory: *mut nvmlBAR1Memory_t) => |call| {

@@ -3,11 +3,11 @@
 use nvml_sim::{Call, Code};
 use nvml_wrapper_sys::bindings::*;
 
-use super::{exports, gpu};
+use super::{device as device_of, exports};
 use crate::from_c::Out;
 
 fn none(call: &Call<'_>, device: &Out<nvmlDevice_st>, count: &Out<u32>) -> Result<(), Code> {
-    gpu(call, device)?;
+    device_of(call, device)?;
     count.put(0)
 }
 

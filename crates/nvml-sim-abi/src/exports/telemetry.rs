@@ -1,6 +1,6 @@
 //! Temperature, utilisation and fans.
 
-use nvml_sim::Code;
+use nvml_sim::{Code, GpuView};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
@@ -9,6 +9,11 @@ use super::{exports, gpu};
 const DIE: u32 = 0;
 /// How long a utilisation sample of an engine spans.
 const SAMPLE_US: u32 = 167_000;
+
+/// "On MIG-enabled GPUs, querying … utilization is not currently supported", says NVML's documentation.
+fn without_mig(view: GpuView<'_>) -> Result<GpuView<'_>, Code> {
+    if view.is_mig_enabled() { Err(Code::NOT_SUPPORTED) } else { Ok(view) }
+}
 
 exports! {
     fn nvmlDeviceGetTemperature(device: nvmlDevice_t, sensor: u32, celsius: *mut u32) => |call| {
@@ -35,16 +40,16 @@ exports! {
         }
     };
     fn nvmlDeviceGetUtilizationRates(device: nvmlDevice_t, rates: *mut nvmlUtilization_t) => |call| {
-        let (gpu, memory) = gpu(call, &device)?.utilization();
+        let (gpu, memory) = without_mig(gpu(call, &device)?)?.utilization();
         rates.put(nvmlUtilization_t { gpu, memory })
     };
     fn nvmlDeviceGetEncoderUtilization(device: nvmlDevice_t, percent: *mut u32, period: *mut u32) => |call| {
-        gpu(call, &device)?;
+        without_mig(gpu(call, &device)?)?;
         period.put(SAMPLE_US)?;
         percent.put(0)
     };
     fn nvmlDeviceGetDecoderUtilization(device: nvmlDevice_t, percent: *mut u32, period: *mut u32) => |call| {
-        gpu(call, &device)?;
+        without_mig(gpu(call, &device)?)?;
         period.put(SAMPLE_US)?;
         percent.put(0)
     };

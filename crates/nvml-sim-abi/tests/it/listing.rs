@@ -69,7 +69,7 @@ gpus:
   - model: A100-SXM4-80GB
     pci: "0000:02:00.0"
     uuid: GPU-00000000-1111-2222-3333-444444444444
-    overrides: {name: NVIDIA Frankenstein, memory: 40GiB}
+    overrides: {name: NVIDIA Frankenstein, memory: 40GiB, mig-devices-max: 0}
   - {model: H100-SXM5-80GB, pci: "0001:00:1f.0", minor: 7}
 "#;
     let dir = tempfile::tempdir().unwrap();

@@ -15,13 +15,29 @@ use crate::sim::{child, is_child, node, nvml, own_folder, passed};
 
 /// What begins, ends, changes or waits: tested elsewhere.
 const NOT_GETTERS: &[&str] = &[
+    "nvmlComputeInstanceDestroy",
+    "nvmlComputeInstanceGetInfo",
+    "nvmlComputeInstanceGetInfo_v2",
+    "nvmlDeviceCreateGpuInstance",
+    "nvmlDeviceCreateGpuInstanceWithPlacement",
     "nvmlDeviceRegisterEvents",
+    "nvmlDeviceSetMigMode",
     "nvmlDeviceSetPersistenceMode",
     "nvmlErrorString",
     "nvmlEventSetCreate",
     "nvmlEventSetFree",
     "nvmlEventSetWait",
     "nvmlEventSetWait_v2",
+    "nvmlGpuInstanceCreateComputeInstance",
+    "nvmlGpuInstanceCreateComputeInstanceWithPlacement",
+    "nvmlGpuInstanceDestroy",
+    "nvmlGpuInstanceGetComputeInstanceById",
+    "nvmlGpuInstanceGetComputeInstancePossiblePlacements",
+    "nvmlGpuInstanceGetComputeInstanceProfileInfo",
+    "nvmlGpuInstanceGetComputeInstanceProfileInfoV",
+    "nvmlGpuInstanceGetComputeInstanceRemainingCapacity",
+    "nvmlGpuInstanceGetComputeInstances",
+    "nvmlGpuInstanceGetInfo",
     "nvmlInit",
     "nvmlInitWithFlags",
     "nvmlInit_v2",
@@ -61,6 +77,7 @@ fn compare(preset: &str) {
     sweep.identity();
     sweep.placement();
     sweep.modes();
+    sweep.mig();
     sweep.power_and_clocks();
     sweep.errors();
     sweep.nvlinks();
@@ -111,6 +128,18 @@ macro_rules! numbers {
         ask!($sweep, $name, |f| {
             let mut number = <$type>::MAX;
             (f($sweep.gpu, &mut number), json!(number))
+        });
+    )*};
+}
+
+/// Functions that give the placements of a MIG profile.
+macro_rules! placements {
+    ($sweep:ident, $id:ident: $($name:ident)*) => {$(
+        ask!($sweep, $name($id), |f| {
+            let (mut list, mut count): ([nvmlGpuInstancePlacement_t; 8], u32) = (zeroed(), 0);
+            let code = f($sweep.gpu, $id, list.as_mut_ptr(), &mut count);
+            let list: Vec<_> = list.iter().take(count as usize).map(|at| [at.start, at.size]).collect();
+            (code, json!(list))
         });
     )*};
 }
@@ -432,6 +461,59 @@ impl Sweep<'_> {
             nvmlDeviceGetGraphicsRunningProcesses_v2 nvmlDeviceGetGraphicsRunningProcesses_v3
             nvmlDeviceGetMPSComputeRunningProcesses nvmlDeviceGetMPSComputeRunningProcesses_v2
             nvmlDeviceGetMPSComputeRunningProcesses_v3);
+    }
+
+    /// MIG is off.
+    fn mig(&mut self) {
+        numbers!(self, u32: nvmlDeviceGetGpuInstanceId nvmlDeviceGetComputeInstanceId);
+        for number in 0..19 {
+            ask!(self, nvmlDeviceGetGpuInstanceProfileInfo(number), |f| {
+                let mut info: nvmlGpuInstanceProfileInfo_t = zeroed();
+                let code = f(self.gpu, number, &mut info);
+                let answer = json!({
+                    "id": info.id, "p2p": info.isP2pSupported, "slices": info.sliceCount,
+                    "count": info.instanceCount, "sms": info.multiprocessorCount,
+                    "copy": info.copyEngineCount, "decode": info.decoderCount, "encode": info.encoderCount,
+                    "jpeg": info.jpegCount, "ofa": info.ofaCount, "mib": info.memorySizeMB,
+                });
+                (code, answer)
+            });
+            ask!(self, nvmlDeviceGetGpuInstanceProfileInfoV(number), |f| {
+                let mut info: nvmlGpuInstanceProfileInfo_v2_t = zeroed();
+                info.version = version_word::<nvmlGpuInstanceProfileInfo_v2_t>(2);
+                (f(self.gpu, number, &mut info), json!([info.id, info.memorySizeMB, text_of(&info.name)]))
+            });
+        }
+        for id in [0, 5, 9, 14, 15, 19, 20, 21] {
+            ask!(self, nvmlDeviceGetGpuInstanceProfileInfoByIdV(id), |f| {
+                let mut info: nvmlGpuInstanceProfileInfo_v3_t = zeroed();
+                info.version = version_word::<nvmlGpuInstanceProfileInfo_v3_t>(3);
+                let code = f(self.gpu, id, (&raw mut info).cast());
+                (code, json!([info.id, info.memorySizeMB, text_of(&info.name), info.capabilities]))
+            });
+            placements!(self, id: nvmlDeviceGetGpuInstancePossiblePlacements
+                nvmlDeviceGetGpuInstancePossiblePlacements_v2);
+        }
+        ask!(self, nvmlDeviceGetGpuInstanceRemainingCapacity(19), |f| {
+            let mut count = u32::MAX;
+            (f(self.gpu, 19, &mut count), json!(count))
+        });
+        ask!(self, nvmlDeviceGetGpuInstances(19), |f| {
+            let (mut list, mut count) = ([null_mut(); 7], u32::MAX);
+            (f(self.gpu, 19, list.as_mut_ptr(), &mut count), json!(count))
+        });
+        ask!(self, nvmlDeviceGetGpuInstanceById(0), |f| {
+            let mut instance = null_mut();
+            (f(self.gpu, 0, &mut instance), json!(instance.is_null()))
+        });
+        ask!(self, nvmlDeviceGetAttributes, |f| {
+            let mut attributes: nvmlDeviceAttributes_t = zeroed();
+            (f(self.gpu, &mut attributes), json!(attributes.memorySizeMB))
+        });
+        ask!(self, nvmlDeviceGetAttributes_v2, |f| {
+            let mut attributes: nvmlDeviceAttributes_t = zeroed();
+            (f(self.gpu, &mut attributes), json!(attributes.memorySizeMB))
+        });
     }
 
     fn power_and_clocks(&mut self) {

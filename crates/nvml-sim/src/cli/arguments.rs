@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use thiserror::Error;
 
 use super::fault::FaultCommand;
+use super::mig::MigCommand;
 use crate::code::Code;
 use crate::latency::Delay;
 use crate::presets;
@@ -128,6 +129,18 @@ pub enum Command {
         #[arg(long)]
         gpu: String,
     },
+    /// Reset a GPU: its MIG instances are gone, and a pending MIG mode is the current one.
+    Reset {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+    },
+    /// Multi-instance GPUs: modes, instances, profiles.
+    Mig {
+        /// What to do.
+        #[command(subcommand)]
+        command: MigCommand,
+    },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
         long_about = set_help(),
@@ -212,6 +225,17 @@ pub enum UsageError {
     /// A setting that needs a GPU.
     #[error("`{0}` is a reading of one GPU: say which by --gpu")]
     NeedsGpu(String),
+    /// A MIG profile that is not there.
+    #[error("no MIG profile `{name}` there; {known}")]
+    NoProfile {
+        /// As it was written.
+        name: String,
+        /// What would be right.
+        known: String,
+    },
+    /// A MIG place that is none.
+    #[error("`{0}`: after the @ stands the slice at which it begins, such as 3g.40gb@4")]
+    Place(String),
     /// A delay that is none.
     #[error("{key}: {problem}")]
     Delay {
@@ -220,6 +244,16 @@ pub enum UsageError {
         /// What is wrong with its value.
         problem: String,
     },
+}
+
+impl UsageError {
+    /// A profile that is none of the known ones.
+    pub fn no_profile(name: &str, known: impl Iterator<Item = String>) -> UsageError {
+        let known: Vec<String> = known.collect();
+        let known =
+            if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+        UsageError::NoProfile { name: name.to_owned(), known }
+    }
 }
 
 fn set_help() -> String {

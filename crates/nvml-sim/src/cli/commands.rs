@@ -11,8 +11,10 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
-use super::{fault, show};
+use super::{fault, mig, show};
 use crate::latency::{Delay, ParseDelayError};
+use crate::mig::MigState;
+use crate::node::Gpu;
 use crate::presets::{self, Preset};
 use crate::state::StateFolder;
 use crate::{functions, install, root};
@@ -51,6 +53,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Xid { gpu, xid, gi, ci } => open(None)?.inject_xid(&gpu, xid, gi, ci)?,
         Command::Lose { gpu, xid } => open(None)?.lose(&gpu, xid)?,
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
+        Command::Reset { gpu } => {
+            let reset = |state: &mut MigState, gpu: &Gpu| {
+                state.reset(gpu);
+                Ok(())
+            };
+            open(None)?.change_mig(&gpu, reset)?;
+        }
+        Command::Mig { command } => mig::run(&open(None)?, command, out)?,
         Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {
             let folder = open(None)?;

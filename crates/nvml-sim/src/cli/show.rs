@@ -128,11 +128,20 @@ fn condition(gpu: &Gpu, state: &State) -> String {
     if state.modes.get(&gpu.uuid).is_some_and(|modes| *modes != Modes::initial()) {
         words.push("modes set".to_owned());
     }
+    if let Some(mig) = state.mig.gpus.get(&gpu.uuid) {
+        let instances = mig.instances.len();
+        let word = |on| if on { "on" } else { "off" };
+        words.push(format!("MIG {}", word(mig.enabled)));
+        if mig.pending != mig.enabled {
+            words.push(format!("MIG {} pending", word(mig.pending)));
+        }
+        words.extend((instances > 0).then(|| format!("{instances} GPU instances")));
+    }
     if words.is_empty() { "ok".to_owned() } else { words.join(", ") }
 }
 
 /// Rows in aligned columns.
-fn columns<const N: usize>(rows: &[[String; N]], out: &mut impl Write) -> std::io::Result<()> {
+pub fn columns<const N: usize>(rows: &[[String; N]], out: &mut impl Write) -> std::io::Result<()> {
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();

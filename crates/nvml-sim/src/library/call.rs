@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Library;
 use super::handle::{self, Kind};
+use super::mig::gpu_of_mig_device;
 use super::suffer::Met;
 use crate::code::Code;
 use crate::node::{Gpu, Node};
@@ -107,7 +108,9 @@ impl Library {
         if !delay.is_zero() {
             pause(delay);
         }
-        let gpu = node.zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
+        let gpu = node.zip(device).and_then(|(node, device)| {
+            gpu_of(node, device).or_else(|_| gpu_of_mig_device(node, state, device)).ok()
+        });
         let met =
             Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder, complaints: &self.complaints };
         Ok(if met.suffer(&state.faults)? { Course::Late } else { Course::On })

@@ -12,6 +12,12 @@ pub enum Kind {
     Gpu = 1,
     /// An event set, by number.
     EventSet = 2,
+    /// A MIG device, by the number of its compute instance.
+    MigDevice = 3,
+    /// A GPU instance, by number.
+    GpuInstance = 4,
+    /// A compute instance, by number.
+    ComputeInstance = 5,
 }
 
 /// The handle of a thing.

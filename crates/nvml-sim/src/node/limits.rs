@@ -82,6 +82,14 @@ pub fn check(model: &Model) -> Result<(), Impossible> {
         let problem = format!("`{lowest}` is above the limit itself; write at most {limit}");
         return Err(Impossible { key: "power-limit-min-watts", problem });
     }
+    if model.is_mig_capable() && model.mig.is_empty() {
+        let devices = model.mig_devices_max;
+        let problem = format!("`{devices}` MIG devices, but `mig` has no profiles; give them, or write 0");
+        return Err(Impossible { key: "mig-devices-max", problem });
+    }
+    if let Some(problem) = model.mig.wrong(model.memory).filter(|_| model.is_mig_capable()) {
+        return Err(Impossible { key: "mig", problem });
+    }
     let (reserved, memory) = (model.memory_reserved, model.memory);
     if reserved > memory {
         let problem = format!("`{reserved}` is more than the GPU has; write at most {memory}");

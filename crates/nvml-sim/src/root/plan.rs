@@ -110,7 +110,7 @@ fn notes(forbidden: usize, without_number: usize) -> Vec<String> {
         )];
     }
     let note = format!(
-        "the device nodes of the last {without_number} GPUs are empty files: \
+        "the device nodes of the last {without_number} GPUs and MIG capabilities are empty files: \
          there are no more numbers that a container is denied and that no other device of a machine has"
     );
     if without_number > 0 { vec![note] } else { Vec::new() }

@@ -1,12 +1,18 @@
 //! The driver's files under /proc. It knows their format, taken from what drivers print.
 
-use super::device_nodes::{CAPABILITIES, MAJOR, has_capabilities};
+use super::capabilities;
+use super::device_nodes::MAJOR;
 use super::plan::Plan;
 use crate::identity;
 use crate::node::{Gpu, Node};
+use crate::state::State;
+
+/// File modes of capabilities' device nodes, as the driver prints them: in decimal.
+const ROOT_MAY_READ: u32 = 0o400;
+const ALL_MAY_READ: u32 = 0o444;
 
 /// /proc/driver/nvidia, /proc/driver/nvidia-caps, and the driver's lines in /proc/modules and /proc/devices.
-pub fn plan(plan: &mut Plan, node: &Node) {
+pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     let version = &node.driver_version;
     plan.file(
         "proc/driver/nvidia/version",
@@ -16,16 +22,21 @@ pub fn plan(plan: &mut Plan, node: &Node) {
     for gpu in &node.gpus {
         plan.file(format!("proc/driver/nvidia/gpus/{}/information", gpu.pci), information(gpu));
     }
-    let capable = has_capabilities(node);
+    let capable = capabilities::are_there(node);
     if capable {
-        let minors: String = CAPABILITIES.iter().map(|(name, minor)| format!("{name} {minor}\n")).collect();
-        plan.file("proc/driver/nvidia-caps/mig-minors", minors);
-        for (name, minor) in CAPABILITIES {
+        plan.file("proc/driver/nvidia-caps/mig-minors", capabilities::minors());
+        for (name, number) in capabilities::FIXED {
             plan.file(
                 format!("proc/driver/nvidia/capabilities/mig/{name}"),
-                format!("DeviceFileMinor: {minor}\nDeviceFileMode: 256\nDeviceFileModify: 1\n"),
+                capability(number, ROOT_MAY_READ),
             );
         }
+    }
+    for instance in capabilities::of_instances(node, state) {
+        plan.file(
+            format!("proc/driver/nvidia/capabilities/{}/access", instance.folder),
+            capability(instance.number, ALL_MAY_READ),
+        );
     }
     plan.file(
         "proc/modules",
@@ -40,6 +51,10 @@ pub fn plan(plan: &mut Plan, node: &Node) {
     let first = node.gpus.first().map_or("none", |gpu| gpu.uuid.as_str());
     let boot = identity::gpu_uuid(first, usize::MAX);
     plan.file("proc/sys/kernel/random/boot_id", format!("{}\n", boot.trim_start_matches("GPU-")));
+}
+
+fn capability(number: u32, mode: u32) -> String {
+    format!("DeviceFileMinor: {number}\nDeviceFileMode: {mode}\nDeviceFileModify: 1\n")
 }
 
 fn information(gpu: &Gpu) -> String {

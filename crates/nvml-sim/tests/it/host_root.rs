@@ -42,7 +42,46 @@ fn root_has_the_files_of_a_driver() {
     assert!(read("sys/class/dmi/id/product_name").starts_with("DGXA100"));
     assert!(read("proc/modules").contains("nvidia_uvm"));
     assert!(read("proc/devices").contains("  4 nvidia-caps\n"));
-    assert_eq!(read("proc/driver/nvidia-caps/mig-minors"), "config 1\nmonitor 2\n");
+    // As NVIDIA's MIG user guide shows it, the first lines and the last.
+    let minors = read("proc/driver/nvidia-caps/mig-minors");
+    let beginning = "config 1\nmonitor 2\ngpu0/gi0/access 3\ngpu0/gi0/ci0/access 4\ngpu0/gi0/ci1/access 5\n";
+    assert!(minors.starts_with(beginning), "{minors}");
+    assert!(minors.ends_with("gpu31/gi14/ci6/access 4321\ngpu31/gi14/ci7/access 4322\n"), "{minors}");
+}
+
+#[test]
+fn capabilities_of_mig_instances_follow_when_the_root_is_laid_again() {
+    let (dir, folder) = node("dgx-h100");
+    let library = dir.path().join("stand-in.so");
+    fs::write(&library, STAND_IN).unwrap();
+    let host = dir.path().join("host");
+    let made = folder.change_mig("1", |mig, gpu| {
+        mig.set_mode(gpu, true)??;
+        let instance = mig.create(gpu, 9, None)?;
+        mig.create_compute(gpu, instance, 2, None)?;
+        Ok(instance)
+    });
+    assert_eq!(made.unwrap(), 2);
+    root::lay(&folder, &host, Some(&library)).unwrap();
+    let minors = fs::read_to_string(host.join("proc/driver/nvidia-caps/mig-minors")).unwrap();
+    let capabilities = host.join("proc/driver/nvidia/capabilities/gpu1/mig");
+    let nodes = host.join("dev/nvidia-caps");
+    for (name, number) in [("gi2/access", 156), ("gi2/ci0/access", 157)] {
+        assert!(minors.contains(&format!("gpu1/{name} {number}\n")), "{name}");
+        let text = fs::read_to_string(capabilities.join(name)).unwrap();
+        assert_eq!(text, format!("DeviceFileMinor: {number}\nDeviceFileMode: 292\nDeviceFileModify: 1\n"));
+        assert!(nodes.join(format!("nvidia-cap{number}")).exists());
+    }
+    let end = |mig: &mut nvml_sim::MigState, gpu: &nvml_sim::Gpu| {
+        mig.reset(gpu);
+        Ok(())
+    };
+    folder.change_mig("1", end).unwrap();
+    root::lay(&folder, &host, Some(&library)).unwrap();
+    assert!(!capabilities.exists());
+    let mut names: Vec<_> = fs::read_dir(&nodes).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["nvidia-cap1", "nvidia-cap2"]);
 }
 
 #[test]

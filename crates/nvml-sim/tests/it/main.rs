@@ -3,6 +3,8 @@
 
 mod command_line;
 mod host_root;
+mod mig;
+mod mig_command;
 mod node_files;
 mod rules;
 mod sim;

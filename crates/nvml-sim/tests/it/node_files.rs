@@ -84,7 +84,7 @@ fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
 fn wrong_values_are_named_with_file_path_value_and_hint() {
     let cases = [
         ("- model:", "  - modell: T4", "mine.yaml:11:", "gpus[0].modell", "expected one of model, pci"),
-        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-80GB"),
+        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-40GB"),
         ("pci:", "    pci: one", "mine.yaml:12:10", "gpus[0].pci", "such as 0000:07:00.0"),
         ("numa:", "    numa: 4", "mine.yaml: ", "gpus[0].numa", "no NUMA node 4 in `cpus`; there are 0"),
         ("numa:", "    numa: [1]", "mine.yaml:13:", "gpus[0].numa", "numa: [1]"),
@@ -132,6 +132,7 @@ fn impossible_values_are_named_with_their_path_and_what_can_be() {
         ("pci-class: 0x1000000", "pci-class", "from 0 to 16777215"),
         ("memory: 17592186044415GiB", "memory", "15360MiB or 80GiB"),
         ("memory: 16385GiB", "memory", "from 1MiB to 16384GiB"),
+        ("mig-devices-max: 7", "mig-devices-max", "`mig` has no profiles"),
         ("memory-reserved: 16GiB", "memory-reserved", "at most 15GiB"),
         ("bar1: 0B", "bar1", "from 1MiB to 16384GiB"),
         (&format!("name: {long}"), "name", "one line of 1 to 95 bytes"),
@@ -196,6 +197,38 @@ fn wrong_value_is_named_by_its_whole_path_in_every_style_of_yaml() {
     for (rest, beginning) in cases {
         let message = Node::parse(Path::new("mine.yaml"), &format!("{head}{rest}")).unwrap_err().to_string();
         assert!(message.starts_with(beginning), "{message}");
+    }
+}
+
+#[test]
+fn mig_tables_that_cannot_be_are_refused_with_place_and_hint() {
+    let yaml = |mig: &str| {
+        format!(
+            "driver: {{version: 580.95.05, cuda: \"13.0\"}}\nseed: x\ngpus:\n\
+             - model: T4\n  pci: \"0000:01:00.0\"\n  overrides:\n    mig-devices-max: 4\n    mig:\n{mig}"
+        )
+    };
+    let table = "      slices: 4\n      engines: {copy: 4}\n      gpu-instances:\n      - {profile: 0, id: 14, name: 1g.4gb, \
+                 slices: 1, count: 4, sms: 10, memory: 3GiB, size: 1, starts: [0, 1, 2, 3], engines: {copy: 1}}\n\
+                 \x20     compute-instances:\n      - {profile: 0, id: 0, slices: 1, sms: 10, of: [0]}\n";
+    Node::parse(Path::new("mine.yaml"), &yaml(table)).unwrap();
+    for (old, new, place, hint) in [
+        ("slices: 4", "slices: 65", "", "from 1 to 64"),
+        ("profile: 0, id: 14", "profile: 18, id: 14", "gpu-instances[0]", "from 0 to 17"),
+        ("memory: 3GiB", "memory: 16GiB", "gpu-instances[0]", "the GPU has 15GiB"),
+        ("size: 1", "size: 3", "gpu-instances[0]", "a divisor of the 4 slices"),
+        ("[0, 1, 2, 3]", "[0, 4]", "gpu-instances[0]", "ascending multiples of 1 below 4"),
+        ("[0, 1, 2, 3]", "[0, 0]", "gpu-instances[0]", "ascending"),
+        ("count: 4", "count: 0", "gpu-instances[0]", "at least 1"),
+        ("{copy: 1}", "{copy: 5}", "gpu-instances[0]", "more than the GPU has"),
+        ("of: [0]", "of: [1]", "compute-instances[0]", "no GPU instance profile 1"),
+        ("id: 0, slices: 1", "id: 0, slices: 2", "compute-instances[0]", "has 2 compute slices"),
+    ] {
+        assert!(table.contains(old), "{old}");
+        let message = Node::parse(Path::new("mine.yaml"), &yaml(&table.replacen(old, new, 1))).unwrap_err();
+        let message = message.to_string();
+        assert!(message.starts_with("mine.yaml: gpus[0].overrides.mig: "), "{message}");
+        assert!(message.contains(place) && message.contains(hint), "{message}");
     }
 }
 
