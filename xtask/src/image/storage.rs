@@ -27,7 +27,11 @@ impl Storage {
                 }
                 _ => {}
             }
-            let Ok(lock) = File::open(&path) else { continue };
+            let lock = match File::open(&path) {
+                // Swept away before it was opened.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.with_context(|| format!("open {}", path.display()))?,
+            };
             lock.lock().with_context(|| format!("lock {}", path.display()))?;
             // Another process may have swept it away before it was locked.
             if path.exists() {
