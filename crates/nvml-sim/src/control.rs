@@ -6,10 +6,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::events::{EventKind, EventRecord};
-use crate::faults::{Effect, Fault};
+use crate::faults::{Fault, FaultError};
 use crate::functions::{self, UnknownFunctionError};
 use crate::latency::{Delay, Latency};
-use crate::node::{Gpu, Node};
+use crate::node::{self, Gpu, NoGpuError};
 use crate::overrides::Overrides;
 use crate::settings::{self, SettingError, Target};
 use crate::state::{State, StateFolder, StateFolderError};
@@ -24,28 +24,14 @@ pub enum ControlError {
     #[error(transparent)]
     Folder(#[from] StateFolderError),
     /// No such GPU.
-    #[error("no GPU `{name}`: name it by index, UUID or PCI address; {known}")]
-    NoGpu {
-        /// The name given.
-        name: String,
-        /// What would be right.
-        known: String,
-    },
+    #[error(transparent)]
+    NoGpu(#[from] NoGpuError),
     /// No such function.
     #[error(transparent)]
     NoFunction(#[from] UnknownFunctionError),
-    /// A fault of one GPU's calls, of a function that takes no GPU.
-    #[error("no call of `{function}` takes a GPU's handle; leave the GPU out, and every call is struck")]
-    TakesNoGpu {
-        /// The function, as it was written.
-        function: String,
-    },
-    /// A wrong code from a function that returns none.
-    #[error("`{function}` returns no code: its calls can hang or crash")]
-    ReturnsNoCode {
-        /// The function.
-        function: String,
-    },
+    /// A fault that cannot be.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A setting that cannot be.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -147,19 +133,13 @@ impl StateFolder {
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
-    pub fn add_fault(&self, mut fault: Fault) -> Result<(), ControlError> {
-        functions::check(&fault.function)?;
-        if let (Effect::Return(_), "nvmlErrorString") = (fault.effect, fault.function.as_str()) {
-            return Err(ControlError::ReturnsNoCode { function: fault.function });
-        }
-        if let Some(name) = &fault.gpu {
-            let uuid = self.uuid_of(name)?;
-            if !functions::takes_gpu(&fault.function) {
-                return Err(ControlError::TakesNoGpu { function: fault.function });
-            }
-            fault.gpu = Some(uuid);
-        }
-        Ok(self.update(|state| state.faults.push(fault))?)
+    pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
+        let node = self.node()?;
+        let mut fault = fault.checked(&node.gpus)?;
+        Ok(self.update(|state| {
+            fault.begin(state.clock.now_us());
+            state.faults.push(fault);
+        })?)
     }
 
     /// Removes the faults of a function (as it was written when added), or all. Returns how many there were.
@@ -189,15 +169,7 @@ impl StateFolder {
     }
 
     fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
-        let node: Node = self.node()?;
-        node.find(name).cloned().ok_or_else(|| {
-            let known = match node.gpus.len() {
-                0 => "the node has none".to_owned(),
-                1 => "there is one, index 0".to_owned(),
-                count => format!("there are indexes 0 to {}", count - 1),
-            };
-            ControlError::NoGpu { name: name.to_owned(), known }
-        })
+        Ok(node::find_or_tell(&self.node()?.gpus, name)?.clone())
     }
 }
 

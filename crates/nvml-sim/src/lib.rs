@@ -45,14 +45,15 @@ pub use ecc::Ecc;
 pub use events::{
     EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,
 };
-pub use faults::{Effect, Fault, Occurrence, strike};
+pub use faults::{CallSite, Chance, Effect, Fault, FaultEntry, FaultError, Occurrence, strike};
+pub use faults::{Moment, ParseMomentError, ParseProbabilityError, Probability};
 pub use fields::FieldValue;
 pub use functions::UnknownFunctionError;
 pub use latency::{Delay, Latency};
 pub use library::{Call, Library, LibraryEvent};
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;
-pub use node::{Fabric, Gpu, Node, NodeError};
+pub use node::{Fabric, Gpu, NoGpuError, Node, NodeError};
 pub use overrides::{Overrides, RecoveryAction};
 pub use pci::PciAddress;
 pub use settings::{SETTINGS, Setting, SettingError};

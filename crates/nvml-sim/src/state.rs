@@ -23,7 +23,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,8 +56,13 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a node to which nothing has happened yet.
-    pub fn initial(node: &Node) -> State {
+    /// The state of a node to which nothing has happened yet, made at `now_us`: spans of its faults count from then.
+    pub fn initial(node: &Node, now_us: u64) -> State {
+        let begun = |fault: &Fault| {
+            let mut fault = fault.clone();
+            fault.begin(now_us);
+            fault
+        };
         let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial());
         State {
             format: FORMAT,
@@ -68,7 +73,7 @@ impl State {
             modes: node.gpus.iter().map(modes).collect(),
             overrides: BTreeMap::new(),
             latency: None,
-            faults: Vec::new(),
+            faults: node.faults.iter().map(begun).collect(),
         }
     }
 

@@ -73,14 +73,7 @@ async fn plugin_that_starts_with_a_lost_gpu_offers_the_other_seven() {
 async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
     let (node, kubelet, plugin) =
         serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
-    let hang = Fault {
-        function: "nvmlDeviceGet*".into(),
-        gpu: None,
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    };
-    node.driver().add_fault(hang).unwrap();
+    node.driver().add_fault(Fault::new("nvmlDeviceGet*", Effect::Hang)).unwrap();
     plugin.readiness_says(&["\"nvml-stuck\"", "nvmlDeviceGet"]).unwrap();
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
     counts(&kubelet, 8, 8);
@@ -99,13 +92,7 @@ async fn crash_of_the_driver_library_costs_no_device() {
     let (node, kubelet, plugin) = serving().await;
     // Once events are watched, only probes make this call.
     plugin.says("watching 8 of 8 GPUs").unwrap();
-    let crash = Fault {
-        function: "nvmlDeviceGetUUID".into(),
-        gpu: None,
-        effect: Effect::Crash,
-        after: 0,
-        occurrence: Occurrence::Times(1),
-    };
+    let crash = Fault { occurrence: Occurrence::Times(1), ..Fault::new("nvmlDeviceGetUUID", Effect::Crash) };
     node.driver().add_fault(crash).unwrap();
     eventually("a new worker runs", || {
         let starts =

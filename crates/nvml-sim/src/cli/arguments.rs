@@ -8,7 +8,6 @@ use clap_complete::Shell;
 use thiserror::Error;
 
 use super::fault::FaultCommand;
-use crate::code::Code;
 use crate::latency::Delay;
 use crate::presets;
 use crate::settings::{SETTINGS, Setting};
@@ -236,11 +235,4 @@ fn set_help() -> String {
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     pair.ok_or_else(|| format!("`{text}` has no `=`; write KEY=VALUE, such as temperature=91"))
-}
-
-/// A return code by name or number.
-pub fn parse_code(text: &str) -> Result<Code, String> {
-    Code::parse(text).ok_or_else(|| {
-        format!("`{text}` is no NVML error; write a name such as GPU_IS_LOST, or a number from 1")
-    })
 }

@@ -110,7 +110,7 @@ impl Library {
         let gpu = node.zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
         let met =
             Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder, complaints: &self.complaints };
-        Ok(if met.suffer(&state.faults)? { Course::Late } else { Course::On })
+        Ok(if met.suffer(state)? { Course::Late } else { Course::On })
     }
 }
 

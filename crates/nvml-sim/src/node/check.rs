@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::{Fabric, Gpu, NodeError, limits};
+use crate::faults::{Fault, FaultEntry};
 use crate::functions;
 use crate::identity;
 use crate::latency::Latency;
@@ -240,6 +241,19 @@ impl Check<'_> {
             let fail = |error| self.fail(format!("latency.functions.{pattern}"), format!("{error}"));
             functions::check(pattern).map_err(fail)
         })
+    }
+
+    /// Faults that can be.
+    pub fn faults(&self, entries: Vec<FaultEntry>, gpus: &[Gpu]) -> Result<Vec<Fault>, NodeError> {
+        let numbered = entries.into_iter().enumerate();
+        let checked = numbered.map(|(index, entry)| {
+            let effect = entry.effect_key();
+            entry.fault().and_then(|fault| fault.checked(gpus)).map_err(|error| {
+                let key = error.key().or(effect).map(|key| format!(".{key}")).unwrap_or_default();
+                self.fail(format!("faults[{index}]{key}"), error.to_string())
+            })
+        });
+        checked.collect()
     }
 
     /// The version names files of a host root, so it must not be a path either.

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{FORMAT, State};
+use crate::clock::Clock;
 use crate::node::{Node, NodeError};
 
 const NODE_FILE: &str = "node.yaml";
@@ -113,7 +114,7 @@ impl StateFolder {
             // What happened to an earlier node in this folder did not happen to this one. Its readers must find a
             // state at each moment, so the new one takes the place of the old before the others go.
             let name = new_node_name();
-            folder.publish(&State::initial(&node), &name)?;
+            folder.publish(&State::initial(&node, Clock::default().now_us()), &name)?;
             remove_states(dir, &state_file(&name, 0)).map_err(failed("clean", dir))?;
             let next = dir.join("node.yaml.next");
             write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
@@ -186,7 +187,7 @@ impl StateFolder {
     fn load(&self, name: &Path) -> Result<State, StateFolderError> {
         if name.as_os_str().is_empty() {
             // A node file that a person put there.
-            return Ok(State::initial(&self.node()?));
+            return Ok(State::initial(&self.node()?, self.node_file_time_us()?));
         }
         let path = self.dir.join(name);
         let text = fs::read(&path).map_err(failed("read", &path))?;
@@ -198,6 +199,13 @@ impl StateFolder {
             return Err(StateFolderError::Format { path, found: head.format });
         }
         serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
+    }
+
+    /// When the node file was written: each reader must find the same, until a state is kept.
+    fn node_file_time_us(&self) -> Result<u64, StateFolderError> {
+        let path = self.dir.join(NODE_FILE);
+        let time = fs::metadata(&path).and_then(|file| file.modified()).map_err(failed("read", &path))?;
+        Ok(Clock::default().at(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
     }
 
     /// Changes the state: one writer at a time over all processes, and whole or not at all. Returns what

@@ -31,6 +31,17 @@ fn show_tells_what_was_done_to_a_node() {
         &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
         &["fault", "return", "nvmlDeviceGetName", "gpu-is-lost", "--times", "2", "--after", "1"],
         &["fault", "hang", "nvmlDeviceGetMemoryInfo*", "--gpu", "0000:47:00.0"],
+        &[
+            "fault",
+            "crash",
+            "nvmlInit*",
+            "--probability",
+            "5%",
+            "--seed",
+            "7",
+            "--at",
+            "2090-01-31T12:00:00Z",
+        ],
     ] {
         said(&nvml_sim(folder.dir()).args(arguments).output().unwrap());
     }
@@ -43,6 +54,7 @@ fn show_tells_what_was_done_to_a_node() {
         "nvmlDeviceGetNvLink*: 5ms",
         "nvmlDeviceGetName returns GPU_IS_LOST (15): the next 2 calls after 1 more",
         "nvmlDeviceGetMemoryInfo* of GPU 2 hangs: every call",
+        "nvmlInit* crashes: every call, with probability 0.05 (seed 7), from 2090-01-31T12:00:00Z",
         "GPU 3  XID 79",
     ] {
         assert!(shown.contains(part), "`{part}` is missing from\n{shown}");
@@ -125,6 +137,9 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["fault", "clear", "--gpu", "3"], "there is one, index 0"),
         (vec!["fault", "hang", "nvmlInit_v2", "--gpu", "0"], "leave the GPU out"),
         (vec!["fault", "hang", "nvmlDeviceGetHandleByIndex_v2", "--gpu", "0"], "leave the GPU out"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--at", "soon"], "no moment"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--probability", "0"], "no probability"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--seed", "3"], "add `probability`"),
         (vec!["set", "latency=1ms", "latency.nvmlInit_v3=1ms"], "did you mean `nvmlInit_v2`"),
         (vec!["set", "latency.nvmlInit_v3="], "did you mean `nvmlInit_v2`"),
         (vec!["init", "--file", slow.to_str().unwrap(), new], "latency.functions.nvmlDeviceGetNmae: "),

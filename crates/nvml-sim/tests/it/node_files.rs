@@ -254,3 +254,34 @@ fn node_file_in_the_documentation_is_a_node() {
     let node = Node::parse(Path::new("simulator.md"), whole[0]).unwrap();
     assert_eq!(node.gpus[1].model.name, "NVIDIA A100-SXM4-40GB");
 }
+
+/// The message for a node of eight GPUs with one fault.
+fn fault_message(fault: &str) -> String {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    let yaml = format!("{yaml}faults:\n  - {{{fault}}}\n");
+    Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string()
+}
+
+#[test]
+fn wrong_faults_are_told_by_path_value_and_hint() {
+    for (fault, place, hint) in [
+        ("hang: nvmlDeviceGetNmae", "faults[0].hang", "did you mean `nvmlDeviceGetName`"),
+        ("hang: nvmlInit_v2, crash: nvmlInit_v2", "faults[0]", "2 effects; write one of"),
+        ("gpu: 3", "faults[0]", "0 effects; write one of"),
+        ("return: nvmlInit_v2", "faults[0].code", "a name such as GPU_IS_LOST"),
+        ("return: nvmlInit_v2, code: GPU_IS_LATE", "faults[0].code", "`GPU_IS_LATE` is no NVML error"),
+        ("crash: nvmlInit_v2, code: 3", "faults[0].code", "`3` is returned by `return` only"),
+        ("return: nvmlErrorString, code: 3", "faults[0].return", "`nvmlErrorString` returns no code"),
+        ("hang: nvmlDeviceGetName, gpu: 8", "faults[0].gpu", "no GPU `8`"),
+        ("hang: nvmlInit_v2, gpu: 0", "faults[0].gpu", "leave the GPU out"),
+        ("hang: nvmlInit_v2, times: 0", "faults[0].times", "write a number from 1"),
+        ("hang: nvmlInit_v2, times: -1", "faults[0].times", "not a whole number from 0 up"),
+        ("hang: nvmlInit_v2, at: soon", "faults[0].at", "`soon` is no moment"),
+        ("hang: nvmlInit_v2, probability: 1.5", "faults[0].probability", "`1.5` is no probability"),
+        ("hang: nvmlInit_v2, seed: 7", "faults[0].seed", "add `probability`"),
+        ("hang: nvmlInit_v2, colour: red", "faults[0].colour", "unknown field"),
+    ] {
+        let message = fault_message(fault);
+        assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{fault}: {message}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nvml_sim::{Bytes, Delay, EventKind, EventLog, EventRecord, Latency, PciAddress, RegisteredEvents};
-use nvml_sim::{Clock, Effect, Fault, Occurrence, strike};
+use nvml_sim::{CallSite, Chance, Clock, Effect, Fault, Moment, Occurrence, Probability, strike};
 use proptest::prelude::*;
 
 fn event(gpu: u8, data: u64) -> EventRecord {
@@ -16,6 +16,10 @@ fn event(gpu: u8, data: u64) -> EventRecord {
         gpu_instance: None,
         compute_instance: None,
     }
+}
+
+fn call(function: &str) -> CallSite<'_> {
+    CallSite { function, gpu: None, now_us: 0 }
 }
 
 proptest! {
@@ -41,22 +45,69 @@ proptest! {
     #[test]
     fn any_text_parses_or_is_refused_without_panic(text: String) {
         let _ = (text.parse::<Bytes>(), text.parse::<Delay>(), text.parse::<PciAddress>());
+        let _ = (text.parse::<Moment>(), text.parse::<Probability>());
     }
 
     #[test]
     fn fault_strikes_exactly_as_often_as_said(after in 0_u32..5, times in 1_u32..5, calls in 0_u32..20) {
-        let fault = Fault {
-            function: "nvmlDeviceGet*".to_owned(),
-            gpu: None,
-            effect: Effect::Hang,
-            after,
-            occurrence: Occurrence::Times(times),
-        };
+        let occurrence = Occurrence::Times(times);
+        let fault = Fault { after, occurrence, ..Fault::new("nvmlDeviceGet*", Effect::Hang) };
         let mut faults = vec![fault];
-        let struck = (0..calls).filter(|_| strike(&mut faults, "nvmlDeviceGetName", None).is_some()).count() as u32;
+        let struck = (0..calls).filter(|_| strike(&mut faults, call("nvmlDeviceGetName")).is_some()).count() as u32;
         prop_assert_eq!(struck, calls.saturating_sub(after).min(times));
         prop_assert_eq!(faults.is_empty(), calls >= after + times);
-        prop_assert_eq!(strike(&mut faults, "nvmlShutdown", None), None);
+        prop_assert_eq!(strike(&mut faults, call("nvmlShutdown")), None);
+    }
+
+    #[test]
+    fn moment_printed_parses_back(us in 0_u64..4_000_000_000_000_000) {
+        let moment = Moment::At(us);
+        prop_assert_eq!(moment.to_string().parse(), Ok(moment));
+        prop_assert!(moment.is_reached(us) && !moment.is_reached(us.wrapping_sub(1)) || us == 0);
+    }
+
+    #[test]
+    fn probability_printed_parses_back(millionths in 1_u32..=1_000_000) {
+        let text = (f64::from(millionths) / 1e6).to_string();
+        let probability: Probability = text.parse().unwrap();
+        prop_assert_eq!(probability.to_string().parse(), Ok(probability));
+        prop_assert_eq!(probability.to_string(), text);
+    }
+
+    #[test]
+    fn improbable_fault_strikes_the_same_calls_wherever_they_are_counted(
+        seed: u64, percent in 1_u32..100, after in 0_u32..3, kept in 1_usize..40,
+    ) {
+        let chance = Chance::new(format!("{percent}%").parse().unwrap(), seed);
+        let fault = Fault { after, chance: Some(chance), ..Fault::new("nvml*", Effect::Hang) };
+        let one = |faults: &mut Vec<Fault>| strike(faults, call("nvmlInit_v2")).is_some();
+        let mut faults = vec![fault.clone()];
+        let alone: Vec<bool> = (0..40).map(|_| one(&mut faults)).collect();
+        // Another process goes on from what was kept.
+        let mut faults = vec![fault];
+        let mut shared: Vec<bool> = (0..kept).map(|_| one(&mut faults)).collect();
+        let mut faults: Vec<Fault> = serde_json::from_str(&serde_json::to_string(&faults).unwrap()).unwrap();
+        shared.extend((kept..40).map(|_| one(&mut faults)));
+        prop_assert_eq!(&alone, &shared);
+        prop_assert!(alone.iter().take(after as usize).all(|struck| !struck));
+    }
+
+    #[test]
+    fn chance_strikes_about_as_often_as_said(seed: u64, percent in 1_u32..=100) {
+        let mut chance = Chance::new(format!("{percent}%").parse().unwrap(), seed);
+        let struck = (0..4000).filter(|_| chance.draw()).count() as i32;
+        // Seven standard deviations of 4000 draws are below 222.
+        prop_assert!((struck - percent as i32 * 40).abs() <= 222, "{struck} of 4000 at {percent} %");
+        prop_assert!(percent < 100 || struck == 4000);
+    }
+
+    #[test]
+    fn fault_of_a_later_time_strikes_from_then_on(at in 1_u64..1000, now in 0_u64..2000) {
+        let mut fault = Fault { at: Some(Moment::In(Delay(Duration::from_micros(at)))), ..Fault::new("nvml*", Effect::Hang) };
+        prop_assert_eq!(strike(&mut vec![fault.clone()], call("nvmlInit_v2")), None, "its time has not begun");
+        fault.begin(500);
+        let struck = strike(&mut vec![fault], CallSite { now_us: now, ..call("nvmlInit_v2") });
+        prop_assert_eq!(struck.is_some(), now >= 500 + at);
     }
 
     #[test]
@@ -141,19 +192,13 @@ fn longest_name_that_fits_gives_the_latency() {
 
 #[test]
 fn fault_that_lets_calls_pass_hides_none_behind_it() {
-    let fault = |function: &str, code, after| Fault {
-        function: function.to_owned(),
-        gpu: None,
-        effect: Effect::Return(code),
-        after,
-        occurrence: Occurrence::Always,
-    };
+    let fault = |function, code, after| Fault { after, ..Fault::new(function, Effect::Return(code)) };
     let mut faults = vec![fault("nvmlDevice*", 1, 2), fault("nvmlDeviceGetName", 2, 0)];
-    let code = |faults: &mut Vec<Fault>, function| strike(faults, function, None).map(|fault| fault.effect);
+    let code = |faults: &mut Vec<Fault>, function| strike(faults, call(function)).map(|fault| fault.effect);
     assert_eq!(code(&mut faults, "nvmlDeviceGetName"), Some(Effect::Return(2)));
     assert_eq!(code(&mut faults, "nvmlDeviceGetUUID"), None);
     // What strikes is the fault as it is now: counted down, and so lasting.
-    assert_eq!(strike(&mut faults, "nvmlDeviceGetName", None), Some(fault("nvmlDevice*", 1, 0)));
+    assert_eq!(strike(&mut faults, call("nvmlDeviceGetName")), Some(fault("nvmlDevice*", 1, 0)));
 }
 
 #[test]

@@ -129,11 +129,11 @@ fn state_of_another_format_is_refused_with_both_numbers() {
     let path = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
     let text = fs::read_to_string(&path).unwrap();
     for (format, found) in [("\"format\": 7,\n  \"colour\": \"red\",", "format 7"), ("", "format 0")] {
-        fs::write(&path, text.replace("\"format\": 1,", format)).unwrap();
+        fs::write(&path, text.replace("\"format\": 2,", format)).unwrap();
         let output = nvml_sim(folder.dir()).arg("show").output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
-        for part in [found, "format 1", env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
+        for part in [found, "format 2", env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
             assert!(said.contains(part), "`{part}` is missing from {said}");
         }
     }

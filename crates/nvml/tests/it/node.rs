@@ -64,9 +64,7 @@ impl Node {
     /// Makes calls of `function` misbehave: so many of them, or all.
     pub fn fault(&self, function: &str, effect: Effect, times: Option<u32>) {
         let occurrence = times.map_or(Occurrence::Always, Occurrence::Times);
-        self.state
-            .add_fault(Fault { function: function.into(), gpu: None, effect, after: 0, occurrence })
-            .unwrap();
+        self.state.add_fault(Fault { occurrence, ..Fault::new(function, effect) }).unwrap();
     }
 
     pub fn uuid(&self, index: usize) -> String {
