@@ -12,7 +12,7 @@ use clap::Parser;
 
 use crate::control::ControlError;
 use crate::faults::FaultError;
-use crate::functions::UnknownFunctionError;
+use crate::functions::{TakesNoGpuError, UnknownFunctionError};
 use crate::install::InstallError;
 use crate::root::RootError;
 use crate::settings::SettingError;
@@ -44,12 +44,14 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
             || cause.is::<SettingError>()
             || cause.is::<UnknownFunctionError>()
             || cause.is::<FaultError>()
+            || cause.is::<TakesNoGpuError>()
             || cause.downcast_ref::<StateFolderError>().is_some_and(folder)
             || cause.downcast_ref::<InstallError>().is_some_and(install)
             || cause.downcast_ref::<ControlError>().is_some_and(|error| match error {
                 ControlError::Folder(error) => folder(error),
                 ControlError::NoGpu(_)
                 | ControlError::NoFunction(_)
+                | ControlError::TakesNoGpu(_)
                 | ControlError::Fault(_)
                 | ControlError::Setting(_) => true,
             })

@@ -1,14 +1,15 @@
 //! What a person or a test does to a running node: XIDs, lost GPUs, settings, clock, faults. It knows the
 //! concerns and their rules; the command line and tests both come here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::events::{EventKind, EventRecord};
 use crate::faults::{Fault, FaultError};
-use crate::functions::{self, UnknownFunctionError};
-use crate::latency::{Delay, Latency};
+use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
+use crate::latency::{Distribution, GpuLatency, Latency};
 use crate::node::{self, Gpu, NoGpuError};
 use crate::overrides::Overrides;
 use crate::settings::{self, SettingError, Target};
@@ -29,6 +30,9 @@ pub enum ControlError {
     /// No such function.
     #[error(transparent)]
     NoFunction(#[from] UnknownFunctionError),
+    /// A function that takes no GPU, of a GPU's calls.
+    #[error(transparent)]
+    TakesNoGpu(#[from] TakesNoGpuError),
     /// A fault that cannot be.
     #[error(transparent)]
     Fault(#[from] FaultError),
@@ -90,30 +94,65 @@ impl StateFolder {
         Ok(())
     }
 
-    /// Sets how long a function's calls take, or with no function all calls; no delay gives it back to the node
+    /// Sets how long a function's calls take, or with no function all calls; nothing gives it back to the node
     /// file (a function: to the default).
-    pub fn set_latency(&self, function: Option<&str>, delay: Option<Delay>) -> Result<(), ControlError> {
+    pub fn set_latency(
+        &self,
+        function: Option<&str>,
+        delay: Option<Distribution>,
+    ) -> Result<(), ControlError> {
         function.map_or(Ok(()), functions::check)?;
+        self.change_latency(|latency, declared| match (function, delay) {
+            (None, Some(delay)) => latency.default = delay,
+            (None, None) => {
+                latency.default = declared.default.clone();
+                latency.functions = declared.functions.clone();
+            }
+            (Some(function), delay) => put(&mut latency.functions, function, delay),
+        })
+    }
+
+    /// The same for the calls on one GPU: those that take its handle first.
+    pub fn set_latency_of_gpu(
+        &self,
+        gpu: &str,
+        function: Option<&str>,
+        delay: Option<Distribution>,
+    ) -> Result<(), ControlError> {
+        let gpu = self.uuid_of(gpu)?;
+        function.map_or(Ok(()), functions::check)?;
+        function.map_or(Ok(()), functions::check_takes_gpu)?;
+        self.change_latency(|latency, declared| {
+            let mut own = latency.gpus.remove(&gpu).unwrap_or_default();
+            match (function, delay) {
+                (None, Some(delay)) => own.default = Some(delay),
+                (None, None) => own = declared.gpus.get(&gpu).cloned().unwrap_or_default(),
+                (Some(function), delay) => put(&mut own.functions, function, delay),
+            }
+            if own != GpuLatency::default() {
+                latency.gpus.insert(gpu, own);
+            }
+        })
+    }
+
+    /// Sets which draws are made of distributions; nothing gives it back to the node file.
+    pub fn set_latency_seed(&self, seed: Option<u64>) -> Result<(), ControlError> {
+        self.change_latency(|latency, declared| latency.seed = seed.unwrap_or(declared.seed))
+    }
+
+    fn change_latency(&self, change: impl FnOnce(&mut Latency, &Latency)) -> Result<(), ControlError> {
         let declared = self.node()?.latency;
         Ok(self.update(|state| {
             let mut latency = state.latency.take().unwrap_or_else(|| declared.clone());
-            match (function, delay) {
-                (None, Some(delay)) => latency.default = delay,
-                (None, None) => latency = declared.clone(),
-                (Some(function), Some(delay)) => {
-                    latency.functions.insert(function.to_owned(), delay);
-                }
-                (Some(function), None) => {
-                    latency.functions.remove(function);
-                }
-            }
+            change(&mut latency, &declared);
             state.latency = (latency != declared).then_some(latency);
         })?)
     }
 
-    /// Replaces all delays.
+    /// Replaces all delays; GPUs are told by UUID.
     pub fn set_latencies(&self, latency: Latency) -> Result<(), ControlError> {
-        latency.functions.keys().try_for_each(|function| functions::check(function))?;
+        let of_gpus = latency.gpus.values().flat_map(|own| own.functions.keys());
+        latency.functions.keys().chain(of_gpus).try_for_each(|function| functions::check(function))?;
         Ok(self.update(|state| state.latency = Some(latency))?)
     }
 
@@ -171,6 +210,13 @@ impl StateFolder {
     fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
         Ok(node::find_or_tell(&self.node()?.gpus, name)?.clone())
     }
+}
+
+fn put(delays: &mut BTreeMap<String, Distribution>, function: &str, delay: Option<Distribution>) {
+    match delay {
+        Some(delay) => delays.insert(function.to_owned(), delay),
+        None => delays.remove(function),
+    };
 }
 
 fn push_xid(

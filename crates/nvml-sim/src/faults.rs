@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::latency::fits;
 
 pub use declared::{FaultEntry, FaultError};
+pub(crate) use when::spread;
 pub use when::{Chance, Moment, ParseMomentError, ParseProbabilityError, Probability};
 
 /// A fault that waits for calls.

@@ -48,8 +48,8 @@ pub use events::{
 pub use faults::{CallSite, Chance, Effect, Fault, FaultEntry, FaultError, Occurrence, strike};
 pub use faults::{Moment, ParseMomentError, ParseProbabilityError, Probability};
 pub use fields::FieldValue;
-pub use functions::UnknownFunctionError;
-pub use latency::{Delay, Latency};
+pub use functions::{TakesNoGpuError, UnknownFunctionError};
+pub use latency::{Delay, Distribution, GpuLatency, Latency, ParseDistributionError};
 pub use library::{Call, Library, LibraryEvent};
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;

@@ -4,6 +4,7 @@
 mod call;
 mod call_log;
 mod complaints;
+mod delays;
 mod event_wait;
 mod find;
 mod handle;
@@ -19,6 +20,7 @@ use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
 use call_log::CallLog;
 use complaints::Complaints;
+use delays::Delays;
 use find::FindError;
 
 pub use call::Call;
@@ -32,6 +34,7 @@ pub struct Library {
     process: Mutex<Process>,
     call_log: CallLog,
     complaints: Complaints,
+    delays: Delays,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +50,13 @@ impl Library {
     /// The library, given the address of one of its functions.
     pub fn new(address: usize) -> Library {
         let call_log = CallLog::of(find::state_dir(address).ok());
-        Library { address, process: Mutex::default(), call_log, complaints: Complaints::default() }
+        Library {
+            address,
+            process: Mutex::default(),
+            call_log,
+            complaints: Complaints::default(),
+            delays: Delays::default(),
+        }
     }
 
     /// One initialisation more; the first takes the node, and the folder in which it was seen.

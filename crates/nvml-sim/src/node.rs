@@ -101,7 +101,7 @@ impl Node {
         }
         check.distinct(&gpus, &declared.nvswitches)?;
         check.peers(&gpus)?;
-        check.latency(&declared.latency)?;
+        let latency = check.latency(declared.latency, &gpus)?;
         let faults = check.faults(declared.faults, &gpus)?;
         check.driver(&declared.driver.version)?;
         let cuda_version = check.cuda(&declared.driver.cuda)?;
@@ -121,7 +121,7 @@ impl Node {
             nvswitches: declared.nvswitches,
             nvswitch_device: declared.nvswitch_device.unwrap_or(NVSWITCH_DEVICE),
             fabric,
-            latency: declared.latency,
+            latency,
             faults,
             gpus,
         })

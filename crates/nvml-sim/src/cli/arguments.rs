@@ -211,9 +211,9 @@ pub enum UsageError {
     /// A setting that needs a GPU.
     #[error("`{0}` is a reading of one GPU: say which by --gpu")]
     NeedsGpu(String),
-    /// A delay that is none.
+    /// A delay or a seed that is none.
     #[error("{key}: {problem}")]
-    Delay {
+    Latency {
         /// The key.
         key: String,
         /// What is wrong with its value.
@@ -227,7 +227,10 @@ fn set_help() -> String {
     format!(
         "Set readings of a GPU, or the time that calls take. An empty value gives a key back.\n\n\
          Keys of a GPU:\n{keys}\n\
-         Without --gpu: latency (all calls) and latency.FUNCTION, where FUNCTION may end in `*`."
+         With --gpu for its calls, without for all: latency (every function) and latency.FUNCTION, where FUNCTION may \
+         end in `*`. A value is a time span, uniform(FROM, TO), normal(MEAN, DEVIATION), \
+         lognormal(MEDIAN, 99TH-PERCENTILE) or recorded(SPAN, ...).\n\
+         latency-seed: which draws are made of those, for all GPUs."
     )
 }
 

@@ -47,6 +47,15 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
         for (function, delay) in &latency.functions {
             writeln!(out, "  {function}: {delay}")?;
         }
+        for (uuid, own) in &latency.gpus {
+            let gpu = node.find(uuid).map_or_else(|| uuid.clone(), |gpu| gpu.index.to_string());
+            if let Some(delay) = &own.default {
+                writeln!(out, "  GPU {gpu}: {delay}")?;
+            }
+            for (function, delay) in &own.functions {
+                writeln!(out, "  GPU {gpu}, {function}: {delay}")?;
+            }
+        }
     }
     if !state.faults.is_empty() {
         writeln!(out, "\nfaults:")?;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{Chance, Effect, Fault, Moment, Occurrence, Probability};
 use crate::code::Code;
-use crate::functions::{self, UnknownFunctionError};
+use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
 use crate::node::{self, Gpu, NoGpuError};
 
 /// A fault as written.
@@ -70,11 +70,8 @@ pub enum FaultError {
     #[error(transparent)]
     NoGpu(#[from] NoGpuError),
     /// A fault of one GPU's calls, of a function that takes no GPU.
-    #[error("no call of `{function}` takes a GPU's handle; leave the GPU out, and every call is struck")]
-    TakesNoGpu {
-        /// The function, as it was written.
-        function: String,
-    },
+    #[error(transparent)]
+    TakesNoGpu(#[from] TakesNoGpuError),
     /// A wrong code from a function that returns none.
     #[error("`{function}` returns no code: its calls can hang or crash")]
     ReturnsNoCode {
@@ -133,9 +130,7 @@ impl Fault {
         }
         if let Some(name) = &self.gpu {
             let uuid = node::find_or_tell(gpus, name)?.uuid.clone();
-            if !functions::takes_gpu(&self.function) {
-                return Err(FaultError::TakesNoGpu { function: self.function });
-            }
+            functions::check_takes_gpu(&self.function)?;
             self.gpu = Some(uuid);
         }
         Ok(self)
@@ -150,7 +145,7 @@ impl FaultError {
             FaultError::Code(_) => Some("code"),
             FaultError::Times => Some("times"),
             FaultError::Seed => Some("seed"),
-            FaultError::NoGpu(_) | FaultError::TakesNoGpu { .. } => Some("gpu"),
+            FaultError::NoGpu(_) | FaultError::TakesNoGpu(_) => Some("gpu"),
         }
     }
 }

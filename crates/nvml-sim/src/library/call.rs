@@ -99,17 +99,23 @@ impl Library {
     }
 
     /// Latency and faults.
-    fn meet_conditions(&self, function: &str, device: Option<u64>, look: &Look) -> Result<Course, Code> {
+    fn meet_conditions(
+        &self,
+        function: &'static str,
+        device: Option<u64>,
+        look: &Look,
+    ) -> Result<Course, Code> {
         let (Some(folder), Ok(state)) = (&look.folder, &look.state) else { return Ok(Course::On) };
         let node = look.node.as_deref().ok();
-        let latency = state.latency.as_ref().or(node.map(|node| &node.latency));
-        let delay = latency.map(|latency| latency.of(function)).unwrap_or_default();
-        if !delay.is_zero() {
-            pause(delay);
-        }
         let gpu = node.zip(device).and_then(|(node, device)| gpu_of(node, device).ok());
-        let met =
-            Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder, complaints: &self.complaints };
+        let gpu = gpu.map(|gpu| gpu.uuid.as_str());
+        if let Some(latency) = state.latency.as_ref().or(node.map(|node| &node.latency)) {
+            let delay = self.delays.next(latency, function, gpu);
+            if !delay.is_zero() {
+                pause(delay);
+            }
+        }
+        let met = Met { function, gpu, folder, complaints: &self.complaints };
         Ok(if met.suffer(state)? { Course::Late } else { Course::On })
     }
 }

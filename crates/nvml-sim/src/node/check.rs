@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{Fabric, Gpu, NodeError, limits};
+use super::{Fabric, Gpu, NodeError, find_or_tell, limits};
 use crate::faults::{Fault, FaultEntry};
 use crate::functions;
 use crate::identity;
@@ -235,12 +235,27 @@ impl Check<'_> {
         Ok(Fabric { cluster_uuid, clique: fabric.clique })
     }
 
-    /// Names that are functions.
-    pub fn latency(&self, latency: &Latency) -> Result<(), NodeError> {
-        latency.functions.keys().try_for_each(|pattern| {
+    /// Names that are functions and GPUs. GPUs are told by UUID afterwards.
+    pub fn latency(&self, mut latency: Latency, gpus: &[Gpu]) -> Result<Latency, NodeError> {
+        for pattern in latency.functions.keys() {
             let fail = |error| self.fail(format!("latency.functions.{pattern}"), format!("{error}"));
-            functions::check(pattern).map_err(fail)
-        })
+            functions::check(pattern).map_err(fail)?;
+        }
+        let mut by_uuid = BTreeMap::new();
+        for (name, delays) in latency.gpus {
+            let at = format!("latency.gpus.{name}");
+            let gpu = find_or_tell(gpus, &name).map_err(|error| self.fail(&at, error.to_string()))?;
+            for pattern in delays.functions.keys() {
+                let fail = |problem| self.fail(format!("{at}.functions.{pattern}"), problem);
+                functions::check(pattern).map_err(|error| fail(error.to_string()))?;
+                functions::check_takes_gpu(pattern).map_err(|error| fail(error.to_string()))?;
+            }
+            if by_uuid.insert(gpu.uuid.clone(), delays).is_some() {
+                return Err(self.fail(at, "that GPU stands twice; write all its delays under one name"));
+            }
+        }
+        latency.gpus = by_uuid;
+        Ok(latency)
     }
 
     /// Faults that can be.

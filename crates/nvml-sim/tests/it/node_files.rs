@@ -285,3 +285,27 @@ fn wrong_faults_are_told_by_path_value_and_hint() {
         assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{fault}: {message}");
     }
 }
+
+#[test]
+fn wrong_latencies_are_told_by_path_value_and_hint() {
+    for (latency, place, hint) in [
+        ("default: soon", "latency.default", "uniform(1ms, 5ms)"),
+        ("default: \"uniform(5ms, 1ms)\"", "latency.default", "`uniform(5ms, 1ms)` is no time span"),
+        ("default: \"lognormal(0, 1ms)\"", "latency.default", "with median and 99th percentile"),
+        ("default: \"recorded()\"", "latency.default", "recorded(1ms, 1ms, 7ms)"),
+        ("functions: {nvmlInit_v3: 1ms}", "latency.functions.nvmlInit_v3", "did you mean `nvmlInit_v2`"),
+        ("gpus: {1: {default: 1ms}}", "latency.gpus.1", "there is one, index 0"),
+        (
+            "gpus: {0: {functions: {nvmlInit_v2: 1ms}}}",
+            "latency.gpus.0.functions.nvmlInit_v2",
+            "leave the GPU out",
+        ),
+        ("gpus: {0: {}, \"0000:00:1e.0\": {}}", "latency.gpus.0000:00:1e.0", "stands twice"),
+        ("seed: x", "latency.seed", "not a whole number"),
+    ] {
+        let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+        let yaml = format!("{yaml}latency: {{{latency}}}\n");
+        let message = Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string();
+        assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{latency}: {message}");
+    }
+}

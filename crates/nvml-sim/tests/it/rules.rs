@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use nvml_sim::{Bytes, Delay, EventKind, EventLog, EventRecord, Latency, PciAddress, RegisteredEvents};
+use nvml_sim::{
+    Bytes, Delay, Distribution, EventKind, EventLog, EventRecord, GpuLatency, Latency, PciAddress,
+    RegisteredEvents,
+};
 use nvml_sim::{CallSite, Chance, Clock, Effect, Fault, Moment, Occurrence, Probability, strike};
 use proptest::prelude::*;
 
@@ -43,9 +46,47 @@ proptest! {
     }
 
     #[test]
+    fn distribution_printed_parses_back(a in 1_u64..1_000_000, b in 1_u64..1_000_000, kind in 0_usize..5) {
+        let delay = |us| Delay(Duration::from_micros(us));
+        let (low, high) = (delay(a.min(b)), delay(a.max(b)));
+        let distribution = match kind {
+            0 => Distribution::Fixed(low),
+            1 => Distribution::Uniform(low, high),
+            2 => Distribution::Normal(high, low),
+            3 => Distribution::Lognormal(low, high),
+            _ => Distribution::Recorded(vec![low, high, low]),
+        };
+        prop_assert_eq!(distribution.to_string().parse(), Ok(distribution));
+    }
+
+    #[test]
+    fn draws_follow_from_the_seed_and_come_to_the_mean(seed: u64, kind in 0_usize..5) {
+        let text = ["3ms", "uniform(1ms, 5ms)", "normal(5ms, 1ms)", "lognormal(5ms, 20ms)", "recorded(1ms, 1ms, 7ms)"];
+        let distribution: Distribution = text[kind].parse().unwrap();
+        let draws: Vec<Duration> = (0..4000).map(|number| distribution.draw(seed, number)).collect();
+        prop_assert!(draws.iter().enumerate().all(|(number, drawn)| distribution.draw(seed, number as u64) == *drawn));
+        let mean = draws.iter().sum::<Duration>() / 4000;
+        let off = mean.abs_diff(distribution.mean());
+        // Seven standard deviations of the mean of 4000 draws of the widest, the lognormal one.
+        prop_assert!(off < Duration::from_micros(480), "{off:?} off {:?}", distribution.mean());
+        let share = |most: &str| {
+            let most = most.parse::<Delay>().unwrap().0;
+            draws.iter().filter(|drawn| **drawn <= most).count() as f64 / 4000.0
+        };
+        let near = |share: f64, right: f64| (share - right).abs() < 0.06;
+        match kind {
+            0 => prop_assert_eq!(draws.iter().max(), draws.iter().min()),
+            1 => prop_assert!(near(share("2ms"), 0.25) && near(share("4ms"), 0.75) && share("5ms") == 1.0),
+            2 => prop_assert!(near(share("4ms"), 0.159) && near(share("6ms"), 0.841)),
+            3 => prop_assert!(near(share("5ms"), 0.5) && near(share("20ms"), 0.99) && share("20ms") < 1.0),
+            _ => prop_assert!(near(share("1ms"), 2.0 / 3.0) && near(share("6ms"), 2.0 / 3.0)),
+        }
+    }
+
+    #[test]
     fn any_text_parses_or_is_refused_without_panic(text: String) {
         let _ = (text.parse::<Bytes>(), text.parse::<Delay>(), text.parse::<PciAddress>());
-        let _ = (text.parse::<Moment>(), text.parse::<Probability>());
+        let _ = (text.parse::<Moment>(), text.parse::<Probability>(), text.parse::<Distribution>());
     }
 
     #[test]
@@ -165,7 +206,7 @@ fn kind_registered_later_is_seen_from_then_on() {
 
 #[test]
 fn longest_name_that_fits_gives_the_latency() {
-    let yaml_like = |text: &str| text.parse::<Delay>().unwrap();
+    let yaml_like = |text: &str| text.parse::<Distribution>().unwrap();
     let latency = Latency {
         default: yaml_like("1ms"),
         functions: [
@@ -178,6 +219,15 @@ fn longest_name_that_fits_gives_the_latency() {
         ]
         .map(|(function, delay)| (function.to_owned(), yaml_like(delay)))
         .into(),
+        gpus: [(
+            "slow".to_owned(),
+            GpuLatency {
+                default: None,
+                functions: [("nvmlDeviceGetN*".to_owned(), yaml_like("7ms"))].into(),
+            },
+        )]
+        .into(),
+        seed: 0,
     };
     for (function, ms) in [
         ("nvmlInit_v2", 1),
@@ -186,8 +236,16 @@ fn longest_name_that_fits_gives_the_latency() {
         ("nvmlDeviceGetName", 4),
         ("nvmlShutdown", 6),
     ] {
-        assert_eq!(latency.of(function), Duration::from_millis(ms), "{function}");
+        assert_eq!(
+            latency.of(function, None),
+            &Distribution::Fixed(Delay(Duration::from_millis(ms))),
+            "{function}"
+        );
     }
+    // What is said of a GPU comes before a nearer name of all.
+    assert_eq!(latency.of("nvmlDeviceGetName", Some("slow")), &yaml_like("7ms"));
+    assert_eq!(latency.of("nvmlDeviceGetUUID", Some("slow")), &yaml_like("2ms"));
+    assert_eq!(latency.of("nvmlDeviceGetName", Some("other")), &yaml_like("4ms"));
 }
 
 #[test]
