@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::events::{EventKind, EventRecord};
-use crate::faults::{Fault, FaultError};
+use crate::faults::{Declared, Fault, FaultEntry, FaultError};
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
 use crate::latency::{Distribution, GpuLatency, Latency};
+use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
 use crate::overrides::Overrides;
 use crate::settings::{self, SettingError, Target};
-use crate::state::{State, StateFolder, StateFolderError};
+use crate::state::{StateFolder, StateFolderError};
 
 /// The XID of a GPU that has fallen off the bus.
 pub const XID_OFF_THE_BUS: u64 = 79;
@@ -50,19 +50,19 @@ impl StateFolder {
         gpu_instance: Option<u32>,
         compute_instance: Option<u32>,
     ) -> Result<(), ControlError> {
-        let gpu = self.uuid_of(gpu)?;
-        Ok(self.update(|state| push_xid(state, &gpu, xid, gpu_instance, compute_instance))?)
+        let entry = FaultEntry { xid: Some(xid), gi: gpu_instance, ci: compute_instance, ..of_gpu(gpu) };
+        self.declare(entry)
     }
 
     /// Loses a GPU: every call on it gives `GPU_IS_LOST`. With `xid`, that XID is logged at the same moment.
     pub fn lose(&self, gpu: &str, xid: Option<u64>) -> Result<(), ControlError> {
-        let gpu = self.uuid_of(gpu)?;
-        Ok(self.update(|state| {
-            state.lost.lose(&gpu);
-            if let Some(xid) = xid {
-                push_xid(state, &gpu, xid, None, None);
-            }
-        })?)
+        self.declare(FaultEntry { lose: Some(Loss::Lost), xid, ..of_gpu(gpu) })
+    }
+
+    /// Does or schedules what an entry of a node file would say.
+    pub fn declare(&self, entry: FaultEntry) -> Result<(), ControlError> {
+        let declared = entry.declared()?.checked(&self.node()?.gpus)?;
+        Ok(self.update(|state| state.add(declared, state.clock.now_us()))?)
     }
 
     /// Brings a lost GPU back.
@@ -173,20 +173,17 @@ impl StateFolder {
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
     pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
-        let node = self.node()?;
-        let mut fault = fault.checked(&node.gpus)?;
-        Ok(self.update(|state| {
-            fault.begin(state.clock.now_us());
-            state.faults.push(fault);
-        })?)
+        let fault = fault.checked(&self.node()?.gpus)?;
+        Ok(self.update(|state| state.add(Declared::Fault(fault), state.clock.now_us()))?)
     }
 
     /// Removes the faults of a function (as it was written when added), or all. Returns how many there were.
     pub fn clear_faults(&self, function: Option<&str>) -> Result<usize, ControlError> {
         Ok(self.update(|state| {
-            let before = state.faults.len();
+            let before = state.faults.len() + state.incidents.len();
             state.faults.retain(|fault| function.is_some_and(|function| fault.function != function));
-            before - state.faults.len()
+            state.incidents.retain(|_| function.is_some());
+            before - state.faults.len() - state.incidents.len()
         })?)
     }
 
@@ -194,12 +191,13 @@ impl StateFolder {
     pub fn clear_faults_of_gpu(&self, gpu: &str, function: Option<&str>) -> Result<usize, ControlError> {
         let gpu = self.uuid_of(gpu)?;
         Ok(self.update(|state| {
-            let before = state.faults.len();
+            let before = state.faults.len() + state.incidents.len();
             state.faults.retain(|fault| {
                 fault.gpu.as_ref() != Some(&gpu)
                     || function.is_some_and(|function| fault.function != function)
             });
-            before - state.faults.len()
+            state.incidents.retain(|incident| incident.gpu != gpu || function.is_some());
+            before - state.faults.len() - state.incidents.len()
         })?)
     }
 
@@ -219,21 +217,6 @@ fn put(delays: &mut BTreeMap<String, Distribution>, function: &str, delay: Optio
     };
 }
 
-fn push_xid(
-    state: &mut State,
-    gpu: &str,
-    xid: u64,
-    gpu_instance: Option<u32>,
-    compute_instance: Option<u32>,
-) {
-    let time_us = state.clock.now_us();
-    state.events.push(EventRecord {
-        sequence: 0,
-        gpu: gpu.to_owned(),
-        kind: EventKind::Xid,
-        data: xid,
-        time_us,
-        gpu_instance,
-        compute_instance,
-    });
+fn of_gpu(gpu: &str) -> FaultEntry {
+    FaultEntry { gpu: Some(gpu.to_owned()), ..FaultEntry::default() }
 }

@@ -1,4 +1,4 @@
-//! Faults of single functions, on command: a wrong return code, a hang, a crash. It decides which call is
+//! Faults that wait for calls: a wrong return code, a hang, a crash, or something that befalls a GPU. It decides which call is
 //! struck; it neither hangs nor crashes itself.
 
 mod declared;
@@ -6,9 +6,10 @@ mod when;
 
 use serde::{Deserialize, Serialize};
 
+use crate::incidents::Befall;
 use crate::latency::fits;
 
-pub use declared::{FaultEntry, FaultError};
+pub use declared::{Declared, FaultEntry, FaultError};
 pub(crate) use when::spread;
 pub use when::{Chance, Moment, ParseMomentError, ParseProbabilityError, Probability};
 
@@ -46,6 +47,8 @@ pub enum Effect {
     Hang,
     /// Ends the process by SIGSEGV.
     Crash,
+    /// Befalls the fault's GPU; the call goes on and sees what has become of it.
+    Befall(Befall),
 }
 
 /// How often a fault strikes.

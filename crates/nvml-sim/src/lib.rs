@@ -17,7 +17,9 @@ mod faults;
 mod fields;
 mod functions;
 mod identity;
+mod incidents;
 pub mod install;
+mod kernel_log;
 mod latency;
 mod library;
 mod loss;
@@ -45,12 +47,14 @@ pub use ecc::Ecc;
 pub use events::{
     EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,
 };
-pub use faults::{CallSite, Chance, Effect, Fault, FaultEntry, FaultError, Occurrence, strike};
+pub use faults::{CallSite, Chance, Declared, Effect, Fault, FaultEntry, FaultError, Occurrence, strike};
 pub use faults::{Moment, ParseMomentError, ParseProbabilityError, Probability};
 pub use fields::FieldValue;
 pub use functions::{TakesNoGpuError, UnknownFunctionError};
+pub use incidents::{Befall, Incident};
 pub use latency::{Delay, Distribution, GpuLatency, Latency, ParseDistributionError};
 pub use library::{Call, Library, LibraryEvent};
+pub use loss::Loss;
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;
 pub use node::{Fabric, Gpu, NoGpuError, Node, NodeError};

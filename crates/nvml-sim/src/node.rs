@@ -10,7 +10,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::cpu_list::CpuList;
-use crate::faults::Fault;
+use crate::faults::Declared;
 use crate::latency::Latency;
 use crate::model::Model;
 use crate::node_file::NodeFile;
@@ -48,8 +48,8 @@ pub struct Node {
     pub fabric: Option<Fabric>,
     /// How long calls take unless the state says otherwise.
     pub latency: Latency,
-    /// The faults that wait for calls when the node is made.
-    pub faults: Vec<Fault>,
+    /// The faults of a node that was just made.
+    pub faults: Vec<Declared>,
     /// The GPUs by NVML index.
     pub gpus: Vec<Gpu>,
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::events::EventLog;
-use crate::faults::Fault;
+use crate::faults::{Declared, Fault};
+use crate::incidents::Incident;
 use crate::latency::Latency;
 use crate::loss::LostGpus;
 use crate::modes::Modes;
@@ -50,21 +51,19 @@ pub struct State {
     /// Delays in place of the node file's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// Faults of functions.
+    /// What waits for calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// What waits for its time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
 }
 
 impl State {
     /// The state of a node to which nothing has happened yet, made at `now_us`: spans of its faults count from then.
     pub fn initial(node: &Node, now_us: u64) -> State {
-        let begun = |fault: &Fault| {
-            let mut fault = fault.clone();
-            fault.begin(now_us);
-            fault
-        };
         let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial());
-        State {
+        let mut state = State {
             format: FORMAT,
             generation: 0,
             clock: Clock::default(),
@@ -73,7 +72,27 @@ impl State {
             modes: node.gpus.iter().map(modes).collect(),
             overrides: BTreeMap::new(),
             latency: None,
-            faults: node.faults.iter().map(begun).collect(),
+            faults: Vec::new(),
+            incidents: Vec::new(),
+        };
+        for declared in &node.faults {
+            state.add(declared.clone(), now_us);
+        }
+        state
+    }
+
+    /// Adds what was declared; its time spans count from `now_us`, and what is due by then has happened.
+    pub fn add(&mut self, declared: Declared, now_us: u64) {
+        match declared {
+            Declared::Fault(mut fault) => {
+                fault.begin(now_us);
+                self.faults.push(fault);
+            }
+            Declared::Incident(incident) => {
+                let at = incident.at.from(now_us);
+                self.incidents.push(Incident { at, ..incident });
+                self.catch_up(now_us);
+            }
         }
     }
 

@@ -7,8 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use thiserror::Error;
 
-use super::fault::FaultCommand;
+use super::fault::{FaultCommand, When};
 use crate::latency::Delay;
+use crate::loss::Loss;
 use crate::presets;
 use crate::settings::{SETTINGS, Setting};
 
@@ -111,9 +112,18 @@ pub enum Command {
         /// The MIG compute instance that it concerns.
         #[arg(long, value_name = "ID", requires = "gi")]
         ci: Option<u32>,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Lose a GPU: every call on it gives GPU_IS_LOST.
     Lose {
+        /// In which way.
+        #[arg(long, value_enum, default_value_t = Loss::Lost)]
+        mode: Loss,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]
         gpu: String,

@@ -12,6 +12,7 @@ use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
 use super::{fault, show};
+use crate::faults::FaultEntry;
 use crate::latency::Distribution;
 use crate::presets::{self, Preset};
 use crate::state::StateFolder;
@@ -48,8 +49,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Run { root, library, command } => {
             return exec(&open(None)?, root.as_deref(), library.as_deref(), &command);
         }
-        Command::Xid { gpu, xid, gi, ci } => open(None)?.inject_xid(&gpu, xid, gi, ci)?,
-        Command::Lose { gpu, xid } => open(None)?.lose(&gpu, xid)?,
+        Command::Xid { gpu, xid, gi, ci, when } => {
+            open(None)?.declare(FaultEntry { xid: Some(xid), gi, ci, ..when.entry(gpu) })?;
+        }
+        Command::Lose { gpu, mode, xid, when } => {
+            open(None)?.declare(FaultEntry { lose: Some(mode), xid, ..when.entry(gpu) })?;
+        }
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
         Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {

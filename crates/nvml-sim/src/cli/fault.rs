@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 
 use crate::code::Code;
 use crate::faults::{Effect, Fault, FaultEntry, Moment, Occurrence, Probability};
+use crate::incidents::{Befall, Incident};
+use crate::loss::Loss;
 use crate::node::Node;
 use crate::state::StateFolder;
 
@@ -33,8 +35,36 @@ pub enum FaultCommand {
         #[arg(long)]
         gpu: Option<String>,
     },
-    /// List the faults that wait for calls.
+    /// List the faults that wait for calls, and what waits for its time.
     Show,
+}
+
+/// When something befalls a GPU.
+#[derive(Debug, Args)]
+pub struct When {
+    /// At that moment of the node's clock: a span from now (90s), or a time (2026-01-31T12:00:00Z).
+    #[arg(long)]
+    at: Option<Moment>,
+    /// At a call on the GPU, after so many others.
+    #[arg(long, default_value_t = 0)]
+    after: u32,
+    /// At a call on the GPU, with this probability: 0.05, 5%.
+    #[arg(long, value_name = "P")]
+    probability: Option<Probability>,
+    /// At which calls that is: the same seed gives the same ones again; 0 where absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// At so many calls on the GPU; one where absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    times: Option<u32>,
+}
+
+impl When {
+    /// These words for a GPU, without what befalls it.
+    pub fn entry(self, gpu: String) -> FaultEntry {
+        let When { at, after, probability, seed, times } = self;
+        FaultEntry { gpu: Some(gpu), at, after, probability, seed, times, ..FaultEntry::default() }
+    }
 }
 
 /// Which calls a fault strikes.
@@ -102,17 +132,39 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         }
         FaultCommand::Show => {
             let node = folder.node()?;
-            for fault in &folder.state()?.faults {
+            let state = folder.state()?;
+            for fault in &state.faults {
                 writeln!(out, "{}", describe(fault, &node))?;
+            }
+            for incident in &state.incidents {
+                writeln!(out, "{}", describe_incident(incident, &node))?;
             }
         }
         added => {
             if let Some(entry) = entry(added) {
-                folder.add_fault(entry.fault()?)?;
+                folder.declare(entry)?;
             }
         }
     }
     Ok(())
+}
+
+/// What befalls a GPU, in words.
+fn told(what: Befall) -> String {
+    let of_xid = |xid| format!("XID {xid}");
+    match what {
+        Befall::Xid { xid, .. } => of_xid(xid),
+        Befall::Lose { how, xid } => {
+            let lost = if how == Loss::OffBus { "a fall off the bus" } else { "a loss" };
+            xid.map_or_else(|| lost.to_owned(), |xid| format!("{lost} with {}", of_xid(xid)))
+        }
+    }
+}
+
+/// An incident in words.
+pub fn describe_incident(incident: &Incident, node: &Node) -> String {
+    let gpu = node.find(&incident.gpu).map_or_else(|| incident.gpu.clone(), |gpu| gpu.index.to_string());
+    format!("GPU {gpu}: {} at {}", told(incident.what), incident.at)
 }
 
 /// A fault in words.
@@ -121,6 +173,7 @@ pub fn describe(fault: &Fault, node: &Node) -> String {
         Effect::Return(code) => format!("returns {}", Code(code)),
         Effect::Hang => "hangs".to_owned(),
         Effect::Crash => "crashes".to_owned(),
+        Effect::Befall(what) => format!("brings {}", told(what)),
     };
     let mut often = match fault.occurrence {
         Occurrence::Always => "every call".to_owned(),

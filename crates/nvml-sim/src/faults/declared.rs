@@ -7,6 +7,9 @@ use thiserror::Error;
 use super::{Chance, Effect, Fault, Moment, Occurrence, Probability};
 use crate::code::Code;
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
+use crate::incidents::{Befall, Incident};
+use crate::latency::Delay;
+use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
 
 /// A fault as written.
@@ -25,7 +28,19 @@ pub struct FaultEntry {
     /// The code, by name or number.
     #[serde(default)]
     pub code: Option<String>,
-    /// Only calls on this GPU.
+    /// The XID that `gpu` reports.
+    #[serde(default)]
+    pub xid: Option<u64>,
+    /// The MIG GPU instance that the XID concerns.
+    #[serde(default)]
+    pub gi: Option<u32>,
+    /// The MIG compute instance that the XID concerns.
+    #[serde(default)]
+    pub ci: Option<u32>,
+    /// The way in which `gpu` is lost, and reports `xid` if that is given too.
+    #[serde(default)]
+    pub lose: Option<Loss>,
+    /// Only calls on this GPU; or the GPU that is befallen.
     #[serde(default)]
     pub gpu: Option<String>,
     /// Strike so many calls only.
@@ -45,11 +60,25 @@ pub struct FaultEntry {
     pub seed: Option<u64>,
 }
 
+/// What an entry declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// What waits for calls.
+    Fault(Fault),
+    /// What comes by itself.
+    Incident(Incident),
+}
+
+/// The calls that what befalls a GPU is counted by.
+const ON_A_GPU: &str = "nvmlDevice*";
+
 /// Why a fault cannot be.
 #[derive(Debug, Error)]
 pub enum FaultError {
     /// None of the words for what happens, or more than one.
-    #[error("{count} effects; write one of hang, crash and return, each with a function")]
+    #[error(
+        "{count} effects; write one of hang, crash and return, each with a function, or one of xid and lose, with `gpu`"
+    )]
     Effects {
         /// How many.
         count: usize,
@@ -57,6 +86,12 @@ pub enum FaultError {
     /// A code where none is returned, or none where one is.
     #[error("{0}")]
     Code(String),
+    /// Something befalls a GPU, and none is named.
+    #[error("which GPU? Add `gpu`: index, UUID or PCI address")]
+    WhichGpu,
+    /// An instance without an XID, or a compute instance without its GPU instance.
+    #[error("{0}")]
+    Instance(&'static str),
     /// No call is struck.
     #[error("`0` calls; write a number from 1, or leave it out for every call")]
     Times,
@@ -83,17 +118,43 @@ pub enum FaultError {
 impl FaultEntry {
     /// The key that says what happens, if there is one.
     pub fn effect_key(&self) -> Option<&'static str> {
-        let keys = [("hang", &self.hang), ("crash", &self.crash), ("return", &self.r#return)];
-        let mut named = keys.into_iter().filter_map(|(key, function)| function.as_ref().map(|_| key));
+        let keys = [
+            ("hang", self.hang.is_some()),
+            ("crash", self.crash.is_some()),
+            ("return", self.r#return.is_some()),
+            ("lose", self.lose.is_some()),
+            ("xid", self.xid.is_some() && self.lose.is_none()),
+        ];
+        let mut named = keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));
         named.next().filter(|_| named.next().is_none())
     }
 
-    /// The fault that is written; its GPU is still as it was named.
-    pub fn fault(self) -> Result<Fault, FaultError> {
+    /// What is declared; its GPU is still as it was named.
+    pub fn declared(self) -> Result<Declared, FaultError> {
+        let befall = self.befall()?;
+        let occurrence = match self.times {
+            Some(0) => return Err(FaultError::Times),
+            // A GPU is befallen once, unless it is said how often.
+            None if befall.is_some() => Occurrence::Times(1),
+            times => times.map_or(Occurrence::Always, Occurrence::Times),
+        };
+        let chance = match (self.probability, self.seed) {
+            (None, Some(_)) => return Err(FaultError::Seed),
+            (probability, seed) => probability.map(|it| Chance::new(it, seed.unwrap_or(0))),
+        };
+        let waits_for_calls = self.after > 0 || self.times.is_some() || chance.is_some();
+        if let (Some(_), Some(code)) = (befall, &self.code) {
+            return Err(FaultError::needless(code));
+        }
+        if let (Some(what), false) = (befall, waits_for_calls) {
+            let at = self.at.unwrap_or(Moment::In(Delay::default()));
+            return Ok(Declared::Incident(Incident { gpu: self.gpu.ok_or(FaultError::WhichGpu)?, what, at }));
+        }
         let effects =
             [(self.hang, Effect::Hang), (self.crash, Effect::Crash), (self.r#return, Effect::Return(0))];
-        let mut named: Vec<_> =
-            effects.into_iter().filter_map(|(function, effect)| Some((function?, effect))).collect();
+        let named = effects.into_iter().filter_map(|(function, effect)| Some((function?, effect)));
+        let befalls = befall.map(|what| (ON_A_GPU.to_owned(), Effect::Befall(what)));
+        let mut named: Vec<_> = named.chain(befalls).collect();
         let count = named.len();
         let (function, mut effect) =
             named.pop().filter(|_| count == 1).ok_or(FaultError::Effects { count })?;
@@ -103,21 +164,51 @@ impl FaultEntry {
                 let hint = "which code? Add `code`, a name such as GPU_IS_LOST or a number";
                 return Err(FaultError::Code(hint.to_owned()));
             }
-            (_, Some(code)) => {
-                let hint = format!("`{code}` is returned by `return` only; leave it out");
-                return Err(FaultError::Code(hint));
-            }
+            (_, Some(code)) => return Err(FaultError::needless(&code)),
             (_, None) => {}
         }
-        let occurrence = match self.times {
-            Some(0) => return Err(FaultError::Times),
-            times => times.map_or(Occurrence::Always, Occurrence::Times),
+        let (gpu, at, after) = (self.gpu, self.at, self.after);
+        Ok(Declared::Fault(Fault { function, gpu, effect, at, after, chance, occurrence }))
+    }
+
+    /// What befalls a GPU, if that is what is declared.
+    fn befall(&self) -> Result<Option<Befall>, FaultError> {
+        let others = [&self.hang, &self.crash, &self.r#return].into_iter().flatten().count();
+        if others > 0 && (self.xid.is_some() || self.lose.is_some()) {
+            return Err(FaultError::Effects { count: others + 1 });
+        }
+        let (gpu_instance, compute_instance) = (self.gi, self.ci);
+        let befall = match (self.lose, self.xid) {
+            (Some(how), xid) => Some(Befall::Lose { how, xid }),
+            (None, Some(xid)) => Some(Befall::Xid { xid, gpu_instance, compute_instance }),
+            (None, None) => None,
         };
-        let chance = match (self.probability, self.seed) {
-            (None, Some(_)) => return Err(FaultError::Seed),
-            (probability, seed) => probability.map(|it| Chance::new(it, seed.unwrap_or(0))),
-        };
-        Ok(Fault { function, gpu: self.gpu, effect, at: self.at, after: self.after, chance, occurrence })
+        match (gpu_instance, compute_instance) {
+            (None, None) => {}
+            _ if !matches!(befall, Some(Befall::Xid { .. })) => {
+                return Err(FaultError::Instance(
+                    "only an XID concerns a MIG instance; leave `gi` and `ci` out",
+                ));
+            }
+            (None, Some(_)) => {
+                return Err(FaultError::Instance("a compute instance is one of a GPU instance; add `gi`"));
+            }
+            (Some(_), _) => {}
+        }
+        Ok(befall)
+    }
+}
+
+impl Declared {
+    /// This, if it can be on a node with these GPUs, with the UUID of the one that it names.
+    pub fn checked(self, gpus: &[Gpu]) -> Result<Declared, FaultError> {
+        Ok(match self {
+            Declared::Fault(fault) => Declared::Fault(fault.checked(gpus)?),
+            Declared::Incident(incident) => {
+                let gpu = node::find_or_tell(gpus, &incident.gpu)?.uuid.clone();
+                Declared::Incident(Incident { gpu, ..incident })
+            }
+        })
     }
 }
 
@@ -127,6 +218,9 @@ impl Fault {
         functions::check(&self.function)?;
         if let (Effect::Return(_), "nvmlErrorString") = (self.effect, self.function.as_str()) {
             return Err(FaultError::ReturnsNoCode { function: self.function });
+        }
+        if let (Effect::Befall(_), None) = (self.effect, &self.gpu) {
+            return Err(FaultError::WhichGpu);
         }
         if let Some(name) = &self.gpu {
             let uuid = node::find_or_tell(gpus, name)?.uuid.clone();
@@ -138,6 +232,10 @@ impl Fault {
 }
 
 impl FaultError {
+    fn needless(code: &str) -> FaultError {
+        FaultError::Code(format!("`{code}` is returned by `return` only; leave it out"))
+    }
+
     /// The key of a node file that is wrong, where it is one other than that of the effect.
     pub fn key(&self) -> Option<&'static str> {
         match self {
@@ -145,7 +243,8 @@ impl FaultError {
             FaultError::Code(_) => Some("code"),
             FaultError::Times => Some("times"),
             FaultError::Seed => Some("seed"),
-            FaultError::NoGpu(_) | FaultError::TakesNoGpu(_) => Some("gpu"),
+            FaultError::NoGpu(_) | FaultError::TakesNoGpu(_) | FaultError::WhichGpu => Some("gpu"),
+            FaultError::Instance(_) => Some("gi"),
         }
     }
 }

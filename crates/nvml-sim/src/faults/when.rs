@@ -31,6 +31,11 @@ impl Moment {
         matches!(self, Moment::At(at) if at <= now_us)
     }
 
+    /// Its time, in microseconds since 1970; none of a span that nobody began.
+    pub fn time_us(self) -> Option<u64> {
+        if let Moment::At(us) = self { Some(us) } else { None }
+    }
+
     /// The same moment as a time, where spans count from `now_us`.
     pub fn from(self, now_us: u64) -> Moment {
         match self {

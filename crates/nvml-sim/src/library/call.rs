@@ -36,7 +36,7 @@ struct Look {
 enum Course {
     /// It goes on.
     On,
-    /// It goes on after a hang: the node is no longer what it was.
+    /// It goes on late or after an incident: the node is no longer what it was.
     Late,
 }
 

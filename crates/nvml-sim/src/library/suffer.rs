@@ -21,7 +21,8 @@ pub struct Met<'a> {
 }
 
 impl Met<'_> {
-    /// Meets the faults that waited when the call began. Whether it hung, and was released.
+    /// Meets the faults that waited when the call began. Whether the node is no longer what it was then: the call hung, or
+    /// something befell a GPU.
     pub fn suffer(&self, state: &State) -> Result<bool, Code> {
         let Some(fault) = self.struck_by(state) else { return Ok(false) };
         match fault.effect {
@@ -31,6 +32,7 @@ impl Met<'_> {
                 Ok(true)
             }
             Effect::Crash => crash(),
+            Effect::Befall(_) => Ok(true),
         }
     }
 
@@ -41,12 +43,18 @@ impl Met<'_> {
         let first = state.faults.iter().find(|fault| fault.concerns(now))?;
         let mut counted = state.faults.clone();
         let struck = strike(&mut counted, now);
-        if counted == state.faults {
+        let befalls = struck.as_ref().is_some_and(|fault| matches!(fault.effect, Effect::Befall(_)));
+        if counted == state.faults && !befalls {
             return struck;
         }
         let strike = |state: &mut State| {
             let now = self.at(state);
-            strike(&mut state.faults, now)
+            let struck = strike(&mut state.faults, now)?;
+            if let (Effect::Befall(what), Some(gpu)) = (struck.effect, &struck.gpu) {
+                let now_us = state.clock.now_us();
+                state.befall(gpu, what, now_us);
+            }
+            Some(struck)
         };
         self.folder.update(strike).unwrap_or_else(|error| {
             self.complaints.say(&error);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::{Fabric, Gpu, NodeError, find_or_tell, limits};
-use crate::faults::{Fault, FaultEntry};
+use crate::faults::{Declared, FaultEntry};
 use crate::functions;
 use crate::identity;
 use crate::latency::Latency;
@@ -259,11 +259,11 @@ impl Check<'_> {
     }
 
     /// Faults that can be.
-    pub fn faults(&self, entries: Vec<FaultEntry>, gpus: &[Gpu]) -> Result<Vec<Fault>, NodeError> {
+    pub fn faults(&self, entries: Vec<FaultEntry>, gpus: &[Gpu]) -> Result<Vec<Declared>, NodeError> {
         let numbered = entries.into_iter().enumerate();
         let checked = numbered.map(|(index, entry)| {
             let effect = entry.effect_key();
-            entry.fault().and_then(|fault| fault.checked(gpus)).map_err(|error| {
+            entry.declared().and_then(|declared| declared.checked(gpus)).map_err(|error| {
                 let key = error.key().or(effect).map(|key| format!(".{key}")).unwrap_or_default();
                 self.fail(format!("faults[{index}]{key}"), error.to_string())
             })

@@ -18,6 +18,8 @@ use thiserror::Error;
 
 use super::{FORMAT, State};
 use crate::clock::Clock;
+use crate::events::EventRecord;
+use crate::kernel_log;
 use crate::node::{Node, NodeError};
 
 const NODE_FILE: &str = "node.yaml";
@@ -114,7 +116,11 @@ impl StateFolder {
             // What happened to an earlier node in this folder did not happen to this one. Its readers must find a
             // state at each moment, so the new one takes the place of the old before the others go.
             let name = new_node_name();
-            folder.publish(&State::initial(&node, Clock::default().now_us()), &name)?;
+            let initial = State::initial(&node, Clock::default().now_us());
+            folder.publish(&initial, &name)?;
+            let log = dir.join(kernel_log::FILE);
+            fs::write(&log, b"").map_err(failed("write", &log))?;
+            folder.tell_kernel_log(&node, &initial.events.records)?;
             remove_states(dir, &state_file(&name, 0)).map_err(failed("clean", dir))?;
             let next = dir.join("node.yaml.next");
             write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
@@ -151,8 +157,25 @@ impl StateFolder {
         Ok(Node::parse(&path, &text)?)
     }
 
-    /// The current state. Costs one system call while nothing changes.
+    /// The current state. Costs one system call while nothing changes. An incident whose time has come is carried out by
+    /// whoever looks first; where that one may not write, it sees the incident all the same.
     pub fn state(&self) -> Result<Arc<State>, StateFolderError> {
+        let state = self.read()?;
+        if !state.is_behind() {
+            return Ok(state);
+        }
+        match self.commit(|_| Ok::<(), std::convert::Infallible>(())) {
+            Ok(Ok(((), state))) => Ok(state),
+            Err(_) => {
+                let mut state = State::clone(&state);
+                state.catch_up(state.clock.now_us());
+                Ok(Arc::new(state))
+            }
+        }
+    }
+
+    /// The state as it was kept last.
+    fn read(&self) -> Result<Arc<State>, StateFolderError> {
         let link = self.dir.join(LINK);
         let mut last = None;
         for _ in 0..READ_TRIES {
@@ -201,6 +224,10 @@ impl StateFolder {
         serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
     }
 
+    fn tell_kernel_log(&self, node: &Node, events: &[EventRecord]) -> Result<(), StateFolderError> {
+        kernel_log::append(&self.dir, node, events).map_err(failed("write", &self.dir.join(kernel_log::FILE)))
+    }
+
     /// When the node file was written: each reader must find the same, until a state is kept.
     fn node_file_time_us(&self) -> Result<u64, StateFolderError> {
         let path = self.dir.join(NODE_FILE);
@@ -216,8 +243,9 @@ impl StateFolder {
     ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = Lock::take(&self.dir)?;
-        let before = self.state()?;
+        let before = self.read()?;
         let mut after = State::clone(&before);
+        after.catch_up(after.clock.now_us());
         let value = match change(&mut after) {
             Ok(value) => value,
             Err(error) => return Ok(Err(error)),
@@ -227,6 +255,11 @@ impl StateFolder {
         }
         after.generation = before.generation + 1;
         self.publish(&after, &self.node_name()?)?;
+        let log = &after.events;
+        if log.last > before.events.last {
+            let new = log.records.iter().filter(|event| event.sequence > before.events.last);
+            self.tell_kernel_log(&self.node()?, &new.cloned().collect::<Vec<_>>())?;
+        }
         Ok(Ok((value, Arc::new(after))))
     }
 

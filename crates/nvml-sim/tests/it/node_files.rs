@@ -279,6 +279,16 @@ fn wrong_faults_are_told_by_path_value_and_hint() {
         ("hang: nvmlInit_v2, at: soon", "faults[0].at", "`soon` is no moment"),
         ("hang: nvmlInit_v2, probability: 1.5", "faults[0].probability", "`1.5` is no probability"),
         ("hang: nvmlInit_v2, seed: 7", "faults[0].seed", "add `probability`"),
+        ("xid: 79", "faults[0].gpu", "which GPU?"),
+        ("xid: 79, after: 3", "faults[0].gpu", "which GPU?"),
+        ("xid: 79, gpu: 8", "faults[0].gpu", "no GPU `8`"),
+        ("xid: 79, hang: nvmlDeviceGetName", "faults[0]", "2 effects"),
+        ("xid: 79, gpu: 3, code: 3, after: 1", "faults[0].code", "`3` is returned by `return` only"),
+        ("xid: 79, gpu: 3, code: 3", "faults[0].code", "`3` is returned by `return` only"),
+        ("xid: 79, gpu: 3, seed: 3", "faults[0].seed", "add `probability`"),
+        ("xid: 79, gpu: 3, ci: 3", "faults[0].gi", "add `gi`"),
+        ("lose: lost, gpu: 3, gi: 3", "faults[0].gi", "leave `gi` and `ci` out"),
+        ("lose: gone, gpu: 3", "faults[0].lose", "unknown variant `gone`"),
         ("hang: nvmlInit_v2, colour: red", "faults[0].colour", "unknown field"),
     ] {
         let message = fault_message(fault);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nvml_sim::{Befall, Incident, Loss, Node, State, presets};
 use nvml_sim::{
     Bytes, Delay, Distribution, EventKind, EventLog, EventRecord, GpuLatency, Latency, PciAddress,
     RegisteredEvents,
@@ -140,6 +141,35 @@ proptest! {
         // Seven standard deviations of 4000 draws are below 222.
         prop_assert!((struck - percent as i32 * 40).abs() <= 222, "{struck} of 4000 at {percent} %");
         prop_assert!(percent < 100 || struck == 4000);
+    }
+
+    #[test]
+    fn incidents_come_in_the_order_of_their_times_however_often_one_looks(
+        incidents in prop::collection::vec((0_u8..4, prop::option::of(1_u64..100), 0_u64..1000), 0..12),
+        looks in prop::collection::btree_set(0_u64..1000, 0..6),
+    ) {
+        let node = Node::parse("t4".as_ref(), presets::find(presets::NODES, "t4").unwrap().yaml).unwrap();
+        let mut often = State::initial(&node, 0);
+        for (gpu, xid, at) in &incidents {
+            let what = match xid {
+                Some(xid) => Befall::Xid { xid: *xid, gpu_instance: None, compute_instance: None },
+                None => Befall::Lose { how: Loss::OffBus, xid: Some(79) },
+            };
+            often.incidents.push(Incident { gpu: gpu.to_string(), what, at: Moment::At(*at) });
+        }
+        let mut once = often.clone();
+        for now in looks {
+            often.catch_up(now);
+            prop_assert!(often.incidents.iter().all(|incident| !incident.at.is_reached(now)));
+        }
+        often.catch_up(1000);
+        once.catch_up(1000);
+        prop_assert_eq!(&often, &once);
+        prop_assert_eq!(often.events.records.len(), incidents.len());
+        prop_assert!(often.events.records.is_sorted_by_key(|event| event.time_us));
+        for (gpu, xid, _) in incidents {
+            prop_assert!(xid.is_some() || often.lost.how(&gpu.to_string()) == Some(Loss::OffBus));
+        }
     }
 
     #[test]
