@@ -65,6 +65,23 @@ impl StateFolder {
         Ok(self.update(|state| state.add(declared, state.clock.now_us()))?)
     }
 
+    /// Loads the driver anew, in another version if one is given: what programs have initialised ends, and modes are those
+    /// of a driver that was just loaded.
+    pub fn reload(&self, version: Option<&str>) -> Result<(), ControlError> {
+        version.map_or(Ok(()), node::check_driver_version).map_err(StateFolderError::Node)?;
+        let node = self.node()?;
+        Ok(self.update(|state| {
+            state.driver.number += 1;
+            if let Some(version) = version {
+                state.driver.version = Some(version.to_owned());
+            }
+            state.modes.clear();
+            for gpu in &node.gpus {
+                state.modes_of(gpu);
+            }
+        })?)
+    }
+
     /// Brings a lost GPU back.
     pub fn give_back(&self, gpu: &str) -> Result<(), ControlError> {
         let gpu = self.uuid_of(gpu)?;

@@ -11,6 +11,7 @@ mod clock;
 mod code;
 mod control;
 mod cpu_list;
+mod driver_load;
 mod ecc;
 mod events;
 mod faults;
@@ -43,6 +44,7 @@ pub use bytes::Bytes;
 pub use clock::Clock;
 pub use code::Code;
 pub use control::{ControlError, XID_OFF_THE_BUS};
+pub use driver_load::DriverLoad;
 pub use ecc::Ecc;
 pub use events::{
     EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,

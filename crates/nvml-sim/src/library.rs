@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::code::Code;
+use crate::driver_load::KnownLoad;
 use crate::events::RegisteredEvents;
 use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
@@ -44,6 +45,7 @@ struct Process {
     node: Option<Arc<Node>>,
     event_sets: BTreeMap<u32, RegisteredEvents>,
     event_sets_made: u32,
+    load: KnownLoad,
 }
 
 impl Library {
@@ -60,11 +62,12 @@ impl Library {
     }
 
     /// One initialisation more; the first takes the node, and the folder in which it was seen.
-    fn begin(&self, folder: &Arc<StateFolder>, node: &Arc<Node>) {
+    fn begin(&self, folder: &Arc<StateFolder>, snapshot: &Snapshot) {
         let mut process = self.process();
         if process.initialisations == 0 {
             process.folder = Some(Arc::clone(folder));
-            process.node = Some(Arc::clone(node));
+            process.node = Some(Arc::clone(&snapshot.node));
+            process.load.begin(&snapshot.state.driver);
         }
         process.initialisations = process.initialisations.saturating_add(1);
     }
@@ -77,6 +80,7 @@ impl Library {
             1 => {
                 process.node = None;
                 process.event_sets.clear();
+                process.load.end();
             }
             _ => {}
         }
@@ -104,7 +108,9 @@ impl Library {
             let node = process.node.clone().ok_or(Code::UNINITIALIZED)?;
             (process.folder.clone().ok_or(Code::UNINITIALIZED)?, node)
         };
-        Ok(Snapshot { node, state: self.state_of(&folder)? })
+        let state = self.state_of(&folder)?;
+        self.process().load.check(&state.driver)?;
+        Ok(Snapshot { node, state })
     }
 
     fn state_of(&self, folder: &StateFolder) -> Result<Arc<State>, Code> {

@@ -127,10 +127,21 @@ impl Node {
         })
     }
 
+    /// This node with another driver; its NVML follows.
+    pub fn load_driver(&mut self, version: &str) {
+        self.driver_version = version.to_owned();
+        self.nvml_version = format!("{}.{version}", self.cuda_version / 1000);
+    }
+
     /// The GPU that a person names by index, UUID or PCI address.
     pub fn find(&self, name: &str) -> Option<&Gpu> {
         find(&self.gpus, name)
     }
+}
+
+/// Checks the version of a driver that is not a node file's.
+pub fn check_driver_version(version: &str) -> Result<(), NodeError> {
+    Check { file: Path::new("nvml-sim reload") }.driver(version)
 }
 
 fn find<'a>(gpus: &'a [Gpu], name: &str) -> Option<&'a Gpu> {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::driver_load::DriverLoad;
 use crate::events::EventLog;
 use crate::faults::{Declared, Fault};
 use crate::incidents::Incident;
@@ -37,6 +38,9 @@ pub struct State {
     /// The node's clock.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clock: Clock,
+    /// The driver as it was loaded last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub driver: DriverLoad,
     /// Events.
     #[serde(default, skip_serializing_if = "is_default")]
     pub events: EventLog,
@@ -67,6 +71,7 @@ impl State {
             format: FORMAT,
             generation: 0,
             clock: Clock::default(),
+            driver: DriverLoad::default(),
             events: EventLog::default(),
             lost: LostGpus::default(),
             modes: node.gpus.iter().map(modes).collect(),

@@ -10,6 +10,7 @@ mod latency;
 mod listing;
 mod misuse;
 mod placement;
+mod reload;
 mod sim;
 mod surface;
 mod sweep;

@@ -137,6 +137,15 @@ pub enum Command {
         #[arg(long)]
         gpu: String,
     },
+    /// Load the driver anew, under whichever programs run.
+    ///
+    /// Each of their calls gives UNINITIALIZED until they have shut NVML down and initialised it again; with another
+    /// version LIB_RM_VERSION_MISMATCH until they are started again.
+    Reload {
+        /// The version to load, such as 580.105.08; the one that is loaded where absent.
+        #[arg(long, value_name = "VERSION")]
+        driver_version: Option<String>,
+    },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
         long_about = set_help(),

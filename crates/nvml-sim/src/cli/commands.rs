@@ -55,6 +55,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Lose { gpu, mode, xid, when } => {
             open(None)?.declare(FaultEntry { lose: Some(mode), xid, ..when.entry(gpu) })?;
         }
+        Command::Reload { driver_version } => open(None)?.reload(driver_version.as_deref())?,
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
         Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {

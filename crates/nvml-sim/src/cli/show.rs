@@ -23,8 +23,9 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{}: {}", folder.dir().display(), node.machine)?;
     writeln!(
         out,
-        "driver {}, CUDA {}.{}, generation {}, clock {}\n",
+        "driver {} (load {}), CUDA {}.{}, generation {}, clock {}\n",
         node.driver_version,
+        state.driver.number + 1,
         node.cuda_version / 1000,
         node.cuda_version % 1000 / 10,
         state.generation,

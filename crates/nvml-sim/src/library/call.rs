@@ -10,11 +10,13 @@ use super::suffer::Met;
 use crate::code::Code;
 use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::{State, StateFolder, pause};
+use crate::state::{State, StateFolder, StateFolderError, pause};
 
 /// The functions that work before initialisation begin so: those that initialise, and those for whose answer NVML's
 /// header asks none.
 const EARLY: [&str; 3] = ["nvmlInit", "nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
+
+const SHUTDOWN: &str = "nvmlShutdown";
 
 /// One call in progress.
 #[derive(Debug)]
@@ -56,6 +58,12 @@ impl Library {
                 look = self.look(function);
             }
             let (folder, snapshot) = (look.folder.clone(), look.snapshot());
+            // A program of an earlier load of the driver can still shut down, to initialise anew.
+            let is_current = |snapshot: Snapshot| match self.process().load.check(&snapshot.state.driver) {
+                Err(code) if function != SHUTDOWN => Err(code),
+                _ => Ok(snapshot),
+            };
+            let snapshot = snapshot.and_then(is_current);
             if !is_early(function) {
                 snapshot.as_ref().map_err(|code| *code)?;
             }
@@ -91,7 +99,11 @@ impl Library {
             (None, None) => Err(Code::DRIVER_NOT_LOADED),
             (None, Some(folder)) => folder.node().map(Arc::new).map_err(|error| {
                 self.complaints.say(&error);
-                Code::DRIVER_NOT_LOADED
+                match error {
+                    StateFolderError::Format { .. } => Code::LIB_RM_VERSION_MISMATCH,
+                    StateFolderError::Damaged { .. } => Code::UNKNOWN,
+                    _ => Code::DRIVER_NOT_LOADED,
+                }
             }),
         };
         let state = folder.as_deref().ok_or(Code::DRIVER_NOT_LOADED).and_then(|folder| self.state_of(folder));
@@ -139,7 +151,7 @@ impl<'a> Call<'a> {
     /// `nvmlInit`: loads the node on the first of nested initialisations.
     pub fn init(&self) -> Result<(), Code> {
         let folder = self.folder.as_ref().ok_or(Code::DRIVER_NOT_LOADED)?;
-        self.library.begin(folder, &self.snapshot()?.node);
+        self.library.begin(folder, self.snapshot()?);
         Ok(())
     }
 

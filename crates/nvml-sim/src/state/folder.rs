@@ -150,8 +150,16 @@ impl StateFolder {
         &self.dir
     }
 
-    /// The node as declared now.
+    /// The node as declared now, with the driver that was loaded last.
     pub fn node(&self) -> Result<Node, StateFolderError> {
+        let mut node = self.declared()?;
+        if let Some(version) = &self.read()?.driver.version {
+            node.load_driver(version);
+        }
+        Ok(node)
+    }
+
+    fn declared(&self) -> Result<Node, StateFolderError> {
         let path = self.dir.join(NODE_FILE);
         let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
         Ok(Node::parse(&path, &text)?)
@@ -210,7 +218,7 @@ impl StateFolder {
     fn load(&self, name: &Path) -> Result<State, StateFolderError> {
         if name.as_os_str().is_empty() {
             // A node file that a person put there.
-            return Ok(State::initial(&self.node()?, self.node_file_time_us()?));
+            return Ok(State::initial(&self.declared()?, self.node_file_time_us()?));
         }
         let path = self.dir.join(name);
         let text = fs::read(&path).map_err(failed("read", &path))?;
@@ -258,7 +266,7 @@ impl StateFolder {
         let log = &after.events;
         if log.last > before.events.last {
             let new = log.records.iter().filter(|event| event.sequence > before.events.last);
-            self.tell_kernel_log(&self.node()?, &new.cloned().collect::<Vec<_>>())?;
+            self.tell_kernel_log(&self.declared()?, &new.cloned().collect::<Vec<_>>())?;
         }
         Ok(Ok((value, Arc::new(after))))
     }

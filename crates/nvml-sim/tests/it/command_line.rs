@@ -25,7 +25,8 @@ fn show_as_json_is_the_golden_node() {
 fn show_tells_what_was_done_to_a_node() {
     let (_dir, folder) = node("dgx-a100");
     for arguments in [
-        &["lose", "--gpu", "3", "--xid"][..],
+        &["reload", "--driver-version", "590.12.3"][..],
+        &["lose", "--gpu", "3", "--xid"],
         &["set", "--gpu", "0000:07:00.0", "temperature=91"],
         &["set", "--gpu", "1", "persistence-mode=off"],
         &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
@@ -63,6 +64,7 @@ fn show_tells_what_was_done_to_a_node() {
         "GPU 4: a fall off the bus with XID 79 at 2090-01-31T12:00:00Z",
         "nvmlDevice* of GPU 6 brings XID 48: the next call after 9 more",
         "off the bus\n",
+        "driver 590.12.3 (load 2), ",
         "nvmlInit* crashes: every call, with probability 0.05 (seed 7), from 2090-01-31T12:00:00Z",
         "GPU 3  XID 79",
     ] {
@@ -146,6 +148,7 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["fault", "clear", "--gpu", "3"], "there is one, index 0"),
         (vec!["fault", "hang", "nvmlInit_v2", "--gpu", "0"], "leave the GPU out"),
         (vec!["fault", "hang", "nvmlDeviceGetHandleByIndex_v2", "--gpu", "0"], "leave the GPU out"),
+        (vec!["reload", "--driver-version", "new"], "driver.version: `new` is not"),
         (vec!["fault", "hang", "nvmlInit_v2", "--at", "soon"], "no moment"),
         (vec!["fault", "hang", "nvmlInit_v2", "--probability", "0"], "no probability"),
         (vec!["fault", "hang", "nvmlInit_v2", "--seed", "3"], "add `probability`"),
