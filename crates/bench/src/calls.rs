@@ -59,7 +59,7 @@ impl Calls {
             ended
                 .iter()
                 .filter(|function| !function.starts_with(WAITS))
-                .map(|function| latency.of(function))
+                .map(|function| latency.of(function, None).mean())
                 .sum()
         };
         self.0.values().map(of_one).max().unwrap_or_default()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nvml_sim::{Effect, Fault, Occurrence};
+use nvml_sim::{Effect, Fault};
 use sim_node::Process;
 
 use crate::args::Args;
@@ -125,9 +125,7 @@ pub async fn faults(args: &Args, subject: &Subject) -> Figures {
 async fn strike(node: &Node, process: &Process, effect: Effect) -> Result<()> {
     const STARTS: &str = "gantry_device_plugin_nvml_worker_starts_total{role=\"queries\"}";
     let before = process.metric(STARTS)?;
-    let fault =
-        Fault { function: ON_GPUS.to_owned(), effect, gpu: None, after: 0, occurrence: Occurrence::Always };
-    node.sim.driver().add_fault(fault)?;
+    node.sim.driver().add_fault(Fault::new(ON_GPUS, effect))?;
     tokio::time::timeout(PATIENCE, async {
         while process.metric(STARTS)? <= before {
             alive(process)?;

@@ -1,6 +1,5 @@
 //! How long the simulated driver's calls take.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nvml_sim::{Delay, Latency};
@@ -40,13 +39,14 @@ impl Profile {
     /// As the simulated driver takes it.
     pub fn latency(self) -> Latency {
         match self {
-            Profile::Uniform(delay) => Latency { default: Delay(delay), functions: BTreeMap::new() },
+            Profile::Uniform(delay) => Latency { default: Delay(delay).into(), ..Latency::default() },
             Profile::Recorded => Latency {
-                default: Delay(PLAIN),
+                default: Delay(PLAIN).into(),
                 functions: SLOW
                     .iter()
-                    .map(|(function, delay)| ((*function).to_owned(), Delay(*delay)))
+                    .map(|(function, delay)| ((*function).to_owned(), Delay(*delay).into()))
                     .collect(),
+                ..Latency::default()
             },
         }
     }
@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn recorded_profile_is_slow_in_topology_alone() {
         let latency = Profile::Recorded.latency();
-        assert_eq!(latency.of("nvmlDeviceGetUUID"), Duration::from_micros(100));
-        assert_eq!(latency.of("nvmlDeviceGetTopologyCommonAncestor"), Duration::from_millis(20));
-        assert_eq!(latency.of("nvmlDeviceGetNvLinkState"), Duration::from_millis(5));
+        assert_eq!(latency.of("nvmlDeviceGetUUID", None).mean(), Duration::from_micros(100));
+        assert_eq!(latency.of("nvmlDeviceGetTopologyCommonAncestor", None).mean(), Duration::from_millis(20));
+        assert_eq!(latency.of("nvmlDeviceGetNvLinkState", None).mean(), Duration::from_millis(5));
     }
 
     #[test]

@@ -77,13 +77,15 @@ struct Life {
     runtime: Option<Ending>,
 }
 
-/// A life's runtime. Wherever it is dropped, be it in async code that is cancelled, its tasks end.
+/// A life's runtime. Wherever it is dropped, be it in async code that is cancelled, its tasks have ended then: who removes
+/// the folder next finds nobody at work in it.
 struct Ending(Option<Runtime>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+            // A runtime may only be waited for on a thread that runs no tasks.
+            let _ = thread::spawn(move || runtime.shutdown_timeout(STOP_PATIENCE)).join();
         }
     }
 }
@@ -364,13 +366,11 @@ async fn begin(incarnation: &Arc<Incarnation>, starts: u64) -> io::Result<Ending
     Ok(ending)
 }
 
-/// Ends a life and waits for its sockets to close. A runtime may only be waited for on a thread that runs no tasks.
-async fn end(mut ending: Ending) {
+/// Ends a life and waits for its sockets to close, without holding up the caller's other tasks.
+async fn end(ending: Ending) {
     let (ended, end) = oneshot::channel();
     thread::spawn(move || {
-        if let Some(runtime) = ending.0.take() {
-            runtime.shutdown_timeout(STOP_PATIENCE);
-        }
+        drop(ending);
         // The receiver is gone only if the caller no longer waits.
         let _ = ended.send(());
     });

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::control::ControlError;
-use crate::functions::UnknownFunctionError;
+use crate::faults::FaultError;
+use crate::functions::{TakesNoGpuError, UnknownFunctionError};
 use crate::install::InstallError;
 use crate::root::RootError;
 use crate::settings::SettingError;
@@ -43,14 +44,16 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
         cause.is::<arguments::UsageError>()
             || cause.is::<SettingError>()
             || cause.is::<UnknownFunctionError>()
+            || cause.is::<FaultError>()
+            || cause.is::<TakesNoGpuError>()
             || cause.downcast_ref::<StateFolderError>().is_some_and(folder)
             || cause.downcast_ref::<InstallError>().is_some_and(install)
             || cause.downcast_ref::<ControlError>().is_some_and(|error| match error {
                 ControlError::Folder(error) => folder(error),
-                ControlError::NoGpu { .. }
+                ControlError::NoGpu(_)
                 | ControlError::NoFunction(_)
-                | ControlError::TakesNoGpu { .. }
-                | ControlError::ReturnsNoCode { .. }
+                | ControlError::TakesNoGpu(_)
+                | ControlError::Fault(_)
                 | ControlError::Mig { .. }
                 | ControlError::Setting(_) => true,
             })

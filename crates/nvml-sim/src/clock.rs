@@ -34,6 +34,14 @@ impl Clock {
         }
     }
 
+    /// How long it takes until the clock shows a time, if it runs.
+    pub fn until(&self, time_us: u64) -> Option<Duration> {
+        match self {
+            Clock::Frozen(_) => None,
+            _ => Some(Duration::from_micros(time_us.saturating_sub(self.now_us()))),
+        }
+    }
+
     /// This clock, stopped at what it shows.
     pub fn freeze(self) -> Clock {
         Clock::Frozen(self.now_us())

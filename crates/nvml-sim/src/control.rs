@@ -1,20 +1,21 @@
 //! What a person or a test does to a running node: XIDs, lost GPUs, settings, clock, faults. It knows the
 //! concerns and their rules; the command line and tests both come here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::code::Code;
-use crate::events::{EventKind, EventRecord};
-use crate::faults::{Effect, Fault};
-use crate::functions::{self, UnknownFunctionError};
-use crate::latency::{Delay, Latency};
+use crate::faults::{Declared, Fault, FaultEntry, FaultError};
+use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
+use crate::latency::{Distribution, GpuLatency, Latency};
+use crate::loss::Loss;
 use crate::mig::MigState;
-use crate::node::{Gpu, Node};
+use crate::node::{self, Gpu, NoGpuError};
 use crate::overrides::Overrides;
 use crate::settings::{self, SettingError, Target};
-use crate::state::{State, StateFolder, StateFolderError};
+use crate::state::{StateFolder, StateFolderError};
 
 /// The XID of a GPU that has fallen off the bus.
 pub const XID_OFF_THE_BUS: u64 = 79;
@@ -26,28 +27,11 @@ pub enum ControlError {
     #[error(transparent)]
     Folder(#[from] StateFolderError),
     /// No such GPU.
-    #[error("no GPU `{name}`: name it by index, UUID or PCI address; {known}")]
-    NoGpu {
-        /// The name given.
-        name: String,
-        /// What would be right.
-        known: String,
-    },
+    #[error(transparent)]
+    NoGpu(#[from] NoGpuError),
     /// No such function.
     #[error(transparent)]
     NoFunction(#[from] UnknownFunctionError),
-    /// A fault of one GPU's calls, of a function that takes no GPU.
-    #[error("no call of `{function}` takes a GPU's handle; leave the GPU out, and every call is struck")]
-    TakesNoGpu {
-        /// The function, as it was written.
-        function: String,
-    },
-    /// A wrong code from a function that returns none.
-    #[error("`{function}` returns no code: its calls can hang or crash")]
-    ReturnsNoCode {
-        /// The function.
-        function: String,
-    },
     /// A change of MIG mode or instances that the driver refuses.
     #[error("GPU {gpu} refuses it with {code}: {}", refusal(*code))]
     Mig {
@@ -56,6 +40,12 @@ pub enum ControlError {
         /// What NVML's function would return.
         code: Code,
     },
+    /// A function that takes no GPU, of a GPU's calls.
+    #[error(transparent)]
+    TakesNoGpu(#[from] TakesNoGpuError),
+    /// A fault that cannot be.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A setting that cannot be.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -70,17 +60,35 @@ impl StateFolder {
         gpu_instance: Option<u32>,
         compute_instance: Option<u32>,
     ) -> Result<(), ControlError> {
-        let gpu = self.uuid_of(gpu)?;
-        Ok(self.update(|state| push_xid(state, &gpu, xid, gpu_instance, compute_instance))?)
+        let entry = FaultEntry { xid: Some(xid), gi: gpu_instance, ci: compute_instance, ..of_gpu(gpu) };
+        self.declare(entry)
     }
 
     /// Loses a GPU: every call on it gives `GPU_IS_LOST`. With `xid`, that XID is logged at the same moment.
     pub fn lose(&self, gpu: &str, xid: Option<u64>) -> Result<(), ControlError> {
-        let gpu = self.uuid_of(gpu)?;
+        self.declare(FaultEntry { lose: Some(Loss::Lost), xid, ..of_gpu(gpu) })
+    }
+
+    /// Does or schedules what an entry of a node file would say.
+    pub fn declare(&self, entry: FaultEntry) -> Result<(), ControlError> {
+        let declared = entry.declared()?.checked(&self.node()?.gpus)?;
+        Ok(self.update(|state| state.add(declared, state.clock.now_us()))?)
+    }
+
+    /// Loads the driver anew, in another version if one is given: what programs have initialised ends, and modes are those
+    /// of a driver that was just loaded.
+    pub fn reload(&self, version: Option<&str>) -> Result<(), ControlError> {
+        version.map_or(Ok(()), node::check_driver_version).map_err(StateFolderError::Node)?;
+        let node = self.node()?;
         Ok(self.update(|state| {
-            state.lost.lose(&gpu);
-            if let Some(xid) = xid {
-                push_xid(state, &gpu, xid, None, None);
+            state.driver.number += 1;
+            if let Some(version) = version {
+                state.driver.version = Some(version.to_owned());
+            }
+            state.modes.clear();
+            for gpu in &node.gpus {
+                state.modes_of(gpu);
+                state.mig.reload(gpu);
             }
         })?)
     }
@@ -114,30 +122,65 @@ impl StateFolder {
         Ok(())
     }
 
-    /// Sets how long a function's calls take, or with no function all calls; no delay gives it back to the node
+    /// Sets how long a function's calls take, or with no function all calls; nothing gives it back to the node
     /// file (a function: to the default).
-    pub fn set_latency(&self, function: Option<&str>, delay: Option<Delay>) -> Result<(), ControlError> {
+    pub fn set_latency(
+        &self,
+        function: Option<&str>,
+        delay: Option<Distribution>,
+    ) -> Result<(), ControlError> {
         function.map_or(Ok(()), functions::check)?;
+        self.change_latency(|latency, declared| match (function, delay) {
+            (None, Some(delay)) => latency.default = delay,
+            (None, None) => {
+                latency.default = declared.default.clone();
+                latency.functions = declared.functions.clone();
+            }
+            (Some(function), delay) => put(&mut latency.functions, function, delay),
+        })
+    }
+
+    /// The same for the calls on one GPU: those that take its handle first.
+    pub fn set_latency_of_gpu(
+        &self,
+        gpu: &str,
+        function: Option<&str>,
+        delay: Option<Distribution>,
+    ) -> Result<(), ControlError> {
+        let gpu = self.uuid_of(gpu)?;
+        function.map_or(Ok(()), functions::check)?;
+        function.map_or(Ok(()), functions::check_takes_gpu)?;
+        self.change_latency(|latency, declared| {
+            let mut own = latency.gpus.remove(&gpu).unwrap_or_default();
+            match (function, delay) {
+                (None, Some(delay)) => own.default = Some(delay),
+                (None, None) => own = declared.gpus.get(&gpu).cloned().unwrap_or_default(),
+                (Some(function), delay) => put(&mut own.functions, function, delay),
+            }
+            if own != GpuLatency::default() {
+                latency.gpus.insert(gpu, own);
+            }
+        })
+    }
+
+    /// Sets which draws are made of distributions; nothing gives it back to the node file.
+    pub fn set_latency_seed(&self, seed: Option<u64>) -> Result<(), ControlError> {
+        self.change_latency(|latency, declared| latency.seed = seed.unwrap_or(declared.seed))
+    }
+
+    fn change_latency(&self, change: impl FnOnce(&mut Latency, &Latency)) -> Result<(), ControlError> {
         let declared = self.node()?.latency;
         Ok(self.update(|state| {
             let mut latency = state.latency.take().unwrap_or_else(|| declared.clone());
-            match (function, delay) {
-                (None, Some(delay)) => latency.default = delay,
-                (None, None) => latency = declared.clone(),
-                (Some(function), Some(delay)) => {
-                    latency.functions.insert(function.to_owned(), delay);
-                }
-                (Some(function), None) => {
-                    latency.functions.remove(function);
-                }
-            }
+            change(&mut latency, &declared);
             state.latency = (latency != declared).then_some(latency);
         })?)
     }
 
-    /// Replaces all delays.
+    /// Replaces all delays; GPUs are told by UUID.
     pub fn set_latencies(&self, latency: Latency) -> Result<(), ControlError> {
-        latency.functions.keys().try_for_each(|function| functions::check(function))?;
+        let of_gpus = latency.gpus.values().flat_map(|own| own.functions.keys());
+        latency.functions.keys().chain(of_gpus).try_for_each(|function| functions::check(function))?;
         Ok(self.update(|state| state.latency = Some(latency))?)
     }
 
@@ -168,27 +211,18 @@ impl StateFolder {
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
-    pub fn add_fault(&self, mut fault: Fault) -> Result<(), ControlError> {
-        functions::check(&fault.function)?;
-        if let (Effect::Return(_), "nvmlErrorString") = (fault.effect, fault.function.as_str()) {
-            return Err(ControlError::ReturnsNoCode { function: fault.function });
-        }
-        if let Some(name) = &fault.gpu {
-            let uuid = self.uuid_of(name)?;
-            if !functions::takes_gpu(&fault.function) {
-                return Err(ControlError::TakesNoGpu { function: fault.function });
-            }
-            fault.gpu = Some(uuid);
-        }
-        Ok(self.update(|state| state.faults.push(fault))?)
+    pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
+        let fault = fault.checked(&self.node()?.gpus)?;
+        Ok(self.update(|state| state.add(Declared::Fault(fault), state.clock.now_us()))?)
     }
 
     /// Removes the faults of a function (as it was written when added), or all. Returns how many there were.
     pub fn clear_faults(&self, function: Option<&str>) -> Result<usize, ControlError> {
         Ok(self.update(|state| {
-            let before = state.faults.len();
+            let before = state.faults.len() + state.incidents.len();
             state.faults.retain(|fault| function.is_some_and(|function| fault.function != function));
-            before - state.faults.len()
+            state.incidents.retain(|_| function.is_some());
+            before - state.faults.len() - state.incidents.len()
         })?)
     }
 
@@ -196,12 +230,13 @@ impl StateFolder {
     pub fn clear_faults_of_gpu(&self, gpu: &str, function: Option<&str>) -> Result<usize, ControlError> {
         let gpu = self.uuid_of(gpu)?;
         Ok(self.update(|state| {
-            let before = state.faults.len();
+            let before = state.faults.len() + state.incidents.len();
             state.faults.retain(|fault| {
                 fault.gpu.as_ref() != Some(&gpu)
                     || function.is_some_and(|function| fault.function != function)
             });
-            before - state.faults.len()
+            state.incidents.retain(|incident| incident.gpu != gpu || function.is_some());
+            before - state.faults.len() - state.incidents.len()
         })?)
     }
 
@@ -211,16 +246,19 @@ impl StateFolder {
 
     /// The GPU that a person names.
     pub(crate) fn gpu(&self, name: &str) -> Result<Gpu, ControlError> {
-        let node: Node = self.node()?;
-        node.find(name).cloned().ok_or_else(|| {
-            let known = match node.gpus.len() {
-                0 => "the node has none".to_owned(),
-                1 => "there is one, index 0".to_owned(),
-                count => format!("there are indexes 0 to {}", count - 1),
-            };
-            ControlError::NoGpu { name: name.to_owned(), known }
-        })
+        Ok(node::find_or_tell(&self.node()?.gpus, name)?.clone())
     }
+}
+
+fn put(delays: &mut BTreeMap<String, Distribution>, function: &str, delay: Option<Distribution>) {
+    match delay {
+        Some(delay) => delays.insert(function.to_owned(), delay),
+        None => delays.remove(function),
+    };
+}
+
+fn of_gpu(gpu: &str) -> FaultEntry {
+    FaultEntry { gpu: Some(gpu.to_owned()), ..FaultEntry::default() }
 }
 
 /// What a refusal of the MIG rules means.
@@ -233,23 +271,4 @@ fn refusal(code: Code) -> &'static str {
         Code::INVALID_ARGUMENT => "no such profile or place there",
         _ => "the driver says no more",
     }
-}
-
-fn push_xid(
-    state: &mut State,
-    gpu: &str,
-    xid: u64,
-    gpu_instance: Option<u32>,
-    compute_instance: Option<u32>,
-) {
-    let time_us = state.clock.now_us();
-    state.events.push(EventRecord {
-        sequence: 0,
-        gpu: gpu.to_owned(),
-        kind: EventKind::Xid,
-        data: xid,
-        time_us,
-        gpu_instance,
-        compute_instance,
-    });
 }

@@ -17,8 +17,21 @@ pub struct UnknownFunctionError {
     pub closest: String,
 }
 
+/// Of a GPU's calls, a function that takes no GPU.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("no call of `{pattern}` takes a GPU's handle; leave the GPU out, and every call is concerned")]
+pub struct TakesNoGpuError {
+    /// As it was written.
+    pub pattern: String,
+}
+
+/// Checks that some function that fits a name, or a beginning and `*`, takes a GPU's handle first.
+pub fn check_takes_gpu(pattern: &str) -> Result<(), TakesNoGpuError> {
+    if takes_gpu(pattern) { Ok(()) } else { Err(TakesNoGpuError { pattern: pattern.to_owned() }) }
+}
+
 /// Whether some function that fits a name, or a beginning and `*`, takes a GPU's handle first.
-pub fn takes_gpu(pattern: &str) -> bool {
+fn takes_gpu(pattern: &str) -> bool {
     names().any(|name| fits(pattern, name) && name.starts_with("nvmlDevice") && !finds_gpus(name))
 }
 

@@ -1,5 +1,7 @@
-//! How long calls take: one delay for all functions, and others for some. It knows function names, not what
-//! they do, and it does not wait itself.
+//! How long calls take: one delay for all functions, and others for some functions and GPUs. It knows names, not what
+//! functions do, and it does not wait itself.
+
+mod distribution;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +11,42 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use distribution::{Distribution, ParseDistributionError};
+
 /// Delays per call.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Latency {
     /// The delay of every call that `functions` does not name.
     #[serde(default)]
-    pub default: Delay,
+    pub default: Distribution,
     /// Function name, or its beginning and `*` -> delay. The longest name that fits wins, a whole one
     /// before a beginning.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub functions: BTreeMap<String, Delay>,
+    pub functions: BTreeMap<String, Distribution>,
+    /// GPU -> delays of the calls that take its handle first, before those of any GPU. A node file names a GPU by index,
+    /// UUID or PCI address; once checked, it is the UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpus: BTreeMap<String, GpuLatency>,
+    /// Which draws are made of distributions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seed: u64,
+}
+
+/// Delays of calls on one GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GpuLatency {
+    /// The delay of every call that `functions` does not name; as of any GPU where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Distribution>,
+    /// As in [`Latency`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, Distribution>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A time span as people write it: `0.1ms`, `250us`, `2s`, `0`.
@@ -36,12 +63,18 @@ const UNITS: [(&str, f64); 5] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 6
 const DELAY_MAX_SECONDS: f64 = 86_400.0;
 
 impl Latency {
-    /// The delay of a function.
-    pub fn of(&self, function: &str) -> Duration {
-        let named = self.functions.iter().filter(|(pattern, _)| fits(pattern, function));
-        let rank = |pattern: &str| (pattern.trim_end_matches('*').len(), !pattern.ends_with('*'));
-        named.max_by_key(|(pattern, _)| rank(pattern)).map_or(self.default.0, |(_, delay)| delay.0)
+    /// The delay of a function's calls, on a GPU (by UUID) or on none.
+    pub fn of(&self, function: &str, gpu: Option<&str>) -> &Distribution {
+        let own = gpu.and_then(|gpu| self.gpus.get(gpu));
+        let of_gpu = own.and_then(|own| nearest(&own.functions, function).or(own.default.as_ref()));
+        of_gpu.or_else(|| nearest(&self.functions, function)).unwrap_or(&self.default)
     }
+}
+
+fn nearest<'a>(functions: &'a BTreeMap<String, Distribution>, function: &str) -> Option<&'a Distribution> {
+    let named = functions.iter().filter(|(pattern, _)| fits(pattern, function));
+    let rank = |pattern: &str| (pattern.trim_end_matches('*').len(), !pattern.ends_with('*'));
+    named.max_by_key(|(pattern, _)| rank(pattern)).map(|(_, delay)| delay)
 }
 
 /// Whether a function name is `pattern`, or begins with it where it ends in `*`.

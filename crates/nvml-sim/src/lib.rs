@@ -11,13 +11,16 @@ mod clock;
 mod code;
 mod control;
 mod cpu_list;
+mod driver_load;
 mod ecc;
 mod events;
 mod faults;
 mod fields;
 mod functions;
 mod identity;
+mod incidents;
 pub mod install;
+mod kernel_log;
 mod latency;
 mod library;
 mod loss;
@@ -42,22 +45,26 @@ pub use bytes::Bytes;
 pub use clock::Clock;
 pub use code::Code;
 pub use control::{ControlError, XID_OFF_THE_BUS};
+pub use driver_load::DriverLoad;
 pub use ecc::Ecc;
 pub use events::{
     EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,
 };
-pub use faults::{Effect, Fault, Occurrence, strike};
+pub use faults::{CallSite, Chance, Declared, Effect, Fault, FaultEntry, FaultError, Occurrence, strike};
+pub use faults::{Moment, ParseMomentError, ParseProbabilityError, Probability};
 pub use fields::FieldValue;
-pub use functions::UnknownFunctionError;
-pub use latency::{Delay, Latency};
+pub use functions::{TakesNoGpuError, UnknownFunctionError};
+pub use incidents::{Befall, Incident};
+pub use latency::{Delay, Distribution, GpuLatency, Latency, ParseDistributionError};
 pub use library::{Call, Library, LibraryEvent, compute_instance_handle, gpu_instance_handle, mig_handle};
+pub use loss::Loss;
 pub use mig::{
     ComputeInstance, ComputeInstanceProfile, ComputeInstanceView, DeviceView, Engines, GpuInstance,
     GpuInstanceProfile, GpuInstanceView, GpuMig, MigState, MigTable,
 };
 pub use model::{Architecture, Brand, ComputeCapability, Model};
 pub use modes::Modes;
-pub use node::{Fabric, Gpu, Node, NodeError};
+pub use node::{Fabric, Gpu, NoGpuError, Node, NodeError};
 pub use overrides::{Overrides, RecoveryAction};
 pub use pci::PciAddress;
 pub use settings::{SETTINGS, Setting, SettingError};

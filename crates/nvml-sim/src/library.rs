@@ -4,6 +4,7 @@
 mod call;
 mod call_log;
 mod complaints;
+mod delays;
 mod event_wait;
 mod find;
 mod handle;
@@ -14,12 +15,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::code::Code;
+use crate::driver_load::KnownLoad;
 use crate::events::RegisteredEvents;
 use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
 use call_log::CallLog;
 use complaints::Complaints;
+use delays::Delays;
 use find::FindError;
 
 pub use call::Call;
@@ -34,6 +37,7 @@ pub struct Library {
     process: Mutex<Process>,
     call_log: CallLog,
     complaints: Complaints,
+    delays: Delays,
 }
 
 #[derive(Debug, Default)]
@@ -43,21 +47,29 @@ struct Process {
     node: Option<Arc<Node>>,
     event_sets: BTreeMap<u32, RegisteredEvents>,
     event_sets_made: u32,
+    load: KnownLoad,
 }
 
 impl Library {
     /// The library, given the address of one of its functions.
     pub fn new(address: usize) -> Library {
         let call_log = CallLog::of(find::state_dir(address).ok());
-        Library { address, process: Mutex::default(), call_log, complaints: Complaints::default() }
+        Library {
+            address,
+            process: Mutex::default(),
+            call_log,
+            complaints: Complaints::default(),
+            delays: Delays::default(),
+        }
     }
 
     /// One initialisation more; the first takes the node, and the folder in which it was seen.
-    fn begin(&self, folder: &Arc<StateFolder>, node: &Arc<Node>) {
+    fn begin(&self, folder: &Arc<StateFolder>, snapshot: &Snapshot) {
         let mut process = self.process();
         if process.initialisations == 0 {
             process.folder = Some(Arc::clone(folder));
-            process.node = Some(Arc::clone(node));
+            process.node = Some(Arc::clone(&snapshot.node));
+            process.load.begin(&snapshot.state.driver);
         }
         process.initialisations = process.initialisations.saturating_add(1);
     }
@@ -70,6 +82,7 @@ impl Library {
             1 => {
                 process.node = None;
                 process.event_sets.clear();
+                process.load.end();
             }
             _ => {}
         }
@@ -105,7 +118,9 @@ impl Library {
             let node = process.node.clone().ok_or(Code::UNINITIALIZED)?;
             (process.folder.clone().ok_or(Code::UNINITIALIZED)?, node)
         };
-        Ok(Snapshot { node, state: self.state_of(&folder)? })
+        let state = self.state_of(&folder)?;
+        self.process().load.check(&state.driver)?;
+        Ok(Snapshot { node, state })
     }
 
     fn state_of(&self, folder: &StateFolder) -> Result<Arc<State>, Code> {

@@ -1,18 +1,29 @@
-//! Which GPUs are lost: fallen off the bus as far as NVML can tell. It knows UUIDs only.
+//! Which GPUs are lost, and in which way. It knows UUIDs only.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+/// A way to be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Every call on it fails; its handle is still given out by index.
+    #[default]
+    Lost,
+    /// It has fallen off the bus: its handle is given out no more either.
+    OffBus,
+}
 
 /// The lost GPUs, by UUID.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct LostGpus(BTreeSet<String>);
+pub struct LostGpus(BTreeMap<String, Loss>);
 
 impl LostGpus {
     /// Loses a GPU.
-    pub fn lose(&mut self, uuid: &str) {
-        self.0.insert(uuid.to_owned());
+    pub fn lose(&mut self, uuid: &str, how: Loss) {
+        self.0.insert(uuid.to_owned(), how);
     }
 
     /// Brings a GPU back.
@@ -20,9 +31,14 @@ impl LostGpus {
         self.0.remove(uuid);
     }
 
+    /// In which way a GPU is lost, if it is.
+    pub fn how(&self, uuid: &str) -> Option<Loss> {
+        self.0.get(uuid).copied()
+    }
+
     /// Whether a GPU is lost.
     pub fn contains(&self, uuid: &str) -> bool {
-        self.0.contains(uuid)
+        self.0.contains_key(uuid)
     }
 
     /// Whether no GPU is lost.

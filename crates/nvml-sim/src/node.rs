@@ -7,7 +7,10 @@ mod limits;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use thiserror::Error;
+
 use crate::cpu_list::CpuList;
+use crate::faults::Declared;
 use crate::latency::Latency;
 use crate::model::Model;
 use crate::node_file::NodeFile;
@@ -45,6 +48,8 @@ pub struct Node {
     pub fabric: Option<Fabric>,
     /// How long calls take unless the state says otherwise.
     pub latency: Latency,
+    /// The faults of a node that was just made.
+    pub faults: Vec<Declared>,
     /// The GPUs by NVML index.
     pub gpus: Vec<Gpu>,
 }
@@ -96,7 +101,8 @@ impl Node {
         }
         check.distinct(&gpus, &declared.nvswitches)?;
         check.peers(&gpus)?;
-        check.latency(&declared.latency)?;
+        let latency = check.latency(declared.latency, &gpus)?;
+        let faults = check.faults(declared.faults, &gpus)?;
         check.driver(&declared.driver.version)?;
         let cuda_version = check.cuda(&declared.driver.cuda)?;
         let nvml_version = declared
@@ -115,16 +121,54 @@ impl Node {
             nvswitches: declared.nvswitches,
             nvswitch_device: declared.nvswitch_device.unwrap_or(NVSWITCH_DEVICE),
             fabric,
-            latency: declared.latency,
+            latency,
+            faults,
             gpus,
         })
     }
 
+    /// This node with another driver; its NVML follows.
+    pub fn load_driver(&mut self, version: &str) {
+        self.driver_version = version.to_owned();
+        self.nvml_version = format!("{}.{version}", self.cuda_version / 1000);
+    }
+
     /// The GPU that a person names by index, UUID or PCI address.
     pub fn find(&self, name: &str) -> Option<&Gpu> {
-        let pci = name.parse::<PciAddress>().ok().filter(|_| name.contains(':'));
-        self.gpus.iter().find(|gpu| {
-            name.parse() == Ok(gpu.index) || gpu.uuid.eq_ignore_ascii_case(name) || pci == Some(gpu.pci)
-        })
+        find(&self.gpus, name)
     }
+}
+
+/// Checks the version of a driver that is not a node file's.
+pub fn check_driver_version(version: &str) -> Result<(), NodeError> {
+    Check { file: Path::new("nvml-sim reload") }.driver(version)
+}
+
+fn find<'a>(gpus: &'a [Gpu], name: &str) -> Option<&'a Gpu> {
+    let pci = name.parse::<PciAddress>().ok().filter(|_| name.contains(':'));
+    gpus.iter().find(|gpu| {
+        name.parse() == Ok(gpu.index) || gpu.uuid.eq_ignore_ascii_case(name) || pci == Some(gpu.pci)
+    })
+}
+
+/// A name that is no GPU's.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("no GPU `{name}`: name it by index, UUID or PCI address; {known}")]
+pub struct NoGpuError {
+    /// The name given.
+    pub name: String,
+    /// What would be right.
+    pub known: String,
+}
+
+/// The GPU of a name, or what would have been right.
+pub fn find_or_tell<'a>(gpus: &'a [Gpu], name: &str) -> Result<&'a Gpu, NoGpuError> {
+    find(gpus, name).ok_or_else(|| {
+        let known = match gpus.len() {
+            0 => "the node has none".to_owned(),
+            1 => "there is one, index 0".to_owned(),
+            count => format!("there are indexes 0 to {}", count - 1),
+        };
+        NoGpuError { name: name.to_owned(), known }
+    })
 }

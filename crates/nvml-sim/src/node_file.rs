@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::cpu_list::CpuList;
+use crate::faults::FaultEntry;
 use crate::latency::Latency;
 use crate::model::ModelLayer;
 use crate::pci::PciAddress;
@@ -40,6 +41,9 @@ pub struct NodeFile {
     /// How long calls take.
     #[serde(default)]
     pub latency: Latency,
+    /// Faults that wait for calls from the beginning.
+    #[serde(default)]
+    pub faults: Vec<FaultEntry>,
     /// The GPUs in the order of their NVML index.
     pub gpus: Vec<GpuEntry>,
 }

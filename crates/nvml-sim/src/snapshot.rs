@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::code::Code;
 use crate::identity;
+use crate::loss::Loss;
 use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
 use crate::pci::PciAddress;
@@ -29,9 +30,13 @@ pub struct GpuView<'a> {
 }
 
 impl Snapshot {
-    /// The GPU at an index, lost or not: NVML hands out its handle either way.
+    /// The GPU at an index: NVML hands out the handle of a lost one too, unless it has fallen off the bus.
     pub fn by_index(&self, index: usize) -> Result<&Gpu, Code> {
-        self.node.gpus.get(index).ok_or(Code::INVALID_ARGUMENT)
+        let gpu = self.node.gpus.get(index).ok_or(Code::INVALID_ARGUMENT)?;
+        match self.state.lost.how(&gpu.uuid) {
+            Some(Loss::OffBus) => Err(Code::GPU_IS_LOST),
+            Some(Loss::Lost) | None => Ok(gpu),
+        }
     }
 
     /// The GPU of a UUID.

@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::driver_load::DriverLoad;
 use crate::events::EventLog;
-use crate::faults::Fault;
+use crate::faults::{Declared, Fault};
+use crate::incidents::Incident;
 use crate::latency::Latency;
 use crate::loss::LostGpus;
 use crate::mig::MigState;
@@ -24,7 +26,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct State {
     /// The node's clock.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clock: Clock,
+    /// The driver as it was loaded last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub driver: DriverLoad,
     /// Events.
     #[serde(default, skip_serializing_if = "is_default")]
     pub events: EventLog,
@@ -54,19 +59,23 @@ pub struct State {
     /// Delays in place of the node file's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// Faults of functions.
+    /// What waits for calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// What waits for its time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
 }
 
 impl State {
-    /// The state of a node to which nothing has happened yet.
-    pub fn initial(node: &Node) -> State {
+    /// The state of a node to which nothing has happened yet, made at `now_us`: spans of its faults count from then.
+    pub fn initial(node: &Node, now_us: u64) -> State {
         let modes = |gpu: &Gpu| (gpu.uuid.clone(), Modes::initial());
-        State {
+        let mut state = State {
             format: FORMAT,
             generation: 0,
             clock: Clock::default(),
+            driver: DriverLoad::default(),
             events: EventLog::default(),
             lost: LostGpus::default(),
             modes: node.gpus.iter().map(modes).collect(),
@@ -74,6 +83,26 @@ impl State {
             overrides: BTreeMap::new(),
             latency: None,
             faults: Vec::new(),
+            incidents: Vec::new(),
+        };
+        for declared in &node.faults {
+            state.add(declared.clone(), now_us);
+        }
+        state
+    }
+
+    /// Adds what was declared; its time spans count from `now_us`, and what is due by then has happened.
+    pub fn add(&mut self, declared: Declared, now_us: u64) {
+        match declared {
+            Declared::Fault(mut fault) => {
+                fault.begin(now_us);
+                self.faults.push(fault);
+            }
+            Declared::Incident(incident) => {
+                let at = incident.at.from(now_us);
+                self.incidents.push(Incident { at, ..incident });
+                self.catch_up(now_us);
+            }
         }
     }
 

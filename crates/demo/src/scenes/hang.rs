@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fake_kubelet::PodRequest;
-use nvml_sim::{Effect, Fault, Occurrence};
+use nvml_sim::{Effect, Fault};
 
 use crate::stage::{RESOURCE, Stage};
 use crate::wording::span;
@@ -20,13 +20,7 @@ pub fn play(stage: &mut Stage) -> Result<()> {
     let allocatable = stage.gpus.count() - 1;
     let workers = stage.worker_starts()?;
     stage.act("every NVML call on a GPU hangs from now on")?;
-    stage.node.driver().add_fault(Fault {
-        function: FUNCTIONS.to_owned(),
-        gpu: None,
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    })?;
+    stage.node.driver().add_fault(Fault::new(FUNCTIONS, Effect::Hang))?;
     let begin = Instant::now();
     let stuck = stage.ready_with(503, "nvml-stuck")?;
     let seen = begin.elapsed();

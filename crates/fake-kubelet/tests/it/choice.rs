@@ -83,6 +83,17 @@ async fn pod_admitted_anew_needs_its_devices_healthy() {
 }
 
 #[tokio::test]
+async fn kubelet_dropped_listens_no_more() {
+    for _ in 0..20 {
+        let node = Node::new(&[("a", None)]).await;
+        let socket = node.kubelet.socket();
+        let Node { kubelet, dir: _dir, .. } = node;
+        drop(kubelet);
+        assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
+    }
+}
+
+#[tokio::test]
 async fn kubelet_stopped_admits_nothing_and_keeps_what_pods_hold() {
     let mut node = Node::new(&[("a", None), ("b", None)]).await;
     let held = node.admit("pod", "main", 1).await.unwrap();

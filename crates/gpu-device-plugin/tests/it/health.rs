@@ -78,14 +78,7 @@ async fn plugin_that_starts_with_a_lost_gpu_offers_the_other_seven() {
 async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
     let (node, kubelet, plugin) =
         serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
-    let hang = Fault {
-        function: "nvmlDeviceGet*".into(),
-        gpu: None,
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    };
-    node.driver().add_fault(hang).unwrap();
+    node.driver().add_fault(Fault::new("nvmlDeviceGet*", Effect::Hang)).unwrap();
     plugin.readiness_says(&["\"nvml-stuck\"", "nvmlDeviceGet"]).unwrap();
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
     counts(&kubelet, 8, 8);
@@ -107,13 +100,7 @@ async fn hang_of_one_gpu_is_told_of_it_alone_and_the_others_are_watched() {
     let (node, kubelet, plugin) =
         serving_with(&["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"]).await;
     plugin.says("watching 8 of 8 GPUs").unwrap();
-    let hang = Fault {
-        function: "nvmlDeviceGet*".into(),
-        gpu: Some("3".into()),
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    };
+    let hang = Fault { gpu: Some("3".into()), ..Fault::new("nvmlDeviceGet*", Effect::Hang) };
     node.driver().add_fault(hang).unwrap();
     let stuck = format!("{} is Unknown(nvml-stuck)", gpus(&node)[3]);
     plugin.readiness_says(&["\"ready\": true,", &stuck]).unwrap();
@@ -131,13 +118,7 @@ async fn hang_of_one_gpu_is_told_of_it_alone_and_the_others_are_watched() {
 #[tokio::test]
 async fn gpu_that_hangs_from_the_start_is_named_and_the_other_seven_are_offered() {
     let node = bare().build().unwrap();
-    let hang = Fault {
-        function: "nvmlDeviceGetUUID".into(),
-        gpu: Some("3".into()),
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    };
+    let hang = Fault { gpu: Some("3".into()), ..Fault::new("nvmlDeviceGetUUID", Effect::Hang) };
     node.driver().add_fault(hang).unwrap();
     let kubelet = start_kubelet(&node).await;
     let flags = ["--cdi-proof=assume", "--probe-interval=1s", "--nvml-call-timeout=300ms"];
@@ -151,13 +132,7 @@ async fn gpu_that_hangs_from_the_start_is_named_and_the_other_seven_are_offered(
 #[tokio::test]
 async fn driver_that_starts_slowly_is_named_by_its_call_meanwhile() {
     let node = bare().build().unwrap();
-    let hang = Fault {
-        function: "nvmlInit_v2".into(),
-        gpu: None,
-        effect: Effect::Hang,
-        after: 0,
-        occurrence: Occurrence::Always,
-    };
+    let hang = Fault { ..Fault::new("nvmlInit_v2", Effect::Hang) };
     node.driver().add_fault(hang).unwrap();
     let kubelet = start_kubelet(&node).await;
     let plugin = start_plugin(&node, &QUICK);
@@ -171,13 +146,7 @@ async fn crash_of_the_driver_library_costs_no_device() {
     let (node, kubelet, plugin) = serving().await;
     // Once events are watched, only probes make this call.
     plugin.says("watching 8 of 8 GPUs").unwrap();
-    let crash = Fault {
-        function: "nvmlDeviceGetUUID".into(),
-        gpu: None,
-        effect: Effect::Crash,
-        after: 0,
-        occurrence: Occurrence::Times(1),
-    };
+    let crash = Fault { occurrence: Occurrence::Times(1), ..Fault::new("nvmlDeviceGetUUID", Effect::Crash) };
     node.driver().add_fault(crash).unwrap();
     eventually("a new worker runs", || {
         let starts =
@@ -192,14 +161,8 @@ async fn crash_of_the_driver_library_costs_no_device() {
 #[tokio::test]
 async fn topology_that_cannot_be_had_is_a_remark_and_harms_no_gpu() {
     let node = bare().build().unwrap();
-    let crash = Fault {
-        function: "nvmlDeviceGetTopologyCommonAncestor".into(),
-        gpu: None,
-        effect: Effect::Crash,
-        after: 0,
-        // Whatever GPU is left out, the call of the next one crashes too.
-        occurrence: Occurrence::Always,
-    };
+    // Whatever GPU is left out, the call of the next one crashes too.
+    let crash = Fault::new("nvmlDeviceGetTopologyCommonAncestor", Effect::Crash);
     node.driver().add_fault(crash).unwrap();
     let kubelet = start_kubelet(&node).await;
     let plugin = start_plugin(&node, &QUICK);

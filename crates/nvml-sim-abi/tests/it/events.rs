@@ -3,13 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use nvml_sim::Code;
+use nvml_sim::{Code, FaultEntry, Loss};
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t};
 
-use crate::sim::{asleep, child, in_child, is_child, nvml, own_folder, say_thread, thread_of};
+use crate::sim::{
+    asleep, child, in_child, in_child_on, is_child, nvml, own_folder, preset_and, say_thread, thread_of,
+};
 
 /// Long enough for a loaded machine; a test that passes never waits so long.
 const PATIENCE_MS: u32 = 60_000;
@@ -39,6 +41,52 @@ fn xid_wakes_waiter_in_another_process() {
     folder.inject_xid("3", 79, None, None).unwrap();
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert!(waiter.wait().unwrap().success(), "{rest:?}");
+}
+
+#[test]
+fn xid_of_a_later_time_wakes_a_waiter_that_nobody_else_disturbs() {
+    in_child("events::xid_of_a_later_time_wakes_a_waiter_that_nobody_else_disturbs", "t4", || {
+        let nvml = nvml();
+        let set = nvml.create_event_set().unwrap();
+        let device = nvml.device_by_index(0).unwrap();
+        let set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).unwrap();
+        let soon = Some("100ms".parse().unwrap());
+        let gpu = Some("0".to_owned());
+        own_folder().declare(FaultEntry { xid: Some(48), gpu, at: soon, ..FaultEntry::default() }).unwrap();
+        assert_eq!(set.wait(PATIENCE_MS).unwrap().event_data, Some(XidError::Value(48)));
+    });
+}
+
+#[test]
+fn gpu_is_lost_at_the_call_after_so_many() {
+    let yaml = preset_and("dgx-a100", "faults: [{lose: lost, xid: 79, gpu: 3, after: 2}]\n");
+    in_child_on("events::gpu_is_lost_at_the_call_after_so_many", &yaml, || {
+        let nvml = nvml();
+        let gpu = |index| nvml.device_by_index(index).unwrap();
+        assert!((0..9).all(|_| gpu(2).name().is_ok()), "calls on others do not count");
+        assert!(gpu(3).name().is_ok() && gpu(3).uuid().is_ok());
+        assert!(matches!(gpu(3).name(), Err(NvmlError::GpuLost)), "the call itself sees it");
+        assert_eq!(own_folder().state().unwrap().events.last, 1);
+        own_folder().give_back("3").unwrap();
+        assert!(gpu(3).name().is_ok(), "once");
+    });
+}
+
+#[test]
+fn gpu_off_the_bus_is_counted_and_has_no_handle() {
+    in_child("events::gpu_off_the_bus_is_counted_and_has_no_handle", "dgx-a100", || {
+        let nvml = nvml();
+        let before = nvml.device_by_index(3).unwrap();
+        let uuid = before.uuid().unwrap();
+        let gpu = Some("3".to_owned());
+        own_folder().declare(FaultEntry { lose: Some(Loss::OffBus), gpu, ..FaultEntry::default() }).unwrap();
+        assert_eq!(nvml.device_count().unwrap(), 8);
+        assert!(matches!(before.name(), Err(NvmlError::GpuLost)));
+        assert!(matches!(nvml.device_by_index(3), Err(NvmlError::GpuLost)));
+        assert!(matches!(nvml.device_by_uuid(uuid.as_str()), Err(NvmlError::GpuLost)));
+        own_folder().give_back("3").unwrap();
+        assert_eq!(nvml.device_by_index(3).unwrap().uuid().unwrap(), uuid);
+    });
 }
 
 #[test]

@@ -4,13 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use nvml_sim::{Code, Effect, Fault, Occurrence};
+use nvml_sim::{Chance, Code, Effect, Fault, Moment, Occurrence};
 use nvml_wrapper::error::NvmlError;
 
-use crate::sim::{asleep, child, in_child, is_child, node, nvml, own_folder, passed, say_thread, thread_of};
+use crate::sim::{
+    asleep, child, in_child, in_child_on, is_child, node, nvml, own_folder, passed, preset_and, say_thread,
+    thread_of,
+};
 
 fn fault(function: &str, effect: Effect, occurrence: Occurrence) -> Fault {
-    Fault { function: function.to_owned(), gpu: None, effect, after: 0, occurrence }
+    Fault { occurrence, ..Fault::new(function, effect) }
 }
 
 #[test]
@@ -144,4 +147,65 @@ const EXPECTED: [&str; 4] =
 /// The calls of a log, without the one that nvml-wrapper makes on its own.
 fn counted(log: &str) -> Vec<&str> {
     log.lines().filter(|call| *call != "nvmlSystemGetDriverVersion").collect()
+}
+
+#[test]
+fn faults_of_the_node_file_wait_from_the_beginning() {
+    let yaml = preset_and(
+        "dgx-a100",
+        "faults:\n  - {return: nvmlDeviceGetName, code: 15, gpu: 3, times: 1}\n  \
+         - {return: nvmlDeviceGetUUID, code: NO_DATA, after: 1, at: 90s}\n",
+    );
+    in_child_on("faults::faults_of_the_node_file_wait_from_the_beginning", &yaml, || {
+        let nvml = nvml();
+        let gpu = |index| nvml.device_by_index(index).unwrap();
+        assert!(gpu(2).name().is_ok());
+        assert!(matches!(gpu(3).name(), Err(NvmlError::GpuLost)));
+        assert!(gpu(3).name().is_ok());
+        // Not before its time, and the calls until then do not count.
+        own_folder().freeze_clock().unwrap();
+        assert!((0..3).all(|_| gpu(0).uuid().is_ok()));
+        own_folder().advance_clock("90s".parse::<nvml_sim::Delay>().unwrap().0).unwrap();
+        assert!(gpu(0).uuid().is_ok());
+        assert!(matches!(gpu(0).uuid(), Err(NvmlError::NoData)));
+    });
+}
+
+#[test]
+fn crash_of_a_later_time_ends_no_call_before() {
+    in_child("faults::crash_of_a_later_time_ends_no_call_before", "t4", || {
+        let later = Some("1h".parse::<Moment>().unwrap());
+        let crash = fault("nvmlDeviceGetName", Effect::Crash, Occurrence::Always);
+        own_folder().add_fault(Fault { at: later, ..crash }).unwrap();
+        assert!(nvml().device_by_index(0).unwrap().name().is_ok());
+    });
+}
+
+/// Calls of each process of [`processes_draw_from_one_sequence`].
+const DRAWS: usize = 12;
+
+#[test]
+fn processes_draw_from_one_sequence() {
+    const NAME: &str = "faults::processes_draw_from_one_sequence";
+    if is_child() {
+        let nvml = nvml();
+        let device = nvml.device_by_index(0).unwrap();
+        let struck: String = (0..DRAWS).map(|_| if device.name().is_err() { 'x' } else { '.' }).collect();
+        println!("\nSTRUCK {struck}");
+        return;
+    }
+    let (_dir, folder) = node("t4");
+    let mut chance = Chance::new("40%".parse().unwrap(), 7);
+    let fault = fault("nvmlDeviceGetName", Effect::Return(Code::GPU_IS_LOST.0), Occurrence::Always);
+    folder.add_fault(Fault { chance: Some(chance), ..fault }).unwrap();
+    let mut all = String::new();
+    for _ in 0..2 {
+        let output = child(NAME, folder.dir()).output().unwrap();
+        passed(&output);
+        let said = String::from_utf8(output.stdout).unwrap();
+        all.push_str(said.lines().find_map(|line| line.strip_prefix("STRUCK ")).unwrap());
+    }
+    let expected: String = (0..2 * DRAWS).map(|_| if chance.draw() { 'x' } else { '.' }).collect();
+    assert_eq!(all, expected);
+    assert!(expected.contains('x') && expected.contains('.'));
 }

@@ -27,6 +27,22 @@ fn declared_latency_delays_the_first_initialisation_too() {
 }
 
 #[test]
+fn latency_of_a_gpu_delays_its_calls_by_what_is_drawn() {
+    let yaml = preset_and(
+        "dgx-a100",
+        "latency: {seed: 7, gpus: {3: {functions: {nvmlDeviceGetN*: \"uniform(80ms, 90ms)\"}}}}\n",
+    );
+    in_child_on("latency::latency_of_a_gpu_delays_its_calls_by_what_is_drawn", &yaml, || {
+        let nvml = nvml();
+        for _ in 0..3 {
+            let start = Instant::now();
+            nvml.device_by_index(3).unwrap().name().unwrap();
+            assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
+        }
+    });
+}
+
+#[test]
 fn delayed_call_that_meets_a_signal_sleeps_on() {
     const NAME: &str = "latency::delayed_call_that_meets_a_signal_sleeps_on";
     if is_child() {

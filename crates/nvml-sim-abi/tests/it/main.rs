@@ -11,6 +11,7 @@ mod listing;
 mod mig;
 mod misuse;
 mod placement;
+mod reload;
 mod sim;
 mod surface;
 mod sweep;

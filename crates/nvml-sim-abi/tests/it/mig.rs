@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::mem::zeroed;
 use std::ptr::null_mut;
 
-use nvml_sim::{Code, Effect, Fault, Occurrence, StateFolder};
+use nvml_sim::{Code, Effect, Fault, StateFolder};
 use nvml_wrapper::Nvml;
 use nvml_wrapper_sys::bindings::*;
 
@@ -121,8 +121,7 @@ fn mig_device_tells_what_it_is_and_whose_part() {
         // A fault of the GPU strikes what takes its MIG device.
         let effect = Effect::Return(Code::TIMEOUT.0);
         let function = "nvmlDeviceGetUUID".to_owned();
-        let fault =
-            Fault { function, gpu: Some("0".to_owned()), effect, after: 0, occurrence: Occurrence::Always };
+        let fault = Fault { gpu: Some("0".to_owned()), ..Fault::new(function, effect) };
         folder.add_fault(fault).unwrap();
         let code = call!(nvml.nvmlDeviceGetUUID(device, buffer.as_mut_ptr(), 96));
         assert_eq!(code, Code::TIMEOUT.0);

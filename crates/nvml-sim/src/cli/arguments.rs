@@ -7,10 +7,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use thiserror::Error;
 
-use super::fault::FaultCommand;
+use super::fault::{FaultCommand, When};
 use super::mig::MigCommand;
-use crate::code::Code;
 use crate::latency::Delay;
+use crate::loss::Loss;
 use crate::presets;
 use crate::settings::{SETTINGS, Setting};
 
@@ -113,9 +113,18 @@ pub enum Command {
         /// The MIG compute instance that it concerns.
         #[arg(long, value_name = "ID", requires = "gi")]
         ci: Option<u32>,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Lose a GPU: every call on it gives GPU_IS_LOST.
     Lose {
+        /// In which way.
+        #[arg(long, value_enum, default_value_t = Loss::Lost)]
+        mode: Loss,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]
         gpu: String,
@@ -140,6 +149,15 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: MigCommand,
+    },
+    /// Load the driver anew, under whichever programs run.
+    ///
+    /// Each of their calls gives UNINITIALIZED until they have shut NVML down and initialised it again; with another
+    /// version LIB_RM_VERSION_MISMATCH until they are started again.
+    Reload {
+        /// The version to load, such as 580.105.08; the one that is loaded where absent.
+        #[arg(long, value_name = "VERSION")]
+        driver_version: Option<String>,
     },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
@@ -236,9 +254,9 @@ pub enum UsageError {
     /// A MIG place that is none.
     #[error("`{0}`: after the @ stands the slice at which it begins, such as 3g.40gb@4")]
     Place(String),
-    /// A delay that is none.
+    /// A delay or a seed that is none.
     #[error("{key}: {problem}")]
-    Delay {
+    Latency {
         /// The key.
         key: String,
         /// What is wrong with its value.
@@ -262,7 +280,10 @@ fn set_help() -> String {
     format!(
         "Set readings of a GPU, or the time that calls take. An empty value gives a key back.\n\n\
          Keys of a GPU:\n{keys}\n\
-         Without --gpu: latency (all calls) and latency.FUNCTION, where FUNCTION may end in `*`."
+         With --gpu for its calls, without for all: latency (every function) and latency.FUNCTION, where FUNCTION may \
+         end in `*`. A value is a time span, uniform(FROM, TO), normal(MEAN, DEVIATION), \
+         lognormal(MEDIAN, 99TH-PERCENTILE) or recorded(SPAN, ...).\n\
+         latency-seed: which draws are made of those, for all GPUs."
     )
 }
 
@@ -270,11 +291,4 @@ fn set_help() -> String {
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     pair.ok_or_else(|| format!("`{text}` has no `=`; write KEY=VALUE, such as temperature=91"))
-}
-
-/// A return code by name or number.
-pub fn parse_code(text: &str) -> Result<Code, String> {
-    Code::parse(text).ok_or_else(|| {
-        format!("`{text}` is no NVML error; write a name such as GPU_IS_LOST, or a number from 1")
-    })
 }

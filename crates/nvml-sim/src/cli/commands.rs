@@ -12,7 +12,8 @@ use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
 use super::{fault, mig, show};
-use crate::latency::{Delay, ParseDelayError};
+use crate::faults::FaultEntry;
+use crate::latency::Distribution;
 use crate::mig::MigState;
 use crate::node::Gpu;
 use crate::presets::{self, Preset};
@@ -50,8 +51,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Run { root, library, command } => {
             return exec(&open(None)?, root.as_deref(), library.as_deref(), &command);
         }
-        Command::Xid { gpu, xid, gi, ci } => open(None)?.inject_xid(&gpu, xid, gi, ci)?,
-        Command::Lose { gpu, xid } => open(None)?.lose(&gpu, xid)?,
+        Command::Xid { gpu, xid, gi, ci, when } => {
+            open(None)?.declare(FaultEntry { xid: Some(xid), gi, ci, ..when.entry(gpu) })?;
+        }
+        Command::Lose { gpu, mode, xid, when } => {
+            open(None)?.declare(FaultEntry { lose: Some(mode), xid, ..when.entry(gpu) })?;
+        }
+        Command::Reload { driver_version } => open(None)?.reload(driver_version.as_deref())?,
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
         Command::Reset { gpu } => {
             let reset = |state: &mut MigState, gpu: &Gpu| {
@@ -140,15 +146,18 @@ fn exec(
 
 /// A wrong setting changes nothing, wherever it stands.
 fn set(folder: &StateFolder, gpu: Option<&str>, settings: &[(String, String)]) -> Result<()> {
-    let (mut readings, mut delays) = (Vec::new(), Vec::new());
+    let (mut readings, mut delays, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
     for (key, value) in settings {
-        if key == "latency" || key.starts_with("latency.") {
-            let wrong =
-                |error: ParseDelayError| UsageError::Delay { key: key.clone(), problem: error.to_string() };
-            let delay: Option<Delay> =
-                if value.is_empty() { None } else { Some(value.parse().map_err(wrong)?) };
+        let wrong = |problem: String| UsageError::Latency { key: key.clone(), problem };
+        if key == "latency-seed" {
+            let hint = |_| wrong(format!("`{value}` is no seed; write a whole number from 0 up"));
+            seeds.push(if value.is_empty() { None } else { Some(value.parse::<u64>().map_err(hint)?) });
+        } else if key == "latency" || key.starts_with("latency.") {
+            let parse = || value.parse::<Distribution>().map_err(|error| wrong(error.to_string()));
+            let delay = if value.is_empty() { None } else { Some(parse()?) };
             let function = key.strip_prefix("latency.");
             function.map_or(Ok(()), functions::check)?;
+            function.filter(|_| gpu.is_some()).map_or(Ok(()), functions::check_takes_gpu)?;
             delays.push((function, delay));
         } else {
             gpu.ok_or_else(|| UsageError::NeedsGpu(key.clone()))?;
@@ -160,7 +169,13 @@ fn set(folder: &StateFolder, gpu: Option<&str>, settings: &[(String, String)]) -
         folder.set_all(gpu, &readings)?;
     }
     for (function, delay) in delays {
-        folder.set_latency(function, delay)?;
+        match gpu {
+            Some(gpu) => folder.set_latency_of_gpu(gpu, function, delay)?,
+            None => folder.set_latency(function, delay)?,
+        }
+    }
+    for seed in seeds {
+        folder.set_latency_seed(seed)?;
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::io::Write;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::arguments::parse_code;
 use crate::code::Code;
-use crate::faults::{Effect, Fault, Occurrence};
+use crate::faults::{Effect, Fault, FaultEntry, Moment, Occurrence, Probability};
+use crate::incidents::{Befall, Incident};
+use crate::loss::Loss;
 use crate::node::Node;
 use crate::state::StateFolder;
 
@@ -24,8 +25,7 @@ pub enum FaultCommand {
         #[command(flatten)]
         strike: Strike,
         /// The error: a name such as GPU_IS_LOST, or a number.
-        #[arg(value_parser = parse_code)]
-        code: Code,
+        code: String,
     },
     /// Remove the faults of a function, or all.
     Clear {
@@ -35,8 +35,36 @@ pub enum FaultCommand {
         #[arg(long)]
         gpu: Option<String>,
     },
-    /// List the faults that wait for calls.
+    /// List the faults that wait for calls, and what waits for its time.
     Show,
+}
+
+/// When something befalls a GPU.
+#[derive(Debug, Args)]
+pub struct When {
+    /// At that moment of the node's clock: a span from now (90s), or a time (2026-01-31T12:00:00Z).
+    #[arg(long)]
+    at: Option<Moment>,
+    /// At a call on the GPU, after so many others.
+    #[arg(long, default_value_t = 0)]
+    after: u32,
+    /// At a call on the GPU, with this probability: 0.05, 5%.
+    #[arg(long, value_name = "P")]
+    probability: Option<Probability>,
+    /// At which calls that is: the same seed gives the same ones again; 0 where absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// At so many calls on the GPU; one where absent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    times: Option<u32>,
+}
+
+impl When {
+    /// These words for a GPU, without what befalls it.
+    pub fn entry(self, gpu: String) -> FaultEntry {
+        let When { at, after, probability, seed, times } = self;
+        FaultEntry { gpu: Some(gpu), at, after, probability, seed, times, ..FaultEntry::default() }
+    }
 }
 
 /// Which calls a fault strikes.
@@ -53,21 +81,47 @@ pub struct Strike {
     /// Let so many calls pass first.
     #[arg(long, default_value_t = 0)]
     after: u32,
+    /// Let all calls pass until then, by the node's clock: a span from now (90s), or a time (2026-01-31T12:00:00Z).
+    #[arg(long)]
+    at: Option<Moment>,
+    /// Strike this part of the calls: 0.05, 5%.
+    #[arg(long, value_name = "P")]
+    probability: Option<Probability>,
+    /// Which calls those are: the same seed strikes the same ones again; 0 where absent.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 impl Strike {
-    fn fault(self, effect: Effect) -> Fault {
-        let occurrence = self.times.map_or(Occurrence::Always, Occurrence::Times);
-        Fault { function: self.function, gpu: self.gpu, effect, after: self.after, occurrence }
+    /// The words, without the function and what happens.
+    fn entry(self) -> (String, FaultEntry) {
+        let Strike { function, gpu, times, after, at, probability, seed } = self;
+        (function, FaultEntry { gpu, times, after, at, probability, seed, ..FaultEntry::default() })
+    }
+}
+
+/// A command in the words of a node file.
+fn entry(command: FaultCommand) -> Option<FaultEntry> {
+    match command {
+        FaultCommand::Hang(strike) => {
+            let (function, entry) = strike.entry();
+            Some(FaultEntry { hang: Some(function), ..entry })
+        }
+        FaultCommand::Crash(strike) => {
+            let (function, entry) = strike.entry();
+            Some(FaultEntry { crash: Some(function), ..entry })
+        }
+        FaultCommand::Return { strike, code } => {
+            let (function, entry) = strike.entry();
+            Some(FaultEntry { r#return: Some(function), code: Some(code), ..entry })
+        }
+        FaultCommand::Clear { .. } | FaultCommand::Show => None,
     }
 }
 
 /// Carries out `nvml-sim fault`.
 pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) -> Result<()> {
     match command {
-        FaultCommand::Hang(strike) => folder.add_fault(strike.fault(Effect::Hang))?,
-        FaultCommand::Crash(strike) => folder.add_fault(strike.fault(Effect::Crash))?,
-        FaultCommand::Return { strike, code } => folder.add_fault(strike.fault(Effect::Return(code.0)))?,
         FaultCommand::Clear { function, gpu } => {
             let function = function.as_deref();
             let cleared = match gpu {
@@ -78,12 +132,39 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         }
         FaultCommand::Show => {
             let node = folder.node()?;
-            for fault in &folder.state()?.faults {
+            let state = folder.state()?;
+            for fault in &state.faults {
                 writeln!(out, "{}", describe(fault, &node))?;
+            }
+            for incident in &state.incidents {
+                writeln!(out, "{}", describe_incident(incident, &node))?;
+            }
+        }
+        added => {
+            if let Some(entry) = entry(added) {
+                folder.declare(entry)?;
             }
         }
     }
     Ok(())
+}
+
+/// What befalls a GPU, in words.
+fn told(what: Befall) -> String {
+    let of_xid = |xid| format!("XID {xid}");
+    match what {
+        Befall::Xid { xid, .. } => of_xid(xid),
+        Befall::Lose { how, xid } => {
+            let lost = if how == Loss::OffBus { "a fall off the bus" } else { "a loss" };
+            xid.map_or_else(|| lost.to_owned(), |xid| format!("{lost} with {}", of_xid(xid)))
+        }
+    }
+}
+
+/// An incident in words.
+pub fn describe_incident(incident: &Incident, node: &Node) -> String {
+    let gpu = node.find(&incident.gpu).map_or_else(|| incident.gpu.clone(), |gpu| gpu.index.to_string());
+    format!("GPU {gpu}: {} at {}", told(incident.what), incident.at)
 }
 
 /// A fault in words.
@@ -92,13 +173,22 @@ pub fn describe(fault: &Fault, node: &Node) -> String {
         Effect::Return(code) => format!("returns {}", Code(code)),
         Effect::Hang => "hangs".to_owned(),
         Effect::Crash => "crashes".to_owned(),
+        Effect::Befall(what) => format!("brings {}", told(what)),
     };
-    let often = match fault.occurrence {
+    let mut often = match fault.occurrence {
         Occurrence::Always => "every call".to_owned(),
         Occurrence::Times(1) => "the next call".to_owned(),
         Occurrence::Times(count) => format!("the next {count} calls"),
     };
-    let after = if fault.after > 0 { format!(" after {} more", fault.after) } else { String::new() };
+    if fault.after > 0 {
+        often.push_str(&format!(" after {} more", fault.after));
+    }
+    if let Some(chance) = &fault.chance {
+        often.push_str(&format!(", with probability {} (seed {})", chance.probability, chance.seed));
+    }
+    if let Some(at) = fault.at {
+        often.push_str(&format!(", from {at}"));
+    }
     let of = match &fault.gpu {
         None => String::new(),
         // The node file may have changed since.
@@ -107,5 +197,5 @@ pub fn describe(fault: &Fault, node: &Node) -> String {
             format!(" of GPU {index}")
         }
     };
-    format!("{}{of} {effect}: {often}{after}", fault.function)
+    format!("{}{of} {effect}: {often}", fault.function)
 }

@@ -7,8 +7,9 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::fault::describe;
+use super::fault::{describe, describe_incident};
 use crate::clock::Clock;
+use crate::loss::Loss;
 use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::state::{State, StateFolder};
@@ -22,8 +23,9 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{}: {}", folder.dir().display(), node.machine)?;
     writeln!(
         out,
-        "driver {}, CUDA {}.{}, generation {}, clock {}\n",
+        "driver {} (load {}), CUDA {}.{}, generation {}, clock {}\n",
         node.driver_version,
+        state.driver.number + 1,
         node.cuda_version / 1000,
         node.cuda_version % 1000 / 10,
         state.generation,
@@ -47,11 +49,23 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
         for (function, delay) in &latency.functions {
             writeln!(out, "  {function}: {delay}")?;
         }
+        for (uuid, own) in &latency.gpus {
+            let gpu = node.find(uuid).map_or_else(|| uuid.clone(), |gpu| gpu.index.to_string());
+            if let Some(delay) = &own.default {
+                writeln!(out, "  GPU {gpu}: {delay}")?;
+            }
+            for (function, delay) in &own.functions {
+                writeln!(out, "  GPU {gpu}, {function}: {delay}")?;
+            }
+        }
     }
-    if !state.faults.is_empty() {
+    if !state.faults.is_empty() || !state.incidents.is_empty() {
         writeln!(out, "\nfaults:")?;
         for fault in &state.faults {
             writeln!(out, "  {}", describe(fault, &node))?;
+        }
+        for incident in &state.incidents {
+            writeln!(out, "  {}", describe_incident(incident, &node))?;
         }
     }
     if !state.events.records.is_empty() {
@@ -116,8 +130,10 @@ fn time(us: u64) -> String {
 
 fn condition(gpu: &Gpu, state: &State) -> String {
     let mut words = Vec::new();
-    if state.lost.contains(&gpu.uuid) {
-        words.push("lost".to_owned());
+    match state.lost.how(&gpu.uuid) {
+        Some(Loss::Lost) => words.push("lost".to_owned()),
+        Some(Loss::OffBus) => words.push("off the bus".to_owned()),
+        None => {}
     }
     if let Some(xid) = state.events.records.iter().rev().find(|event| event.gpu == gpu.uuid) {
         words.push(format!("XID {}", xid.data));

@@ -11,11 +11,13 @@ use super::suffer::Met;
 use crate::code::Code;
 use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
-use crate::state::{State, StateFolder, pause};
+use crate::state::{State, StateFolder, StateFolderError, pause};
 
 /// The functions that work before initialisation begin so: those that initialise, and those for whose answer NVML's
 /// header asks none.
 const EARLY: [&str; 3] = ["nvmlInit", "nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
+
+const SHUTDOWN: &str = "nvmlShutdown";
 
 /// One call in progress.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ struct Look {
 enum Course {
     /// It goes on.
     On,
-    /// It goes on after a hang: the node is no longer what it was.
+    /// It goes on late or after an incident: the node is no longer what it was.
     Late,
 }
 
@@ -57,6 +59,12 @@ impl Library {
                 look = self.look(function);
             }
             let (folder, snapshot) = (look.folder.clone(), look.snapshot());
+            // A program of an earlier load of the driver can still shut down, to initialise anew.
+            let is_current = |snapshot: Snapshot| match self.process().load.check(&snapshot.state.driver) {
+                Err(code) if function != SHUTDOWN => Err(code),
+                _ => Ok(snapshot),
+            };
+            let snapshot = snapshot.and_then(is_current);
             if !is_early(function) {
                 snapshot.as_ref().map_err(|code| *code)?;
             }
@@ -92,7 +100,11 @@ impl Library {
             (None, None) => Err(Code::DRIVER_NOT_LOADED),
             (None, Some(folder)) => folder.node().map(Arc::new).map_err(|error| {
                 self.complaints.say(&error);
-                Code::DRIVER_NOT_LOADED
+                match error {
+                    StateFolderError::Format { .. } => Code::LIB_RM_VERSION_MISMATCH,
+                    StateFolderError::Damaged { .. } => Code::UNKNOWN,
+                    _ => Code::DRIVER_NOT_LOADED,
+                }
             }),
         };
         let state = folder.as_deref().ok_or(Code::DRIVER_NOT_LOADED).and_then(|folder| self.state_of(folder));
@@ -100,20 +112,26 @@ impl Library {
     }
 
     /// Latency and faults.
-    fn meet_conditions(&self, function: &str, device: Option<u64>, look: &Look) -> Result<Course, Code> {
+    fn meet_conditions(
+        &self,
+        function: &'static str,
+        device: Option<u64>,
+        look: &Look,
+    ) -> Result<Course, Code> {
         let (Some(folder), Ok(state)) = (&look.folder, &look.state) else { return Ok(Course::On) };
         let node = look.node.as_deref().ok();
-        let latency = state.latency.as_ref().or(node.map(|node| &node.latency));
-        let delay = latency.map(|latency| latency.of(function)).unwrap_or_default();
-        if !delay.is_zero() {
-            pause(delay);
-        }
         let gpu = node.zip(device).and_then(|(node, device)| {
             gpu_of(node, device).or_else(|_| gpu_of_mig_device(node, state, device)).ok()
         });
-        let met =
-            Met { function, gpu: gpu.map(|gpu| gpu.uuid.as_str()), folder, complaints: &self.complaints };
-        Ok(if met.suffer(&state.faults)? { Course::Late } else { Course::On })
+        let gpu = gpu.map(|gpu| gpu.uuid.as_str());
+        if let Some(latency) = state.latency.as_ref().or(node.map(|node| &node.latency)) {
+            let delay = self.delays.next(latency, function, gpu);
+            if !delay.is_zero() {
+                pause(delay);
+            }
+        }
+        let met = Met { function, gpu, folder, complaints: &self.complaints };
+        Ok(if met.suffer(state)? { Course::Late } else { Course::On })
     }
 }
 
@@ -136,7 +154,7 @@ impl<'a> Call<'a> {
     /// `nvmlInit`: loads the node on the first of nested initialisations.
     pub fn init(&self) -> Result<(), Code> {
         let folder = self.folder.as_ref().ok_or(Code::DRIVER_NOT_LOADED)?;
-        self.library.begin(folder, &self.snapshot()?.node);
+        self.library.begin(folder, self.snapshot()?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use super::complaints::Complaints;
 use crate::code::Code;
-use crate::faults::{Effect, Fault, Occurrence, strike};
+use crate::faults::{CallSite, Effect, Fault, Occurrence, strike};
 use crate::state::{State, StateFolder, Watch};
 
 /// A call that meets faults.
@@ -21,9 +21,10 @@ pub struct Met<'a> {
 }
 
 impl Met<'_> {
-    /// Meets the faults that waited when the call began. Whether it hung, and was released.
-    pub fn suffer(&self, faults: &[Fault]) -> Result<bool, Code> {
-        let Some(fault) = self.struck_by(faults) else { return Ok(false) };
+    /// Meets the faults that waited when the call began. Whether the node is no longer what it was then: the call hung, or
+    /// something befell a GPU.
+    pub fn suffer(&self, state: &State) -> Result<bool, Code> {
+        let Some(fault) = self.struck_by(state) else { return Ok(false) };
         match fault.effect {
             Effect::Return(code) => Err(Code(code)),
             Effect::Hang => {
@@ -31,27 +32,41 @@ impl Met<'_> {
                 Ok(true)
             }
             Effect::Crash => crash(),
+            Effect::Befall(_) => Ok(true),
         }
     }
 
     /// The fault that strikes this call. It is counted in the state, so that "once" is once over all processes.
     /// Where the folder cannot be written (a read-only mount) the first fault strikes each time.
-    fn struck_by(&self, faults: &[Fault]) -> Option<Fault> {
-        let first = faults.iter().find(|fault| self.concerned_by(fault))?;
-        let mut counted = faults.to_vec();
-        let struck = strike(&mut counted, self.function, self.gpu);
-        if counted == faults {
+    fn struck_by(&self, state: &State) -> Option<Fault> {
+        let now = self.at(state);
+        let first = state.faults.iter().find(|fault| fault.concerns(now))?;
+        let mut counted = state.faults.clone();
+        let struck = strike(&mut counted, now);
+        let befalls = struck.as_ref().is_some_and(|fault| matches!(fault.effect, Effect::Befall(_)));
+        if counted == state.faults && !befalls {
             return struck;
         }
-        let strike = |state: &mut State| strike(&mut state.faults, self.function, self.gpu);
+        let strike = |state: &mut State| {
+            let now = self.at(state);
+            let struck = strike(&mut state.faults, now)?;
+            if let (Effect::Befall(what), Some(gpu)) = (struck.effect, &struck.gpu) {
+                let now_us = state.clock.now_us();
+                state.befall(gpu, what, now_us);
+            }
+            Some(struck)
+        };
         self.folder.update(strike).unwrap_or_else(|error| {
             self.complaints.say(&error);
             Some(first.clone())
         })
     }
 
-    fn concerned_by(&self, fault: &Fault) -> bool {
-        fault.concerns(self.function, self.gpu)
+    fn at(&self, state: &State) -> CallSite<'_> {
+        // Only a fault that begins later asks for the time.
+        let asks = state.faults.iter().any(|fault| fault.at.is_some());
+        let now_us = if asks { state.clock.now_us() } else { 0 };
+        CallSite { function: self.function, gpu: self.gpu, now_us }
     }
 
     /// Blocks until no lasting hang waits for this call any more. A hang that strikes a number of calls holds each
@@ -59,8 +74,8 @@ impl Met<'_> {
     fn hang(&self, fault: &Fault) {
         let lasts = |fault: &Fault| fault.occurrence == Occurrence::Always;
         let holds = |state: &State| {
-            let mut faults = state.faults.iter();
-            faults.any(|fault| fault.effect == Effect::Hang && lasts(fault) && self.concerned_by(fault))
+            let (mut faults, now) = (state.faults.iter(), self.at(state));
+            faults.any(|fault| fault.effect == Effect::Hang && lasts(fault) && fault.concerns(now))
         };
         let watch = Watch::new(self.folder.dir());
         while !lasts(fault) || self.folder.state().is_ok_and(|state| holds(&state)) {

@@ -21,6 +21,14 @@ impl GpuMig {
         Ok(())
     }
 
+    /// What a load of the driver does: a reset, and from Hopper on the mode does not outlive the driver.
+    pub fn reload(&mut self, architecture: Architecture) {
+        if architecture >= Architecture::Hopper {
+            self.pending = false;
+        }
+        self.reset();
+    }
+
     /// What a reset of the GPU does: its instances are gone, and the pending mode is the current one.
     pub fn reset(&mut self) {
         self.instances.clear();

@@ -15,17 +15,29 @@ impl MigState {
     /// Asks for a mode. The inner error is the activation status: why it is not the current one.
     pub fn set_mode(&mut self, gpu: &Gpu, on: bool) -> Result<Result<(), Code>, Code> {
         let status = self.of(gpu)?.set_mode(on, gpu.model.architecture);
-        if self.gpus.get(&gpu.uuid) == Some(&GpuMig::default()) {
-            self.gpus.remove(&gpu.uuid);
-        }
+        self.forget_default(gpu);
         Ok(status)
     }
 
     /// Resets a GPU; one that cannot do MIG has nothing to lose.
     pub fn reset(&mut self, gpu: &Gpu) {
+        self.restart(gpu, GpuMig::reset);
+    }
+
+    /// The driver of a GPU is loaded anew.
+    pub fn reload(&mut self, gpu: &Gpu) {
+        self.restart(gpu, |mig| mig.reload(gpu.model.architecture));
+    }
+
+    fn restart(&mut self, gpu: &Gpu, restart: impl FnOnce(&mut GpuMig)) {
         if let Some(mig) = self.gpus.get_mut(&gpu.uuid) {
-            mig.reset();
+            restart(mig);
         }
+        self.forget_default(gpu);
+    }
+
+    /// A GPU without an entry has MIG off.
+    fn forget_default(&mut self, gpu: &Gpu) {
         if self.gpus.get(&gpu.uuid) == Some(&GpuMig::default()) {
             self.gpus.remove(&gpu.uuid);
         }

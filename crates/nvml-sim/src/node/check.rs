@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{Fabric, Gpu, NodeError, limits};
+use super::{Fabric, Gpu, NodeError, find_or_tell, limits};
+use crate::faults::{Declared, FaultEntry};
 use crate::functions;
 use crate::identity;
 use crate::latency::Latency;
@@ -234,12 +235,40 @@ impl Check<'_> {
         Ok(Fabric { cluster_uuid, clique: fabric.clique })
     }
 
-    /// Names that are functions.
-    pub fn latency(&self, latency: &Latency) -> Result<(), NodeError> {
-        latency.functions.keys().try_for_each(|pattern| {
+    /// Names that are functions and GPUs. GPUs are told by UUID afterwards.
+    pub fn latency(&self, mut latency: Latency, gpus: &[Gpu]) -> Result<Latency, NodeError> {
+        for pattern in latency.functions.keys() {
             let fail = |error| self.fail(format!("latency.functions.{pattern}"), format!("{error}"));
-            functions::check(pattern).map_err(fail)
-        })
+            functions::check(pattern).map_err(fail)?;
+        }
+        let mut by_uuid = BTreeMap::new();
+        for (name, delays) in latency.gpus {
+            let at = format!("latency.gpus.{name}");
+            let gpu = find_or_tell(gpus, &name).map_err(|error| self.fail(&at, error.to_string()))?;
+            for pattern in delays.functions.keys() {
+                let fail = |problem| self.fail(format!("{at}.functions.{pattern}"), problem);
+                functions::check(pattern).map_err(|error| fail(error.to_string()))?;
+                functions::check_takes_gpu(pattern).map_err(|error| fail(error.to_string()))?;
+            }
+            if by_uuid.insert(gpu.uuid.clone(), delays).is_some() {
+                return Err(self.fail(at, "that GPU stands twice; write all its delays under one name"));
+            }
+        }
+        latency.gpus = by_uuid;
+        Ok(latency)
+    }
+
+    /// Faults that can be.
+    pub fn faults(&self, entries: Vec<FaultEntry>, gpus: &[Gpu]) -> Result<Vec<Declared>, NodeError> {
+        let numbered = entries.into_iter().enumerate();
+        let checked = numbered.map(|(index, entry)| {
+            let effect = entry.effect_key();
+            entry.declared().and_then(|declared| declared.checked(gpus)).map_err(|error| {
+                let key = error.key().or(effect).map(|key| format!(".{key}")).unwrap_or_default();
+                self.fail(format!("faults[{index}]{key}"), error.to_string())
+            })
+        });
+        checked.collect()
     }
 
     /// The version names files of a host root, so it must not be a path either.

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use super::elf;
 use super::plan::Plan;
 use crate::install::SONAME;
+use crate::kernel_log;
 use crate::node::Node;
 
 /// Where Debian puts libraries, below the root.
 pub const LIBRARY_DIR: &str = "usr/lib/x86_64-linux-gnu";
 /// The library's way to its state folder.
 pub const NODE_LINK: &str = "node.link";
+/// Where the kernel's log is found.
+const LOG_DIR: &str = "var/log";
 const PROGRAM_DIR: &str = "usr/bin";
 
 /// Libraries with the number in their SONAME; none where the SONAME carries the driver's version.
@@ -43,7 +46,10 @@ pub fn plan(plan: &mut Plan, node: &Node, nvml: &Path, state: &Path) {
     let version = &node.driver_version;
     let nvml_file = format!("libnvidia-ml.so.{version}");
     // First: a library without it beside itself is taken for a real driver's.
-    plan.link(format!("{LIBRARY_DIR}/{NODE_LINK}"), way_to_state(plan.root(), state));
+    plan.link(format!("{LIBRARY_DIR}/{NODE_LINK}"), way_to_state(plan.root(), LIBRARY_DIR, state));
+    // Not as dev/kmsg: a root whose dev/ is mounted somewhere must not take the machine's own log away.
+    let log = way_to_state(plan.root(), LOG_DIR, state).join(kernel_log::FILE);
+    plan.link(format!("{LOG_DIR}/{}", kernel_log::FILE), log);
     plan.library(format!("{LIBRARY_DIR}/{nvml_file}"), nvml);
     plan.link(format!("{LIBRARY_DIR}/{SONAME}"), nvml_file);
     for (name, number) in LIBRARIES {
@@ -61,14 +67,14 @@ pub fn plan(plan: &mut Plan, node: &Node, nvml: &Path, state: &Path) {
     }
 }
 
-/// The state folder as seen from the library: relative where it lies in the root, so that the root can be
+/// The state folder as seen from a folder of the root: relative where it lies in the root, so that the root can be
 /// mounted elsewhere; else absolute.
-fn way_to_state(root: &Path, state: &Path) -> PathBuf {
+fn way_to_state(root: &Path, from: &str, state: &Path) -> PathBuf {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (root, state) = (absolute(root), absolute(state));
     match state.strip_prefix(&root) {
         Ok(below) => {
-            let up = Path::new(LIBRARY_DIR).components().map(|_| "..").collect::<PathBuf>();
+            let up = Path::new(from).components().map(|_| "..").collect::<PathBuf>();
             up.join(below)
         }
         Err(_) => state,

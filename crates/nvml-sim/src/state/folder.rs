@@ -17,6 +17,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{FORMAT, State};
+use crate::clock::Clock;
+use crate::events::EventRecord;
+use crate::kernel_log;
 use crate::node::{Node, NodeError};
 
 const NODE_FILE: &str = "node.yaml";
@@ -113,7 +116,11 @@ impl StateFolder {
             // What happened to an earlier node in this folder did not happen to this one. Its readers must find a
             // state at each moment, so the new one takes the place of the old before the others go.
             let name = new_node_name();
-            folder.publish(&State::initial(&node), &name)?;
+            let initial = State::initial(&node, Clock::default().now_us());
+            folder.publish(&initial, &name)?;
+            let log = dir.join(kernel_log::FILE);
+            fs::write(&log, b"").map_err(failed("write", &log))?;
+            folder.tell_kernel_log(&node, &initial.events.records)?;
             remove_states(dir, &state_file(&name, 0)).map_err(failed("clean", dir))?;
             let next = dir.join("node.yaml.next");
             write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
@@ -143,15 +150,40 @@ impl StateFolder {
         &self.dir
     }
 
-    /// The node as declared now.
+    /// The node as declared now, with the driver that was loaded last.
     pub fn node(&self) -> Result<Node, StateFolderError> {
+        let mut node = self.declared()?;
+        if let Some(version) = &self.read()?.driver.version {
+            node.load_driver(version);
+        }
+        Ok(node)
+    }
+
+    fn declared(&self) -> Result<Node, StateFolderError> {
         let path = self.dir.join(NODE_FILE);
         let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
         Ok(Node::parse(&path, &text)?)
     }
 
-    /// The current state. Costs one system call while nothing changes.
+    /// The current state. Costs one system call while nothing changes. An incident whose time has come is carried out by
+    /// whoever looks first; where that one may not write, it sees the incident all the same.
     pub fn state(&self) -> Result<Arc<State>, StateFolderError> {
+        let state = self.read()?;
+        if !state.is_behind() {
+            return Ok(state);
+        }
+        match self.commit(|_| Ok::<(), std::convert::Infallible>(())) {
+            Ok(Ok(((), state))) => Ok(state),
+            Err(_) => {
+                let mut state = State::clone(&state);
+                state.catch_up(state.clock.now_us());
+                Ok(Arc::new(state))
+            }
+        }
+    }
+
+    /// The state as it was kept last.
+    fn read(&self) -> Result<Arc<State>, StateFolderError> {
         let link = self.dir.join(LINK);
         let mut last = None;
         for _ in 0..READ_TRIES {
@@ -186,7 +218,7 @@ impl StateFolder {
     fn load(&self, name: &Path) -> Result<State, StateFolderError> {
         if name.as_os_str().is_empty() {
             // A node file that a person put there.
-            return Ok(State::initial(&self.node()?));
+            return Ok(State::initial(&self.declared()?, self.node_file_time_us()?));
         }
         let path = self.dir.join(name);
         let text = fs::read(&path).map_err(failed("read", &path))?;
@@ -200,6 +232,17 @@ impl StateFolder {
         serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
     }
 
+    fn tell_kernel_log(&self, node: &Node, events: &[EventRecord]) -> Result<(), StateFolderError> {
+        kernel_log::append(&self.dir, node, events).map_err(failed("write", &self.dir.join(kernel_log::FILE)))
+    }
+
+    /// When the node file was written: each reader must find the same, until a state is kept.
+    fn node_file_time_us(&self) -> Result<u64, StateFolderError> {
+        let path = self.dir.join(NODE_FILE);
+        let time = fs::metadata(&path).and_then(|file| file.modified()).map_err(failed("read", &path))?;
+        Ok(Clock::default().at(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
+    }
+
     /// Changes the state: one writer at a time over all processes, and whole or not at all. Returns what
     /// `change` returned and the state that is now current; an error of `change` leaves everything as it was.
     pub fn commit<T, E>(
@@ -208,8 +251,9 @@ impl StateFolder {
     ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = Lock::take(&self.dir)?;
-        let before = self.state()?;
+        let before = self.read()?;
         let mut after = State::clone(&before);
+        after.catch_up(after.clock.now_us());
         let value = match change(&mut after) {
             Ok(value) => value,
             Err(error) => return Ok(Err(error)),
@@ -219,6 +263,11 @@ impl StateFolder {
         }
         after.generation = before.generation + 1;
         self.publish(&after, &self.node_name()?)?;
+        let log = &after.events;
+        if log.last > before.events.last {
+            let new = log.records.iter().filter(|event| event.sequence > before.events.last);
+            self.tell_kernel_log(&self.declared()?, &new.cloned().collect::<Vec<_>>())?;
+        }
         Ok(Ok((value, Arc::new(after))))
     }
 

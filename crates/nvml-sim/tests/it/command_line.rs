@@ -25,12 +25,28 @@ fn show_as_json_is_the_golden_node() {
 fn show_tells_what_was_done_to_a_node() {
     let (_dir, folder) = node("dgx-a100");
     for arguments in [
-        &["lose", "--gpu", "3", "--xid"][..],
+        &["reload", "--driver-version", "590.12.3"][..],
+        &["lose", "--gpu", "3", "--xid"],
         &["set", "--gpu", "0000:07:00.0", "temperature=91"],
         &["set", "--gpu", "1", "persistence-mode=off"],
         &["set", "latency=0.1ms", "latency.nvmlDeviceGetNvLink*=5ms"],
+        &["lose", "--gpu", "4", "--mode", "off-bus", "--at", "2090-01-31T12:00:00Z", "--xid"],
+        &["xid", "--gpu", "6", "48", "--after", "9"],
+        &["lose", "--gpu", "7", "--mode", "off-bus"],
+        &["set", "--gpu", "5", "latency=uniform(1ms, 2ms)", "latency.nvmlDeviceGetN*=1s", "latency-seed=4"],
         &["fault", "return", "nvmlDeviceGetName", "gpu-is-lost", "--times", "2", "--after", "1"],
         &["fault", "hang", "nvmlDeviceGetMemoryInfo*", "--gpu", "0000:47:00.0"],
+        &[
+            "fault",
+            "crash",
+            "nvmlInit*",
+            "--probability",
+            "5%",
+            "--seed",
+            "7",
+            "--at",
+            "2090-01-31T12:00:00Z",
+        ],
     ] {
         said(&nvml_sim(folder.dir()).args(arguments).output().unwrap());
     }
@@ -41,8 +57,15 @@ fn show_tells_what_was_done_to_a_node() {
         "modes set",
         "latency: 100us per call",
         "nvmlDeviceGetNvLink*: 5ms",
+        "GPU 5: uniform(1ms, 2ms)",
+        "GPU 5, nvmlDeviceGetN*: 1s",
         "nvmlDeviceGetName returns GPU_IS_LOST (15): the next 2 calls after 1 more",
         "nvmlDeviceGetMemoryInfo* of GPU 2 hangs: every call",
+        "GPU 4: a fall off the bus with XID 79 at 2090-01-31T12:00:00Z",
+        "nvmlDevice* of GPU 6 brings XID 48: the next call after 9 more",
+        "off the bus\n",
+        "driver 590.12.3 (load 2), ",
+        "nvmlInit* crashes: every call, with probability 0.05 (seed 7), from 2090-01-31T12:00:00Z",
         "GPU 3  XID 79",
     ] {
         assert!(shown.contains(part), "`{part}` is missing from\n{shown}");
@@ -125,7 +148,14 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["fault", "clear", "--gpu", "3"], "there is one, index 0"),
         (vec!["fault", "hang", "nvmlInit_v2", "--gpu", "0"], "leave the GPU out"),
         (vec!["fault", "hang", "nvmlDeviceGetHandleByIndex_v2", "--gpu", "0"], "leave the GPU out"),
+        (vec!["reload", "--driver-version", "new"], "driver.version: `new` is not"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--at", "soon"], "no moment"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--probability", "0"], "no probability"),
+        (vec!["fault", "hang", "nvmlInit_v2", "--seed", "3"], "add `probability`"),
         (vec!["set", "latency=1ms", "latency.nvmlInit_v3=1ms"], "did you mean `nvmlInit_v2`"),
+        (vec!["set", "latency=normal(1ms)"], "with mean and deviation"),
+        (vec!["set", "latency-seed=x", "latency=1ms"], "`x` is no seed"),
+        (vec!["set", "--gpu", "0", "latency.nvmlInit_v2=1ms"], "leave the GPU out"),
         (vec!["set", "latency.nvmlInit_v3="], "did you mean `nvmlInit_v2`"),
         (vec!["init", "--file", slow.to_str().unwrap(), new], "latency.functions.nvmlDeviceGetNmae: "),
         (vec!["init", "--file", "/no/such/file", new], "cannot read /no/such/file"),
@@ -203,4 +233,25 @@ fn every_return_code_is_found_by_its_name_and_number() {
         assert_eq!(Code::parse(&code.0.to_string()), Some(*code));
     }
     assert_eq!(Code::parse("0"), None);
+}
+
+#[test]
+fn latency_is_given_back_to_the_node_file_by_gpu_and_by_function() {
+    let (dir, _folder) = node("t4");
+    let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+    let yaml = format!("{yaml}latency: {{default: 1ms, gpus: {{0: {{default: 2ms}}}}, seed: 5}}\n");
+    let folder =
+        nvml_sim::StateFolder::create(&dir.path().join("slow"), Path::new("slow.yaml"), &yaml).unwrap();
+    let set = |arguments: &[&str]| {
+        said(&nvml_sim(folder.dir()).arg("set").args(arguments).output().unwrap());
+        folder.state().unwrap().latency.clone()
+    };
+    let latency = set(&["--gpu", "0", "latency=3ms", "latency.nvmlDeviceGetName=4ms"]).unwrap();
+    let uuid = folder.node().unwrap().gpus[0].uuid.clone();
+    assert_eq!(latency.of("nvmlDeviceGetUUID", Some(&uuid)).to_string(), "3ms");
+    assert_eq!(latency.of("nvmlDeviceGetName", Some(&uuid)).to_string(), "4ms");
+    assert_eq!(latency.of("nvmlDeviceGetName", None).to_string(), "1ms");
+    assert_eq!(set(&["latency-seed=6"]).unwrap().seed, 6);
+    assert!(set(&["--gpu", "0", "latency="]).is_some(), "the seed is still set");
+    assert_eq!(set(&["latency-seed="]), None);
 }

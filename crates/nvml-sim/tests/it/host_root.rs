@@ -29,6 +29,8 @@ fn root_has_the_files_of_a_driver() {
     assert_eq!(fs::read(lib.join(install::SONAME)).unwrap(), STAND_IN);
     assert_eq!(fs::read_link(lib.join("libcuda.so.1")).unwrap().to_str(), Some("libcuda.so.580.95.05"));
     assert_eq!(fs::read_link(lib.join("node.link")).unwrap(), folder.dir());
+    folder.inject_xid("0", 79, None, None).unwrap();
+    assert!(read("var/log/kmsg").contains("Xid (PCI:0000:07:00): 79"));
     assert!(read("proc/driver/nvidia/version").contains("580.95.05"));
     let uuid = &folder.node().unwrap().gpus[0].uuid;
     assert!(read("proc/driver/nvidia/gpus/0000:07:00.0/information").contains(uuid));

@@ -72,6 +72,21 @@ fn h100_takes_the_compute_profile_with_all_multiprocessors() {
 }
 
 #[test]
+fn driver_loaded_anew_has_no_instances_and_only_an_a100_keeps_its_mode() {
+    for (preset, kept) in [("dgx-a100", true), ("dgx-h100", false)] {
+        let (_dir, folder) = node(preset);
+        let dir = folder.dir();
+        mig(dir, "mig mode --gpu 0 on");
+        mig(dir, "reset --gpu 0");
+        mig(dir, "mig create --gpu 0 3g.40gb");
+        mig(dir, "reload");
+        let list = listed(dir);
+        assert_eq!(list[0]["current"], json!(kept), "{preset}");
+        assert!(list[0]["gpuInstances"].as_array().is_none_or(Vec::is_empty), "{list}");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_the_reason_and_changes_nothing() {
     let (_dir, folder) = node("dgx-h100");
     let dir = folder.dir();

@@ -287,3 +287,68 @@ fn node_file_in_the_documentation_is_a_node() {
     let node = Node::parse(Path::new("simulator.md"), whole[0]).unwrap();
     assert_eq!(node.gpus[1].model.name, "NVIDIA A100-SXM4-40GB");
 }
+
+/// The message for a node of eight GPUs with one fault.
+fn fault_message(fault: &str) -> String {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    let yaml = format!("{yaml}faults:\n  - {{{fault}}}\n");
+    Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string()
+}
+
+#[test]
+fn wrong_faults_are_told_by_path_value_and_hint() {
+    for (fault, place, hint) in [
+        ("hang: nvmlDeviceGetNmae", "faults[0].hang", "did you mean `nvmlDeviceGetName`"),
+        ("hang: nvmlInit_v2, crash: nvmlInit_v2", "faults[0]", "2 effects; write one of"),
+        ("gpu: 3", "faults[0]", "0 effects; write one of"),
+        ("return: nvmlInit_v2", "faults[0].code", "a name such as GPU_IS_LOST"),
+        ("return: nvmlInit_v2, code: GPU_IS_LATE", "faults[0].code", "`GPU_IS_LATE` is no NVML error"),
+        ("crash: nvmlInit_v2, code: 3", "faults[0].code", "`3` is returned by `return` only"),
+        ("return: nvmlErrorString, code: 3", "faults[0].return", "`nvmlErrorString` returns no code"),
+        ("hang: nvmlDeviceGetName, gpu: 8", "faults[0].gpu", "no GPU `8`"),
+        ("hang: nvmlInit_v2, gpu: 0", "faults[0].gpu", "leave the GPU out"),
+        ("hang: nvmlInit_v2, times: 0", "faults[0].times", "write a number from 1"),
+        ("hang: nvmlInit_v2, times: -1", "faults[0].times", "not a whole number from 0 up"),
+        ("hang: nvmlInit_v2, at: soon", "faults[0].at", "`soon` is no moment"),
+        ("hang: nvmlInit_v2, probability: 1.5", "faults[0].probability", "`1.5` is no probability"),
+        ("hang: nvmlInit_v2, seed: 7", "faults[0].seed", "add `probability`"),
+        ("xid: 79", "faults[0].gpu", "which GPU?"),
+        ("xid: 79, after: 3", "faults[0].gpu", "which GPU?"),
+        ("xid: 79, gpu: 8", "faults[0].gpu", "no GPU `8`"),
+        ("xid: 79, hang: nvmlDeviceGetName", "faults[0]", "2 effects"),
+        ("xid: 79, gpu: 3, code: 3, after: 1", "faults[0].code", "`3` is returned by `return` only"),
+        ("xid: 79, gpu: 3, code: 3", "faults[0].code", "`3` is returned by `return` only"),
+        ("xid: 79, gpu: 3, seed: 3", "faults[0].seed", "add `probability`"),
+        ("xid: 79, gpu: 3, ci: 3", "faults[0].gi", "add `gi`"),
+        ("lose: lost, gpu: 3, gi: 3", "faults[0].gi", "leave `gi` and `ci` out"),
+        ("lose: gone, gpu: 3", "faults[0].lose", "unknown variant `gone`"),
+        ("hang: nvmlInit_v2, colour: red", "faults[0].colour", "unknown field"),
+    ] {
+        let message = fault_message(fault);
+        assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{fault}: {message}");
+    }
+}
+
+#[test]
+fn wrong_latencies_are_told_by_path_value_and_hint() {
+    for (latency, place, hint) in [
+        ("default: soon", "latency.default", "uniform(1ms, 5ms)"),
+        ("default: \"uniform(5ms, 1ms)\"", "latency.default", "`uniform(5ms, 1ms)` is no time span"),
+        ("default: \"lognormal(0, 1ms)\"", "latency.default", "with median and 99th percentile"),
+        ("default: \"recorded()\"", "latency.default", "recorded(1ms, 1ms, 7ms)"),
+        ("functions: {nvmlInit_v3: 1ms}", "latency.functions.nvmlInit_v3", "did you mean `nvmlInit_v2`"),
+        ("gpus: {1: {default: 1ms}}", "latency.gpus.1", "there is one, index 0"),
+        (
+            "gpus: {0: {functions: {nvmlInit_v2: 1ms}}}",
+            "latency.gpus.0.functions.nvmlInit_v2",
+            "leave the GPU out",
+        ),
+        ("gpus: {0: {}, \"0000:00:1e.0\": {}}", "latency.gpus.0000:00:1e.0", "stands twice"),
+        ("seed: x", "latency.seed", "not a whole number"),
+    ] {
+        let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+        let yaml = format!("{yaml}latency: {{{latency}}}\n");
+        let message = Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string();
+        assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{latency}: {message}");
+    }
+}

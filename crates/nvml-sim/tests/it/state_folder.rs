@@ -107,7 +107,7 @@ fn new_node_in_an_old_folder_leaves_no_file_of_the_former() {
         fs::read_dir(again.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     let state = fs::read_link(again.dir().join("state")).unwrap();
-    assert_eq!(left, ["lock", "node.yaml", "state", state.to_str().unwrap()]);
+    assert_eq!(left, ["kmsg", "lock", "node.yaml", "state", state.to_str().unwrap()]);
 }
 
 #[test]
@@ -211,4 +211,33 @@ fn damaged_state_is_an_error_that_names_the_file() {
     fs::write(folder.dir().join(&name), "{\"format\": 2, \"generation\": \"one\"}").unwrap();
     let error = StateFolder::open(folder.dir()).unwrap().state().unwrap_err();
     assert!(error.to_string().contains(name.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn every_xid_is_a_record_of_the_kernel_log() {
+    let (dir, _folder) = node("t4");
+    let yaml = nvml_sim::presets::find(nvml_sim::presets::NODES, "dgx-a100").unwrap().yaml;
+    let yaml = format!("{yaml}faults: [{{xid: 48, gpu: 3}}, {{lose: off-bus, xid: 79, gpu: 0, at: 90s}}]\n");
+    let folder = StateFolder::create(&dir.path().join("sick"), "sick.yaml".as_ref(), &yaml).unwrap();
+    folder.freeze_clock().unwrap();
+    folder.inject_xid("3", 95, Some(2), Some(0)).unwrap();
+    let log = || fs::read_to_string(folder.dir().join("kmsg")).unwrap();
+    assert_eq!(log().lines().count(), 2);
+    folder.advance_clock(Duration::from_secs(100)).unwrap();
+    let state = folder.state().unwrap();
+    assert!(state.incidents.is_empty());
+    let text = log();
+    let said: Vec<_> = text.lines().map(|line| line.split_once(";NVRM: Xid ").unwrap()).collect();
+    let rest: Vec<_> = said.iter().map(|(_, rest)| *rest).collect();
+    assert_eq!(
+        rest,
+        [
+            "(PCI:0000:4e:00): 48, pid='<unknown>', name=<unknown>",
+            "(PCI:0000:4e:00 GPU-I:02): 95, pid='<unknown>', name=<unknown>",
+            "(PCI:0000:07:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+        ]
+    );
+    for ((head, _), event) in said.iter().zip(&state.events.records) {
+        assert_eq!(*head, format!("3,{},{},-", event.sequence, event.time_us));
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gpu_model::{GpuFailure, failure};
 use nvml::{NvmlError, RoleState};
-use nvml_sim::{Delay, Effect};
+use nvml_sim::Effect;
 
 use crate::node::{DEADLINE, Node, block_on, eventually};
 
@@ -130,7 +130,7 @@ fn single_crash_in_one_gpus_call_costs_nobody_anything() {
 
 fn driver_slow_in_every_call_is_waited_for() {
     let node = Node::of("dgx-a100");
-    node.state.set_latency(None, Some("40ms".parse::<Delay>().unwrap())).unwrap();
+    node.state.set_latency(None, Some("40ms".parse().unwrap())).unwrap();
     let begun = Instant::now();
     assert_eq!(block_on(node.impatient_nvml().inventory()).unwrap().gpus.len(), 8);
     assert!(begun.elapsed() > 2 * DEADLINE, "not slow enough to prove anything: {:?}", begun.elapsed());

@@ -93,7 +93,7 @@ impl Node {
 
     fn add_fault(&self, function: &str, gpu: Option<String>, effect: Effect, times: Option<u32>) {
         let occurrence = times.map_or(Occurrence::Always, Occurrence::Times);
-        self.state.add_fault(Fault { function: function.into(), gpu, effect, after: 0, occurrence }).unwrap();
+        self.state.add_fault(Fault { gpu, occurrence, ..Fault::new(function, effect) }).unwrap();
     }
 
     pub fn uuid(&self, index: usize) -> String {

@@ -1,0 +1,94 @@
+//! What befalls a GPU: an XID, a loss. At once, at a moment of the node's clock, or when a call is struck. It knows how
+//! it changes a state, not who looks at that or keeps it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::events::{EventKind, EventRecord};
+use crate::faults::Moment;
+use crate::loss::Loss;
+use crate::state::State;
+
+/// What befalls a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Befall {
+    /// A critical XID is reported.
+    Xid {
+        /// Its number.
+        xid: u64,
+        /// The MIG GPU instance that it concerns.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gpu_instance: Option<u32>,
+        /// The MIG compute instance that it concerns.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compute_instance: Option<u32>,
+    },
+    /// It is lost, and reports an XID at the same moment if one is given.
+    Lose {
+        /// In which way.
+        how: Loss,
+        /// The XID.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        xid: Option<u64>,
+    },
+}
+
+/// What will befall a GPU at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Incident {
+    /// UUID of the GPU.
+    pub gpu: String,
+    /// What.
+    pub what: Befall,
+    /// When, by the node's clock.
+    pub at: Moment,
+}
+
+impl State {
+    /// Lets something befall a GPU, at a time in microseconds since 1970.
+    pub fn befall(&mut self, gpu: &str, what: Befall, time_us: u64) {
+        let (xid, gpu_instance, compute_instance) = match what {
+            Befall::Xid { xid, gpu_instance, compute_instance } => {
+                (Some(xid), gpu_instance, compute_instance)
+            }
+            Befall::Lose { how, xid } => {
+                self.lost.lose(gpu, how);
+                (xid, None, None)
+            }
+        };
+        if let Some(data) = xid {
+            self.events.push(EventRecord {
+                sequence: 0,
+                gpu: gpu.to_owned(),
+                kind: EventKind::Xid,
+                data,
+                time_us,
+                gpu_instance,
+                compute_instance,
+            });
+        }
+    }
+
+    /// The incident that comes first.
+    pub fn next_incident(&self) -> Option<&Incident> {
+        self.incidents.iter().min_by_key(|incident| incident.at.time_us())
+    }
+
+    /// Whether an incident's time has come that nobody has carried out.
+    pub fn is_behind(&self) -> bool {
+        self.next_incident().is_some_and(|incident| incident.at.is_reached(self.clock.now_us()))
+    }
+
+    /// Carries out the incidents whose time has come by `now_us`, in the order of their times.
+    pub fn catch_up(&mut self, now_us: u64) {
+        let all = std::mem::take(&mut self.incidents);
+        let (mut due, later): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|incident| incident.at.is_reached(now_us));
+        self.incidents = later;
+        due.sort_by_key(|incident| incident.at.time_us());
+        for incident in due {
+            self.befall(&incident.gpu, incident.what, incident.at.time_us().unwrap_or(now_us));
+        }
+    }
+}
