@@ -10,6 +10,9 @@ use nvml_sim::{StateFolder, StateFolderError};
 
 use crate::sim::{node, nvml_sim};
 
+/// The format of states: a change of it is one that people notice.
+const FORMAT: u32 = 3;
+
 const CHILD: &str = "NVML_SIM_TEST_CHILD";
 /// A killed writer may have been anywhere in its commit; so many different moments are tried.
 const KILLS: usize = 60;
@@ -128,12 +131,14 @@ fn state_of_another_format_is_refused_with_both_numbers() {
     let (_dir, folder) = node("t4");
     let path = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
     let text = fs::read_to_string(&path).unwrap();
+    let own = format!("\"format\": {FORMAT},");
     for (format, found) in [("\"format\": 7,\n  \"colour\": \"red\",", "format 7"), ("", "format 0")] {
-        fs::write(&path, text.replace("\"format\": 2,", format)).unwrap();
+        assert!(text.contains(&own), "{text}");
+        fs::write(&path, text.replace(&own, format)).unwrap();
         let output = nvml_sim(folder.dir()).arg("show").output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
-        for part in [found, "format 2", env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
+        for part in [found, &format!("format {FORMAT}"), env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
             assert!(said.contains(part), "`{part}` is missing from {said}");
         }
     }
