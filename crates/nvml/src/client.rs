@@ -179,7 +179,8 @@ impl Nvml {
         Ok(self.events.release().await?)
     }
 
-    /// Asks about all GPUs, and again without those that the worker did not survive.
+    /// Asks about all GPUs, again without those that the worker did not survive, and again with each suspect
+    /// whose pause is over.
     async fn ask<A: DeserializeOwned + Send + 'static>(&self, about: Subject) -> Result<A, NvmlError> {
         let touch = match about {
             Subject::Inventory | Subject::Probe => Touch::Gpu,
@@ -193,13 +194,19 @@ impl Nvml {
             let skip = self.suspects().excused(touch, Instant::now(), retry);
             let query = Query { about, skip: skip.clone() };
             let error = match self.queries.ask::<Answer<A>>(&query).await {
-                Ok(answer) => {
-                    match &answer {
-                        Ok(_) => self.suspects().answered(touch, &skip),
-                        Err(Refusal::NoDriver { .. }) => self.suspects().forget_all(),
-                        Err(_) => {}
+                Ok(Err(refusal)) => {
+                    if matches!(refusal, Refusal::NoDriver { .. }) {
+                        self.suspects().forget_all();
                     }
-                    return Ok(answer?);
+                    return Err(refusal.into());
+                }
+                Ok(Ok(answer)) => {
+                    self.suspects().answered(touch, &skip);
+                    // As long as they answer, a question has all back whose pause is over.
+                    if retry && self.suspects().is_due(touch, Instant::now()) {
+                        continue;
+                    }
+                    return Ok(answer);
                 }
                 Err(error) => error,
             };

@@ -71,17 +71,31 @@ impl Suspects {
         self.known.contains_key(&(touch, index))
     }
 
-    /// Whom to leave out now: with `retry` all but one whose pause is over, so that one question loses one
-    /// worker on them at most; without it all.
+    /// Whom to leave out now: with `retry` all but one whose pause is over, so that its hang costs none of
+    /// the others their turn; without it all.
     pub fn excused(&self, touch: Touch, now: Instant, retry: bool) -> Vec<GpuFailure> {
-        let suspects = || self.known.iter().filter(|((own, _), _)| *own <= touch);
-        let due = suspects().filter(|(_, suspect)| retry && suspect.again <= now);
-        let retried = due.min_by_key(|(_, suspect)| suspect.again).map(|((_, index), _)| *index);
+        let retried = self.due(touch, now).filter(|_| retry);
         let mut excused = BTreeMap::new();
-        for ((_, index), suspect) in suspects().filter(|((_, index), _)| Some(*index) != retried) {
+        for ((_, index), suspect) in self.suspects(touch).filter(|((_, index), _)| Some(*index) != retried) {
             excused.entry(*index).or_insert_with(|| suspect.failure.clone());
         }
         excused.into_values().collect()
+    }
+
+    /// Whether there is one whose pause is over.
+    pub fn is_due(&self, touch: Touch, now: Instant) -> bool {
+        self.due(touch, now).is_some()
+    }
+
+    /// The one whose pause has been over for longest.
+    fn due(&self, touch: Touch, now: Instant) -> Option<u32> {
+        let due = self.suspects(touch).filter(|(_, suspect)| suspect.again <= now);
+        due.min_by_key(|(_, suspect)| suspect.again).map(|((_, index), _)| *index)
+    }
+
+    /// Those that concern a question.
+    fn suspects(&self, touch: Touch) -> impl Iterator<Item = (&(Touch, u32), &Suspect)> {
+        self.known.iter().filter(move |((own, _), _)| *own <= touch)
     }
 
     /// All of them, each with the time for which to leave it out; without `retry` that is for good.
@@ -154,6 +168,19 @@ mod tests {
         let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
         (0..3).for_each(|index| suspects.blame(Touch::Gpu, failure(index), start));
         assert_eq!(excused(&suspects, Touch::Gpu, start + SECOND).len(), 2);
+    }
+
+    #[test]
+    fn suspects_that_answer_make_way_for_the_next() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        (0..3).for_each(|index| suspects.blame(Touch::Gpu, failure(index), start));
+        for left in [2, 1, 0] {
+            assert!(suspects.is_due(Touch::Gpu, start + SECOND));
+            let skip = suspects.excused(Touch::Gpu, start + SECOND, true);
+            suspects.answered(Touch::Gpu, &skip);
+            assert_eq!(suspects.known.len(), left);
+        }
+        assert!(!suspects.is_due(Touch::Gpu, start + SECOND));
     }
 
     #[test]
