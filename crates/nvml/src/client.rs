@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use worker::{CallError, Deadlines, Launch, Spec, StartError, Worker};
 
 use crate::events::Streams;
-use crate::protocol::{Answer, EVENTS, QUERIES, Query, Refusal, Subject};
+use crate::protocol::{Answer, EVENTS, QUERIES, Query, Subject};
 use crate::suspects::{Suspects, Touch, blame};
 use crate::{Code, EventStream, NvmlError, Probe, Status};
 
@@ -194,12 +194,7 @@ impl Nvml {
             let skip = self.suspects().excused(touch, Instant::now(), retry);
             let query = Query { about, skip: skip.clone() };
             let error = match self.queries.ask::<Answer<A>>(&query).await {
-                Ok(Err(refusal)) => {
-                    if matches!(refusal, Refusal::NoDriver { .. }) {
-                        self.suspects().forget_all();
-                    }
-                    return Err(refusal.into());
-                }
+                Ok(Err(refusal)) => return Err(self.without_answer(refusal.into())),
                 Ok(Ok(answer)) => {
                     self.suspects().answered(touch, &skip);
                     // As long as they answer, a question has all back whose pause is over.
@@ -210,7 +205,7 @@ impl Nvml {
                 }
                 Err(error) => error,
             };
-            let Some(failure) = blame(&error) else { return Err(error.into()) };
+            let Some(failure) = blame(&error) else { return Err(self.without_answer(error.into())) };
             retry = false;
             // A first crash leaves nothing behind and may be the only one: another chance at once.
             if matches!(error, CallError::Crashed { .. })
@@ -232,6 +227,14 @@ impl Nvml {
                 return Err(error.into());
             }
         }
+    }
+
+    /// Nothing is known any more of the GPUs of a driver that has gone.
+    fn without_answer(&self, error: NvmlError) -> NvmlError {
+        if error.ends_the_driver() {
+            self.suspects().forget_all();
+        }
+        error
     }
 
     fn suspects(&self) -> MutexGuard<'_, Suspects> {

@@ -171,11 +171,11 @@ impl EventStream {
     fn failed(&mut self, error: &NvmlError) {
         let pause = self.row.pause(self.buffer.stood());
         self.pause = match error {
-            NvmlError::NoDriver { .. } | NvmlError::VersionMismatch { .. } => pause.min(MAX_PAUSE_NO_DRIVER),
+            error if error.ends_the_driver() => pause.min(MAX_PAUSE_NO_DRIVER),
             NvmlError::NotSupported { .. } => PAUSE_NOT_SUPPORTED,
             _ => pause,
         };
-        if matches!(error, NvmlError::NoDriver { .. }) {
+        if error.ends_the_driver() {
             self.suspects.forget_all();
         }
         let reason = error.to_string();
