@@ -12,9 +12,6 @@ use crate::Code;
 /// Longest pause before a suspect is asked again, in first pauses.
 const LONGEST: u32 = 64;
 
-/// Longer than it takes until the one who said so asks anew.
-const FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
-
 /// What a question touches of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Touch {
@@ -60,7 +57,7 @@ impl Suspects {
     /// A GPU did not survive a question.
     pub fn blame(&mut self, touch: Touch, failure: GpuFailure, now: Instant) {
         let key = (touch, failure.index);
-        let longest = self.first.saturating_mul(LONGEST);
+        let longest = self.longest();
         let pause = self.known.get(&key).map_or(self.first, |old| old.pause.saturating_mul(2).min(longest));
         let again = now.checked_add(pause).unwrap_or(now);
         self.known.insert(key, Suspect { failure, pause, again });
@@ -98,12 +95,9 @@ impl Suspects {
         self.known.iter().filter(move |((own, _), _)| *own <= touch)
     }
 
-    /// All of them, each with the time for which to leave it out; without `retry` that is for good.
-    pub fn all(&self, now: Instant, retry: bool) -> Vec<(GpuFailure, Duration)> {
-        let left = |suspect: &Suspect| match retry {
-            true => suspect.again.saturating_duration_since(now),
-            false => FOR_GOOD,
-        };
+    /// All of them, each with the time for which to leave it out; without `retry` there is no end to it.
+    pub fn all(&self, now: Instant, retry: bool) -> Vec<(GpuFailure, Option<Duration>)> {
+        let left = |suspect: &Suspect| retry.then(|| suspect.again.saturating_duration_since(now));
         self.known.values().map(|suspect| (suspect.failure.clone(), left(suspect))).collect()
     }
 
@@ -111,6 +105,17 @@ impl Suspects {
     pub fn answered(&mut self, touch: Touch, excused: &[GpuFailure]) {
         let is_excused = |index: u32| excused.iter().any(|failure| failure.index == index);
         self.known.retain(|(own, index), _| *own > touch || is_excused(*index));
+    }
+
+    /// Something stood for so long that asked each of them when its pause was over.
+    pub fn survived(&mut self, stood: Duration) {
+        if stood > self.longest() {
+            self.forget_all();
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        self.first.saturating_mul(LONGEST)
     }
 
     /// The driver is another one.
@@ -151,9 +156,19 @@ mod tests {
     fn suspect_that_must_not_be_retried_is_left_out_beyond_its_pause() {
         let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
         suspects.blame(Touch::Gpu, failure(3), start);
-        assert_eq!(suspects.all(start, true), [(failure(3), SECOND)]);
-        assert_eq!(suspects.all(start + 9 * SECOND, true), [(failure(3), Duration::ZERO)]);
-        assert_eq!(suspects.all(start + 9 * SECOND, false), [(failure(3), FOR_GOOD)]);
+        assert_eq!(suspects.all(start, true), [(failure(3), Some(SECOND))]);
+        assert_eq!(suspects.all(start + 9 * SECOND, true), [(failure(3), Some(Duration::ZERO))]);
+        assert_eq!(suspects.all(start + 9 * SECOND, false), [(failure(3), None)]);
+    }
+
+    #[test]
+    fn what_stands_for_longer_than_every_pause_ends_all_suspicion() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        suspects.blame(Touch::Gpu, failure(3), start);
+        suspects.survived(LONGEST * SECOND);
+        assert!(suspects.knows(Touch::Gpu, 3));
+        suspects.survived((LONGEST + 1) * SECOND);
+        assert!(!suspects.knows(Touch::Gpu, 3));
     }
 
     #[test]
