@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn process_that_runs_has_memory_and_its_children_count() {
-        let mut shell = Command::new("sh").args(["-c", "cat & wait"]).stdin(Stdio::piped()).spawn().unwrap();
+        // A shell gives what it starts in the background no input unless it is told to, and `cat` would end.
+        let script = "exec 3<&0; cat <&3 & wait";
+        let mut shell = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
         let family = Family(shell.id());
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while family.members().len() < 2 {

@@ -26,7 +26,7 @@ const BUDGET: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_millis(10);
 
 /// Nothing to be seen for so long means that a plugin has found out what it wants to know.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// An error once a process has ended, with its last words.
 pub fn alive(process: &Process) -> Result<()> {
@@ -173,7 +173,7 @@ fn calls(node: &Node, before: &crate::calls::Calls, took: Vec<Duration>) -> Resu
 
 /// Processor time of a process that is asked nothing for a while, after it has settled.
 pub async fn idle(family: Family, window: Duration) -> Result<Duration> {
-    tokio::time::sleep(3 * SETTLED).await;
+    tokio::time::sleep(SETTLED).await;
     let before = family.cpu()?;
     tokio::time::sleep(window).await;
     Ok(family.cpu()?.saturating_sub(before))

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use worker::{CallError, Deadlines, Launch, Spec, StartError, Worker};
 
 use crate::events::Streams;
-use crate::protocol::{Answer, EVENTS, QUERIES, Query, Refusal, Subject};
+use crate::protocol::{Answer, EVENTS, QUERIES, Query, Subject};
 use crate::suspects::{Suspects, Touch, blame};
 use crate::{Code, EventStream, NvmlError, Probe, Status};
 
@@ -179,7 +179,8 @@ impl Nvml {
         Ok(self.events.release().await?)
     }
 
-    /// Asks about all GPUs, and again without those that the worker did not survive.
+    /// Asks about all GPUs, again without those that the worker did not survive, and again with each suspect
+    /// whose pause is over.
     async fn ask<A: DeserializeOwned + Send + 'static>(&self, about: Subject) -> Result<A, NvmlError> {
         let touch = match about {
             Subject::Inventory | Subject::Probe => Touch::Gpu,
@@ -193,17 +194,18 @@ impl Nvml {
             let skip = self.suspects().excused(touch, Instant::now(), retry);
             let query = Query { about, skip: skip.clone() };
             let error = match self.queries.ask::<Answer<A>>(&query).await {
-                Ok(answer) => {
-                    match &answer {
-                        Ok(_) => self.suspects().answered(touch, &skip),
-                        Err(Refusal::NoDriver { .. }) => self.suspects().forget_all(),
-                        Err(_) => {}
+                Ok(Err(refusal)) => return Err(self.without_answer(refusal.into())),
+                Ok(Ok(answer)) => {
+                    self.suspects().answered(touch, &skip);
+                    // As long as they answer, a question has all back whose pause is over.
+                    if retry && self.suspects().is_due(touch, Instant::now()) {
+                        continue;
                     }
-                    return Ok(answer?);
+                    return Ok(answer);
                 }
                 Err(error) => error,
             };
-            let Some(failure) = blame(&error) else { return Err(error.into()) };
+            let Some(failure) = blame(&error) else { return Err(self.without_answer(error.into())) };
             retry = false;
             // A first crash leaves nothing behind and may be the only one: another chance at once.
             if matches!(error, CallError::Crashed { .. })
@@ -225,6 +227,14 @@ impl Nvml {
                 return Err(error.into());
             }
         }
+    }
+
+    /// Nothing is known any more of the GPUs of a driver that has gone.
+    fn without_answer(&self, error: NvmlError) -> NvmlError {
+        if error.ends_the_driver() {
+            self.suspects().forget_all();
+        }
+        error
     }
 
     fn suspects(&self) -> MutexGuard<'_, Suspects> {

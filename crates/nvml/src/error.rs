@@ -96,6 +96,13 @@ pub enum NvmlError {
     Closed,
 }
 
+impl NvmlError {
+    /// Whether the driver that answers next is another one.
+    pub(crate) fn ends_the_driver(&self) -> bool {
+        matches!(self, NvmlError::NoDriver { .. } | NvmlError::VersionMismatch { .. })
+    }
+}
+
 impl From<CallError> for NvmlError {
     fn from(error: CallError) -> NvmlError {
         match error {

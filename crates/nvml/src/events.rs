@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gpu_model::GpuUuid;
+use gpu_model::{GpuFailure, GpuUuid};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use worker::{CallError, Pending, Worker};
@@ -149,33 +149,40 @@ impl EventStream {
                 () = nobody_hangs(&mut self.status), if self.awaits_release => {
                     // The new watch tries all of them, and its gap says which it has.
                     self.watch = None;
+                    self.buffer.stood();
                     self.pause = Duration::ZERO;
                     continue;
                 }
             };
             self.watch = None;
             match ended {
-                Ok(refusal) => self.failed(&refusal.into()),
+                Ok(refusal) => self.failed(&refusal.into(), None),
                 Err(CallError::Closed | CallError::Lost) => self.is_over = true,
                 Err(error) => {
-                    if let Some(failure) = blame(&error) {
-                        self.suspects.blame(Touch::Gpu, failure, Instant::now());
-                    }
-                    self.failed(&error.into());
+                    let culprit = blame(&error);
+                    self.failed(&error.into(), culprit);
                 }
             }
         }
     }
 
     /// Sets the pause before the next try, and the gap unless the same was told before.
-    fn failed(&mut self, error: &NvmlError) {
-        let pause = self.row.pause(self.buffer.stood());
+    fn failed(&mut self, error: &NvmlError, culprit: Option<GpuFailure>) {
+        let stood = self.buffer.stood();
+        // One that left them out all the time says nothing about them.
+        if !self.awaits_release {
+            self.suspects.survived(stood);
+        }
+        if let Some(failure) = culprit {
+            self.suspects.blame(Touch::Gpu, failure, Instant::now());
+        }
+        let pause = self.row.pause(stood);
         self.pause = match error {
-            NvmlError::NoDriver { .. } | NvmlError::VersionMismatch { .. } => pause.min(MAX_PAUSE_NO_DRIVER),
+            error if error.ends_the_driver() => pause.min(MAX_PAUSE_NO_DRIVER),
             NvmlError::NotSupported { .. } => PAUSE_NOT_SUPPORTED,
             _ => pause,
         };
-        if matches!(error, NvmlError::NoDriver { .. }) {
+        if error.ends_the_driver() {
             self.suspects.forget_all();
         }
         let reason = error.to_string();
@@ -243,6 +250,44 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Config, Nvml};
+
+    fn failure(index: u32) -> GpuFailure {
+        let call = "nvmlDeviceRegisterEvents".into();
+        GpuFailure { index, call, code: gpu_model::failure::NO_RETURN }
+    }
+
+    /// A stream that suspects GPU 3, with pauses so short that its watch, which began, stands for longer.
+    fn suspicious() -> EventStream {
+        let mut config = Config::default();
+        config.deadlines.query = Duration::from_nanos(1);
+        let nvml = Nvml::start(config, Arc::new(|| Err("nobody asks".into()))).unwrap();
+        let mut stream = nvml.events();
+        stream.suspects.blame(Touch::Gpu, failure(3), Instant::now());
+        stream.buffer.push(Event::Gap { reason: "watching".into() });
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(1) {}
+        stream
+    }
+
+    fn suspects(stream: &EventStream) -> Vec<u32> {
+        stream.suspects.all(Instant::now(), true).iter().map(|(failure, _)| failure.index).collect()
+    }
+
+    #[test]
+    fn watch_that_outlived_every_pause_ends_the_suspicions_but_the_one_that_ended_it() {
+        let mut stream = suspicious();
+        stream.failed(&NvmlError::Released, Some(failure(5)));
+        assert_eq!(suspects(&stream), [5]);
+    }
+
+    #[test]
+    fn watch_that_left_the_suspects_out_ends_no_suspicion() {
+        let mut stream = suspicious();
+        stream.awaits_release = true;
+        stream.failed(&NvmlError::Released, None);
+        assert_eq!(suspects(&stream), [3]);
+    }
 
     #[test]
     fn events_that_nobody_reads_are_replaced_by_one_gap() {

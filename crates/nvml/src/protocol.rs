@@ -35,8 +35,9 @@ pub(crate) enum Subject {
 pub(crate) struct Watch {
     /// Longest time of one wait.
     pub wait: Duration,
-    /// GPUs that must not be touched, each with the failure to tell and for how long.
-    pub skip: Vec<(GpuFailure, Duration)>,
+    /// GPUs that must not be touched, each with the failure to tell and for how long; without a time, not
+    /// while this watch lives.
+    pub skip: Vec<(GpuFailure, Option<Duration>)>,
 }
 
 /// A worker's answer.

@@ -12,9 +12,6 @@ use crate::Code;
 /// Longest pause before a suspect is asked again, in first pauses.
 const LONGEST: u32 = 64;
 
-/// Longer than it takes until the one who said so asks anew.
-const FOR_GOOD: Duration = Duration::from_secs(24 * 3600);
-
 /// What a question touches of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Touch {
@@ -60,7 +57,7 @@ impl Suspects {
     /// A GPU did not survive a question.
     pub fn blame(&mut self, touch: Touch, failure: GpuFailure, now: Instant) {
         let key = (touch, failure.index);
-        let longest = self.first.saturating_mul(LONGEST);
+        let longest = self.longest();
         let pause = self.known.get(&key).map_or(self.first, |old| old.pause.saturating_mul(2).min(longest));
         let again = now.checked_add(pause).unwrap_or(now);
         self.known.insert(key, Suspect { failure, pause, again });
@@ -71,25 +68,36 @@ impl Suspects {
         self.known.contains_key(&(touch, index))
     }
 
-    /// Whom to leave out now: with `retry` all but one whose pause is over, so that one question loses one
-    /// worker on them at most; without it all.
+    /// Whom to leave out now: with `retry` all but one whose pause is over, so that its hang costs none of
+    /// the others their turn; without it all.
     pub fn excused(&self, touch: Touch, now: Instant, retry: bool) -> Vec<GpuFailure> {
-        let suspects = || self.known.iter().filter(|((own, _), _)| *own <= touch);
-        let due = suspects().filter(|(_, suspect)| retry && suspect.again <= now);
-        let retried = due.min_by_key(|(_, suspect)| suspect.again).map(|((_, index), _)| *index);
+        let retried = self.due(touch, now).filter(|_| retry);
         let mut excused = BTreeMap::new();
-        for ((_, index), suspect) in suspects().filter(|((_, index), _)| Some(*index) != retried) {
+        for ((_, index), suspect) in self.suspects(touch).filter(|((_, index), _)| Some(*index) != retried) {
             excused.entry(*index).or_insert_with(|| suspect.failure.clone());
         }
         excused.into_values().collect()
     }
 
-    /// All of them, each with the time for which to leave it out; without `retry` that is for good.
-    pub fn all(&self, now: Instant, retry: bool) -> Vec<(GpuFailure, Duration)> {
-        let left = |suspect: &Suspect| match retry {
-            true => suspect.again.saturating_duration_since(now),
-            false => FOR_GOOD,
-        };
+    /// Whether there is one whose pause is over.
+    pub fn is_due(&self, touch: Touch, now: Instant) -> bool {
+        self.due(touch, now).is_some()
+    }
+
+    /// The one whose pause has been over for longest.
+    fn due(&self, touch: Touch, now: Instant) -> Option<u32> {
+        let due = self.suspects(touch).filter(|(_, suspect)| suspect.again <= now);
+        due.min_by_key(|(_, suspect)| suspect.again).map(|((_, index), _)| *index)
+    }
+
+    /// Those that concern a question.
+    fn suspects(&self, touch: Touch) -> impl Iterator<Item = (&(Touch, u32), &Suspect)> {
+        self.known.iter().filter(move |((own, _), _)| *own <= touch)
+    }
+
+    /// All of them, each with the time for which to leave it out; without `retry` there is no end to it.
+    pub fn all(&self, now: Instant, retry: bool) -> Vec<(GpuFailure, Option<Duration>)> {
+        let left = |suspect: &Suspect| retry.then(|| suspect.again.saturating_duration_since(now));
         self.known.values().map(|suspect| (suspect.failure.clone(), left(suspect))).collect()
     }
 
@@ -97,6 +105,17 @@ impl Suspects {
     pub fn answered(&mut self, touch: Touch, excused: &[GpuFailure]) {
         let is_excused = |index: u32| excused.iter().any(|failure| failure.index == index);
         self.known.retain(|(own, index), _| *own > touch || is_excused(*index));
+    }
+
+    /// Something stood for so long that asked each of them when its pause was over.
+    pub fn survived(&mut self, stood: Duration) {
+        if stood > self.longest() {
+            self.forget_all();
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        self.first.saturating_mul(LONGEST)
     }
 
     /// The driver is another one.
@@ -137,9 +156,19 @@ mod tests {
     fn suspect_that_must_not_be_retried_is_left_out_beyond_its_pause() {
         let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
         suspects.blame(Touch::Gpu, failure(3), start);
-        assert_eq!(suspects.all(start, true), [(failure(3), SECOND)]);
-        assert_eq!(suspects.all(start + 9 * SECOND, true), [(failure(3), Duration::ZERO)]);
-        assert_eq!(suspects.all(start + 9 * SECOND, false), [(failure(3), FOR_GOOD)]);
+        assert_eq!(suspects.all(start, true), [(failure(3), Some(SECOND))]);
+        assert_eq!(suspects.all(start + 9 * SECOND, true), [(failure(3), Some(Duration::ZERO))]);
+        assert_eq!(suspects.all(start + 9 * SECOND, false), [(failure(3), None)]);
+    }
+
+    #[test]
+    fn what_stands_for_longer_than_every_pause_ends_all_suspicion() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        suspects.blame(Touch::Gpu, failure(3), start);
+        suspects.survived(LONGEST * SECOND);
+        assert!(suspects.knows(Touch::Gpu, 3));
+        suspects.survived((LONGEST + 1) * SECOND);
+        assert!(!suspects.knows(Touch::Gpu, 3));
     }
 
     #[test]
@@ -154,6 +183,19 @@ mod tests {
         let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
         (0..3).for_each(|index| suspects.blame(Touch::Gpu, failure(index), start));
         assert_eq!(excused(&suspects, Touch::Gpu, start + SECOND).len(), 2);
+    }
+
+    #[test]
+    fn suspects_that_answer_make_way_for_the_next() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        (0..3).for_each(|index| suspects.blame(Touch::Gpu, failure(index), start));
+        for left in [2, 1, 0] {
+            assert!(suspects.is_due(Touch::Gpu, start + SECOND));
+            let skip = suspects.excused(Touch::Gpu, start + SECOND, true);
+            suspects.answered(Touch::Gpu, &skip);
+            assert_eq!(suspects.known.len(), left);
+        }
+        assert!(!suspects.is_due(Touch::Gpu, start + SECOND));
     }
 
     #[test]

@@ -18,7 +18,10 @@ const SHORT_WAIT: Duration = Duration::from_secs(5);
 pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
     let Some(watch) = channel.receive::<Watch>()? else { return Ok(()) };
     let begun = Instant::now();
-    let skip = watch.skip.into_iter().map(|(failure, time)| Skipped { failure, until: begun + time });
+    let skip = watch
+        .skip
+        .into_iter()
+        .map(|(failure, time)| Skipped { failure, until: time.map(|time| begun + time) });
     let refusal = match Driver::open(channel, channel.argument()) {
         Ok(driver) => {
             let watcher = Watcher { channel, driver: &driver, wait: watch.wait, skip: skip.collect() };
@@ -44,7 +47,8 @@ struct Watcher<'a> {
 /// A GPU that must not be touched for now.
 struct Skipped {
     failure: GpuFailure,
-    until: Instant,
+    /// Not in this process without one.
+    until: Option<Instant>,
 }
 
 /// Why watching is over.
@@ -101,7 +105,9 @@ impl Watcher<'_> {
         let mut watched = Watched::default();
         for index in 0..self.driver.gpu_count().map_err(End::Library)? {
             match self.skip.iter().find(|skipped| skipped.failure.index == index) {
-                Some(skipped) if skipped.until > Instant::now() => watched.leave_out(skipped),
+                Some(skipped) if skipped.until.is_none_or(|until| until > Instant::now()) => {
+                    watched.leave_out(skipped)
+                }
                 _ => watched.add(self.driver, &set, index)?,
             }
         }
@@ -148,7 +154,7 @@ impl Watched {
 
     fn leave_out(&mut self, skipped: &Skipped) {
         let GpuFailure { index, call, code } = &skipped.failure;
-        self.miss(*index, call, Code::from(*code), Some(skipped.until));
+        self.miss(*index, call, Code::from(*code), skipped.until);
     }
 
     fn miss(&mut self, index: u32, call: &str, code: Code, again: Option<Instant>) {

@@ -114,7 +114,8 @@ async fn plugin_that_accepts_and_is_silent_is_hung_up_on() {
         options: None,
     };
     let mut registrar = registrar(&kubelet.socket()).await.unwrap();
-    let (refused, accepted) = tokio::join!(registrar.register(request), silent.accept());
+    let both = async { tokio::join!(registrar.register(request), silent.accept()) };
+    let (refused, accepted) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     assert!(refused.unwrap_err().message().contains("silent.sock"));
     let (mut stream, _) = accepted.unwrap();
     let mut said = Vec::new();

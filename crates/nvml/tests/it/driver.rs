@@ -1,11 +1,12 @@
 //! Finding and losing the driver itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nvml::{Code, Library, Nvml, NvmlError, RoleState};
 use nvml_sim::Effect;
 
-use crate::node::{Node, block_on, eventually, gone, pid_of};
+use crate::node::{Node, block_on, eventually, gap, gone, pid_of};
 
 crate::tests![
     missing_library_is_no_driver_with_the_reason_until_it_appears,
@@ -20,6 +21,8 @@ crate::tests![
     driver_that_refuses_us_says_what_to_do,
     library_alone_does_not_make_its_folder_a_search_path,
     released_workers_are_gone_and_the_next_call_starts_another,
+    suspicion_of_a_gpu_ends_with_its_driver,
+    suspicion_of_a_watched_gpu_ends_with_its_driver,
 ];
 
 fn missing_library_is_no_driver_with_the_reason_until_it_appears() {
@@ -154,4 +157,47 @@ fn released_workers_are_gone_and_the_next_call_starts_another() {
     assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 1);
     block_on(nvml.shutdown());
     assert_eq!(block_on(nvml.release()).unwrap_err(), NvmlError::Closed);
+}
+
+/// A client that does not ask a suspect again within a test.
+fn resentful_nvml(node: &Node) -> Nvml {
+    let mut config = node.config();
+    config.deadlines.query = Duration::from_secs(3600);
+    node.nvml_with(config)
+}
+
+fn suspicion_of_a_gpu_ends_with_its_driver() {
+    let node = Node::of("dgx-a100");
+    let nvml = resentful_nvml(&node);
+    let suspect_one = || {
+        node.fault_of_gpu(2, "nvmlDeviceGetMemoryInfo", Effect::Crash);
+        assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 7);
+        node.state.clear_faults(None).unwrap();
+        assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 7);
+        block_on(nvml.release()).unwrap();
+    };
+    suspect_one();
+    node.uninstall();
+    assert!(matches!(block_on(nvml.inventory()).unwrap_err(), NvmlError::NoDriver { .. }));
+    node.install();
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 8);
+    suspect_one();
+    node.fault("nvmlInit_v2", Effect::Return(18), Some(1));
+    assert!(matches!(block_on(nvml.inventory()).unwrap_err(), NvmlError::VersionMismatch { .. }));
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 8);
+}
+
+fn suspicion_of_a_watched_gpu_ends_with_its_driver() {
+    let node = Node::of("dgx-a100");
+    node.fault_of_gpu(6, "nvmlDeviceRegisterEvents", Effect::Crash);
+    let nvml = resentful_nvml(&node);
+    let mut events = nvml.events();
+    assert!(gap(&mut events).contains("died in nvmlDeviceRegisterEvents"));
+    assert!(gap(&mut events).starts_with("watching 7 of 8 GPUs from now on; "));
+    node.state.clear_faults(None).unwrap();
+    node.fault("nvmlInit_v2", Effect::Return(18), Some(1));
+    block_on(nvml.release()).unwrap();
+    assert!(gap(&mut events).contains("was ended to release the GPUs"));
+    assert!(gap(&mut events).contains("different versions"));
+    assert_eq!(gap(&mut events), "watching 8 of 8 GPUs from now on");
 }

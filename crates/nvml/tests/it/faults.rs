@@ -17,6 +17,7 @@ crate::tests![
     gpu_that_hangs_in_a_probe_fails_alone_by_name,
     gpu_that_crashes_the_library_fails_alone_by_name,
     two_gpus_that_hang_leave_six,
+    gpus_that_failed_together_come_back_together,
     gpu_that_hangs_in_the_topology_is_left_out_there_and_listed_elsewhere,
     driver_slow_in_every_call_is_waited_for,
     shutdown_during_a_hang_does_not_wait_for_it,
@@ -90,6 +91,33 @@ fn two_gpus_that_hang_leave_six() {
     assert_eq!(failures, [(0, "nvmlDeviceGetPciInfo_v3"), (7, "nvmlDeviceGetUUID")]);
 }
 
+/// As after a stall of the whole driver.
+fn gpus_that_failed_together_come_back_together() {
+    let node = Node::of("dgx-a100");
+    let mut config = node.config();
+    config.deadlines.query = DEADLINE;
+    (config.backoff.first, config.backoff.max) = (Duration::from_millis(1), Duration::from_millis(1));
+    let nvml = node.nvml_with(config);
+    let begun = Instant::now();
+    (0..6).for_each(|gpu| node.fault_of_gpu(gpu, "nvmlDeviceGetFieldValues", Effect::Crash));
+    let well = || {
+        let probes = block_on(nvml.probe()).map_err(|error| error.to_string())?;
+        Ok::<_, String>(probes.iter().filter(|probe| probe.is_well()).count())
+    };
+    eventually(|| match well() {
+        Ok(2) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    node.state.clear_faults(None).unwrap();
+    // A pause that has doubled is one deadline longer than the time that it took to grow.
+    let (cleared, longest) = (Instant::now(), begun.elapsed() + DEADLINE);
+    eventually(|| match cleared.elapsed() {
+        time if time > longest && nvml.status().borrow().queries.abandoned == 0 => Ok(()),
+        time => Err(format!("{time:?}")),
+    });
+    assert_eq!(well(), Ok(8));
+}
+
 fn gpu_that_hangs_in_the_topology_is_left_out_there_and_listed_elsewhere() {
     let node = Node::of("dgx-a100");
     let nvml = node.impatient_nvml();
@@ -130,7 +158,7 @@ fn single_crash_in_one_gpus_call_costs_nobody_anything() {
 
 fn driver_slow_in_every_call_is_waited_for() {
     let node = Node::of("dgx-a100");
-    node.state.set_latency(None, Some("40ms".parse().unwrap())).unwrap();
+    node.state.set_latency(None, Some("150ms".parse().unwrap())).unwrap();
     let begun = Instant::now();
     assert_eq!(block_on(node.impatient_nvml().inventory()).unwrap().gpus.len(), 8);
     assert!(begun.elapsed() > 2 * DEADLINE, "not slow enough to prove anything: {:?}", begun.elapsed());

@@ -9,7 +9,7 @@ use nvml_sim::{Effect, Fault, Occurrence, StateFolder};
 use tempfile::TempDir;
 
 /// The deadline of one query in the tests of what hangs; the others have the default one.
-pub const DEADLINE: Duration = Duration::from_secs(1);
+pub const DEADLINE: Duration = Duration::from_secs(3);
 
 pub struct Node {
     pub state: StateFolder,

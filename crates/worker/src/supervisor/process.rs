@@ -230,7 +230,7 @@ mod tests {
     fn ending_on_a_kernel_without_process_handles_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("worker");
-        std::fs::write(&program, "#!/bin/sh\n/bin/sleep 0.3\nexit 3\n").unwrap();
+        std::fs::write(&program, "#!/bin/sh\n/bin/sleep 0.05\nexit 3\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut spec = Spec::new("fake");
         spec.program = program;

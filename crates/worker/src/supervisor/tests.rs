@@ -60,12 +60,16 @@ fn request_that_is_due_in_a_pause_wakes_the_supervisor_at_the_end_of_the_pause()
     assert_eq!(pausing(later, past).next_time(), Some(later));
 }
 
-/// A program that answers `null` and ends if there is a file `well` beside it, and hangs if not.
+/// A program that answers `null` and ends if there is a file `well` beside it, hangs by itself if there is a
+/// file `idle`, and hangs in a query if there is neither.
 fn script(folder: &Path) -> PathBuf {
     let path = folder.join("worker");
     let text = concat!(
         "#!/bin/sh\n",
         r"[ -e ${0%/*}/well ] && printf '\004\000\000\000Rnull' >&0 && exit 0",
+        "\n",
+        r"[ -e ${0%/*}/idle ] || ",
+        r#"printf '\062\000\000\000E{"call":"fakeHang","class":"query","subject":null}' >&0"#,
         "\nexec /bin/sleep 300\n"
     );
     fs::write(&path, text).unwrap();
@@ -76,7 +80,9 @@ fn script(folder: &Path) -> PathBuf {
 fn spec(program: &Path) -> Spec {
     let mut spec = Spec::new("fake");
     spec.program = program.to_owned();
-    spec.deadlines.own = Duration::from_millis(200);
+    // What hangs is to be given up soon, but not a start on a busy machine.
+    spec.deadlines.query = Duration::from_millis(200);
+    spec.deadlines.own = Duration::from_secs(30);
     spec.backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(10) };
     spec
 }
@@ -152,9 +158,10 @@ fn hung_workers_that_do_not_go_stop_new_starts_until_one_goes() {
 fn abandoned_worker_that_goes_is_told_while_another_works() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spec, seen) = (spec(&script(folder.path())), Seen::default());
-    spec.deadlines.own = Duration::from_secs(3);
+    spec.deadlines.own = Duration::from_secs(60);
     let shared = immortal(spec, &seen);
     assert!(matches!(ask(&shared), Err(CallError::Stuck { .. })));
+    fs::write(folder.path().join("idle"), "").unwrap();
     let (second, answer) = request(None);
     shared.post(second);
     let last = || seen.lock().unwrap().last().cloned().unwrap();

@@ -26,7 +26,7 @@ const BE_PARENT: &str = "--be-parent";
 const BE_SLEEPER: &str = "--be-sleeper";
 
 /// The deadline of the parent that is stopped.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The parent that is to be killed: prints its worker's process id and waits.
 pub fn enter_if_parent() -> Option<ExitCode> {

@@ -91,12 +91,12 @@ fn requests_from_many_tasks_are_all_answered() {
 
 fn start_that_is_slow_to_prepare_leaves_the_worker_its_whole_time() {
     let mut spec = spec().prepared_by(|| {
-        crate::fake::spend(2000);
+        crate::fake::spend(5000);
         Ok(Launch::default())
     });
-    spec.deadlines.own = Duration::from_secs(3);
+    spec.deadlines.own = Duration::from_secs(8);
     let (worker, seen) = start(spec);
-    block_on(worker.ask::<()>(&Do::Work(1500))).unwrap();
+    block_on(worker.ask::<()>(&Do::Work(4000))).unwrap();
     assert_eq!(seen.lock().unwrap().starts, 1);
 }
 
