@@ -312,7 +312,7 @@ impl Watching {
         }
         let failures = &self.inventory.failures;
         let nameless = (!failures.is_empty()).then(|| nameless(failures));
-        let remarks: Vec<String> = nameless.into_iter().chain(status.trouble(Instant::now())).collect();
+        let remarks: Vec<String> = nameless.into_iter().chain(status.trouble()).collect();
         if remarks.is_empty() {
             self.with.components.driver.ready();
         } else {
