@@ -200,7 +200,8 @@ impl Watching {
             let expiry = self.ledger.next_expiry();
             let obstacle = self.obstacle.due(Instant::now());
             let topology = self.topology.due(&self.listed);
-            let needs_repair = self.with.publisher.current().spec != SpecState::Written;
+            let needs_spec = self.with.publisher.current().spec != SpecState::Written;
+            let needs_repair = needs_spec || !self.is_answering;
             tokio::select! {
                 event = events.next() => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
                 (question, answer) = finish(&mut asking) => {
@@ -218,7 +219,15 @@ impl Watching {
                     self.want(Question::Probe);
                     self.want_spec(Depth::Glance);
                 }
-                _ = repair.tick(), if needs_repair => self.want_spec(Depth::Full),
+                _ = repair.tick(), if needs_repair => {
+                    if needs_spec {
+                        self.want_spec(Depth::Full);
+                    }
+                    // The next probe may be an hour away, and the GPUs are given up after a minute.
+                    if !self.is_answering {
+                        self.want(Question::Probe);
+                    }
+                }
                 Ok(()) = self.with.cdi.changed() => self.publish(&[]),
                 () = until(obstacle) => self.publish(&[]),
                 () = until(topology) => {}
