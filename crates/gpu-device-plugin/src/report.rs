@@ -58,7 +58,8 @@ impl Reporter {
         Self { path, files, look, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
     }
 
-    /// Keeps a report of the newest finding, until there are no more.
+    /// Keeps a report of the newest finding. It goes on waiting when there will be no more: who ended the findings
+    /// says why, and an end here would be told first.
     ///
     /// # Errors
     /// When the thread for file work has died.
@@ -72,7 +73,7 @@ impl Reporter {
             tokio::select! {
                 changed = findings.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return std::future::pending().await;
                     }
                     let newest = findings.borrow_and_update().clone();
                     report = newest.and_then(|finding| self.report(finding));
@@ -189,6 +190,16 @@ mod tests {
                 sleep(Duration::from_millis(5)).await;
             }
         }
+    }
+
+    #[tokio::test]
+    async fn reporter_outlives_its_findings_so_that_their_end_is_told_by_who_caused_it() {
+        let node_of = Node::start();
+        let (findings, found) = watch::channel(None);
+        drop(findings);
+        let host = HostRoot::new(node_of.dir.path());
+        let reporter = Reporter::new(&node_of.path(), &host, node_of.files.clone(), LOOK);
+        assert!(tokio::time::timeout(Duration::ZERO, reporter.run(found)).await.is_err());
     }
 
     #[tokio::test]

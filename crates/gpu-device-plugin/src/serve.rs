@@ -126,8 +126,16 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             ended
         }
     });
-    // It ends with the observer, which holds the other end.
-    runtime.spawn_vital("report", reporter.run(found));
+    runtime.spawn_vital("report", {
+        let stop = stop.clone();
+        async move {
+            // A write that hangs is not waited for.
+            tokio::select! {
+                ended = reporter.run(found) => ended,
+                () = stop.requested() => Ok(()),
+            }
+        }
+    });
     runtime.spawn_vital("cdi-gate", {
         let (stop, component) = (stop.clone(), readiness.component("cdi"));
         async move {
