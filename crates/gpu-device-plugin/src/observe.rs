@@ -375,17 +375,17 @@ impl Watching {
         if unknown.is_empty() {
             self.topology.answered();
             self.with.components.topology.ready();
+            tracing::info!(
+                gpus = self.listed.len(),
+                pairs = topology.pairs.len(),
+                "topology known; preferences are answered"
+            );
         } else {
             self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
         }
         let gpus: Vec<GpuUuid> =
             self.with.publisher.current().devices.iter().map(|device| device.gpu.clone()).collect();
         let affinity = Affinity::of(&gpus, topology);
-        tracing::info!(
-            gpus = gpus.len(),
-            pairs = topology.pairs.len(),
-            "topology known; preferences are answered"
-        );
         self.with.publisher.publish(|state| state.affinity = affinity);
     }
 
