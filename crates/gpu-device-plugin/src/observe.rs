@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
@@ -54,7 +55,7 @@ pub struct Components {
     /// The device nodes that CUDA needs.
     pub nodes: daemon::Component,
     /// The CDI spec on disk.
-    pub spec: daemon::Component,
+    pub spec: Arc<daemon::Component>,
     /// The devices themselves.
     pub devices: daemon::Component,
     /// How the GPUs are wired. Never not ready: without it preferences are empty, and all else works.

@@ -40,6 +40,7 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Reporter {
     path: LocalPath,
+    /// A thread of its own.
     files: Files,
     look: Duration,
     boot: Option<BootId>,

@@ -72,7 +72,9 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
     let (findings, found) = watch::channel(None);
     let files = Files::start().context("no thread for file work")?;
-    let reporter = Reporter::new(&run_dir, &driver.host, files.clone(), report::LOOK);
+    // Its own thread: the report's readers are other daemons, and a search that hangs is not theirs.
+    let report_files = Files::start().context("no thread for the report")?;
+    let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let observer = Observer {
         files: files.clone(),
@@ -87,7 +89,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         components: Components {
             driver: readiness.component("driver"),
             nodes: readiness.component("device-nodes"),
-            spec: readiness.component("cdi-spec"),
+            spec: readiness.component("cdi-spec").into(),
             devices: readiness.component("devices"),
             topology: readiness.component("topology"),
         },

@@ -6,6 +6,8 @@ use gpu_model::Inventory;
 use nvml::{NvmlError, RoleState};
 use tokio::time::sleep;
 
+use crate::files::{self, told_when_stuck};
+
 use super::{Observer, ObserverEnded, SEARCH, code_of, nameless};
 
 impl Observer {
@@ -14,7 +16,8 @@ impl Observer {
         let mut last = String::new();
         loop {
             let driver = self.driver.clone();
-            let found = self.files.run(move || driver.find().map(drop)).await?;
+            let search = self.files.run(move || driver.find().map(drop));
+            let found = told_when_stuck(search, files::PATIENCE, &self.components.driver).await?;
             let (code, reason) = match found {
                 Err(reason) => ("no-driver", reason),
                 Ok(()) => match self.inventory().await {

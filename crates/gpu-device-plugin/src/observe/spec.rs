@@ -3,6 +3,7 @@
 use gpu_model::Inventory;
 
 use super::{Keeping, Watching};
+use crate::files::{self, told_when_stuck};
 use crate::spec_file::{Depth, Kept, SpecFile};
 use crate::state::SpecState;
 
@@ -19,10 +20,12 @@ impl Watching {
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
         let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
         let driver = self.with.driver.clone();
-        Some(Box::pin(self.with.files.run(move || {
+        let component = self.with.components.spec.clone();
+        let work = self.with.files.run(move || {
             let kept = spec.keep(&everything, &driver, depth);
             (spec, kept)
-        })))
+        });
+        Some(Box::pin(async move { told_when_stuck(work, files::PATIENCE, &component).await }))
     }
 
     pub(super) fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) {
