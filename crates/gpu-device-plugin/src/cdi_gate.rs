@@ -105,15 +105,16 @@ fn apply(
         Err(Unproven::NoAnswer { .. }) if *gate.borrow() != CdiGate::Closed => {}
         Err(unproven) => {
             let reason = unproven.to_string();
+            // The gate first: who reads that it is not proven may rely on nothing being handed out.
+            gate.send_modify(|gate| {
+                if *gate != CdiGate::Closed {
+                    *gate = CdiGate::Revoked { reason: reason.clone() };
+                }
+            });
             component.not_ready("cdi-unproven", &reason);
             if is_news {
                 tracing::warn!(reason, "CDI is not proven; no device is offered");
             }
-            gate.send_modify(|gate| {
-                if *gate != CdiGate::Closed {
-                    *gate = CdiGate::Revoked { reason };
-                }
-            });
         }
     }
 }
