@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// How often the runtime's sockets are looked at once there is a proof: a runtime that is restarted with CDI off starts
 /// pods without their GPUs until this is noticed. A look is one `lstat` per socket.
-const RECHECK: Duration = Duration::from_secs(1);
+const RECHECK: Duration = Duration::from_secs(2);
 
 /// Whether devices may be offered by CDI name.
 #[derive(Clone, Debug, PartialEq, Eq)]

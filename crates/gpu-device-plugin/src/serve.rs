@@ -138,24 +138,18 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             }
         }
     });
-    runtime.spawn_vital("cdi-gate", {
-        let (stop, component) = (stop.clone(), readiness.component("cdi"));
-        async move {
-            tokio::select! {
-                () = cdi_gate::keep(cdi_gate, gate, component) => {}
-                () = stop.requested() => {}
-            }
-            Ok::<(), anyhow::Error>(())
-        }
-    });
     runtime.spawn_vital("stream-metrics", count_streams(streams, metrics, stop.clone()));
-    runtime.spawn_vital("kubelet", run_kubelet_side(registration, service, connections, stop, stopping));
+    let gate = cdi_gate::keep(cdi_gate, gate, readiness.component("cdi"));
+    runtime
+        .spawn_vital("kubelet", run_kubelet_side(registration, gate, service, connections, stop, stopping));
     Ok(())
 }
 
-/// Serves and stays registered. The own socket goes last, when the calls under way are answered.
+/// Serves, keeps the proof of CDI and stays registered: in one task, since looks of both fall on the same beat and then
+/// wake one thread. The own socket goes last, when the calls under way are answered.
 async fn run_kubelet_side(
     registration: Registration,
+    gate: impl Future<Output = ()>,
     service: Service,
     connections: mpsc::Receiver<io::Result<Connection>>,
     stop: daemon::Shutdown,
@@ -169,6 +163,7 @@ async fn run_kubelet_side(
             stopping.clone().cancelled_owned(),
         ));
     let mut registered = std::pin::pin!(registration.run());
+    let gate = std::pin::pin!(gate);
     let ended = tokio::select! {
         biased;
         () = stop.requested() => None,
@@ -177,6 +172,7 @@ async fn run_kubelet_side(
             anyhow::bail!("the gRPC server ended by itself");
         }
         ended = &mut registered => Some(ended),
+        () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
     };
     stopping.cancel();
     match tokio::time::timeout(DRAIN, server).await {
