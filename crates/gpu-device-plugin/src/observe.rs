@@ -19,9 +19,10 @@ use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::affinity::Affinity;
+use crate::beat::beat;
 use crate::cdi_gate::CdiGate;
 use crate::driver;
 use crate::files::{Files, FilesGone};
@@ -182,10 +183,10 @@ impl Watching {
     async fn watch(&mut self) -> Result<(), ObserverEnded> {
         let mut events = self.with.nvml.events();
         let mut status = self.with.nvml.status();
-        let mut probes = interval(self.with.probe_interval);
-        probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut repair = interval(SEARCH);
-        repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut probes = beat(self.with.probe_interval);
+        let mut repair = beat(SEARCH);
+        self.want(Question::Probe);
+        self.want_spec(Depth::Glance);
         let mut asking: Option<Asking> = None;
         let mut keeping: Option<Keeping> = None;
         loop {
@@ -213,8 +214,9 @@ impl Watching {
                 kept = finish(&mut keeping) => {
                     keeping = None;
                     let kept = kept?;
-                    self.take_spec(kept);
-                    self.publish(&[]);
+                    if self.take_spec(kept) {
+                        self.publish(&[]);
+                    }
                 }
                 _ = probes.tick() => {
                     self.want(Question::Probe);
