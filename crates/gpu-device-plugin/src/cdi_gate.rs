@@ -17,7 +17,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// How often the runtime's sockets are looked at once there is a proof: a runtime that is restarted with CDI off starts
 /// pods without their GPUs until this is noticed. A look is one `lstat` per socket.
-const RECHECK: Duration = Duration::from_secs(1);
+const RECHECK: Duration = Duration::from_secs(2);
 
 /// Whether devices may be offered by CDI name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,15 +105,16 @@ fn apply(
         Err(Unproven::NoAnswer { .. }) if *gate.borrow() != CdiGate::Closed => {}
         Err(unproven) => {
             let reason = unproven.to_string();
+            // The gate first: who reads that it is not proven may rely on nothing being handed out.
+            gate.send_modify(|gate| {
+                if *gate != CdiGate::Closed {
+                    *gate = CdiGate::Revoked { reason: reason.clone() };
+                }
+            });
             component.not_ready("cdi-unproven", &reason);
             if is_news {
                 tracing::warn!(reason, "CDI is not proven; no device is offered");
             }
-            gate.send_modify(|gate| {
-                if *gate != CdiGate::Closed {
-                    *gate = CdiGate::Revoked { reason };
-                }
-            });
         }
     }
 }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
@@ -18,9 +19,10 @@ use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use crate::affinity::Affinity;
+use crate::beat::beat;
 use crate::cdi_gate::CdiGate;
 use crate::driver;
 use crate::files::{Files, FilesGone};
@@ -54,7 +56,7 @@ pub struct Components {
     /// The device nodes that CUDA needs.
     pub nodes: daemon::Component,
     /// The CDI spec on disk.
-    pub spec: daemon::Component,
+    pub spec: Arc<daemon::Component>,
     /// The devices themselves.
     pub devices: daemon::Component,
     /// How the GPUs are wired. Never not ready: without it preferences are empty, and all else works.
@@ -181,10 +183,10 @@ impl Watching {
     async fn watch(&mut self) -> Result<(), ObserverEnded> {
         let mut events = self.with.nvml.events();
         let mut status = self.with.nvml.status();
-        let mut probes = interval(self.with.probe_interval);
-        probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut repair = interval(SEARCH);
-        repair.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut probes = beat(self.with.probe_interval);
+        let mut repair = beat(SEARCH);
+        self.want(Question::Probe);
+        self.want_spec(Depth::Glance);
         let mut asking: Option<Asking> = None;
         let mut keeping: Option<Keeping> = None;
         loop {
@@ -200,7 +202,8 @@ impl Watching {
             let expiry = self.ledger.next_expiry();
             let obstacle = self.obstacle.due(Instant::now());
             let topology = self.topology.due(&self.listed);
-            let needs_repair = self.with.publisher.current().spec != SpecState::Written;
+            let needs_spec = self.with.publisher.current().spec != SpecState::Written;
+            let needs_repair = needs_spec || !self.is_answering;
             tokio::select! {
                 event = events.next() => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
                 (question, answer) = finish(&mut asking) => {
@@ -211,14 +214,23 @@ impl Watching {
                 kept = finish(&mut keeping) => {
                     keeping = None;
                     let kept = kept?;
-                    self.take_spec(kept);
-                    self.publish(&[]);
+                    if self.take_spec(kept) {
+                        self.publish(&[]);
+                    }
                 }
                 _ = probes.tick() => {
                     self.want(Question::Probe);
                     self.want_spec(Depth::Glance);
                 }
-                _ = repair.tick(), if needs_repair => self.want_spec(Depth::Full),
+                _ = repair.tick(), if needs_repair => {
+                    if needs_spec {
+                        self.want_spec(Depth::Full);
+                    }
+                    // The next probe may be an hour away, and the GPUs are given up after a minute.
+                    if !self.is_answering {
+                        self.want(Question::Probe);
+                    }
+                }
                 Ok(()) = self.with.cdi.changed() => self.publish(&[]),
                 () = until(obstacle) => self.publish(&[]),
                 () = until(topology) => {}
@@ -312,7 +324,7 @@ impl Watching {
         }
         let failures = &self.inventory.failures;
         let nameless = (!failures.is_empty()).then(|| nameless(failures));
-        let remarks: Vec<String> = nameless.into_iter().chain(status.trouble(Instant::now())).collect();
+        let remarks: Vec<String> = nameless.into_iter().chain(status.trouble()).collect();
         if remarks.is_empty() {
             self.with.components.driver.ready();
         } else {
@@ -366,17 +378,17 @@ impl Watching {
         if unknown.is_empty() {
             self.topology.answered();
             self.with.components.topology.ready();
+            tracing::info!(
+                gpus = self.listed.len(),
+                pairs = topology.pairs.len(),
+                "topology known; preferences are answered"
+            );
         } else {
             self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
         }
         let gpus: Vec<GpuUuid> =
             self.with.publisher.current().devices.iter().map(|device| device.gpu.clone()).collect();
         let affinity = Affinity::of(&gpus, topology);
-        tracing::info!(
-            gpus = gpus.len(),
-            pairs = topology.pairs.len(),
-            "topology known; preferences are answered"
-        );
         self.with.publisher.publish(|state| state.affinity = affinity);
     }
 

@@ -175,8 +175,9 @@ impl Machine {
         let told = Instant::now() + TOLERATED;
         while !self.may_register() {
             tokio::select! {
-                _ = self.with.state.changed() => {}
-                _ = self.with.cdi.changed() => {}
+                // Not when their other end is gone: that would come up again at once, for ever.
+                Ok(()) = self.with.state.changed() => {}
+                Ok(()) = self.with.cdi.changed() => {}
                 // The folder may go meanwhile.
                 () = self.with.kubelet.changed() => {
                     self.sight()?;

@@ -14,6 +14,7 @@ use node_host::{BootId, HostRoot, LocalPath, boot_id};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::beat::beat;
 use crate::file_identity::FileIdentity;
 use crate::files::{Files, FilesGone};
 use crate::state::Device;
@@ -40,6 +41,7 @@ pub struct Finding {
 #[derive(Debug)]
 pub struct Reporter {
     path: LocalPath,
+    /// A thread of its own.
     files: Files,
     look: Duration,
     boot: Option<BootId>,
@@ -58,7 +60,8 @@ impl Reporter {
         Self { path, files, look, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
     }
 
-    /// Keeps a report of the newest finding, until there are no more.
+    /// Keeps a report of the newest finding. It goes on waiting when there will be no more: who ended the findings
+    /// says why, and an end here would be told first.
     ///
     /// # Errors
     /// When the thread for file work has died.
@@ -67,17 +70,25 @@ impl Reporter {
         // The file as it was written; none while there is none.
         let mut written = None;
         let mut failures = 0;
+        let mut looks = beat(self.look);
         loop {
-            let pause = if report.is_some() && written.is_none() { after(failures) } else { self.look };
+            let is_failing = report.is_some() && written.is_none();
+            let pause = async {
+                if is_failing {
+                    sleep(after(failures)).await;
+                } else {
+                    looks.tick().await;
+                }
+            };
             tokio::select! {
                 changed = findings.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return std::future::pending().await;
                     }
                     let newest = findings.borrow_and_update().clone();
                     report = newest.and_then(|finding| self.report(finding));
                 }
-                () = sleep(pause) => {
+                () = pause => {
                     let is_in_place = written.is_some() && FileIdentity::of(self.path.as_path()).ok() == written;
                     if is_in_place {
                         continue;
@@ -192,6 +203,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reporter_outlives_its_findings_so_that_their_end_is_told_by_who_caused_it() {
+        let node_of = Node::start();
+        let (findings, found) = watch::channel(None);
+        drop(findings);
+        let host = HostRoot::new(node_of.dir.path());
+        let reporter = Reporter::new(&node_of.path(), &host, node_of.files.clone(), LOOK);
+        assert!(tokio::time::timeout(Duration::ZERO, reporter.run(found)).await.is_err());
+    }
+
+    #[tokio::test]
     async fn inventory_that_changes_alone_reaches_the_file_under_a_new_generation() {
         let node_of = Node::start();
         node_of.find("580", node(2).devices);
@@ -220,13 +241,19 @@ mod tests {
     #[tokio::test]
     async fn report_that_could_not_be_written_or_was_removed_is_written_again() {
         let node_of = Node::start();
-        let in_the_way = node_of.dir.path().join("run");
-        std::fs::write(&in_the_way, "a file where the folder should be").unwrap();
+        let path = node_of.path();
+        let in_the_way = path.as_path();
+        std::fs::create_dir_all(in_the_way).unwrap();
+        let folder = std::fs::File::open(in_the_way.parent().unwrap()).unwrap();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        folder.set_modified(long_ago).unwrap();
         node_of.find("580", node(1).devices);
-        // The reporter asks for its first attempt, and what comes after that on the same thread comes after it.
-        tokio::task::yield_now().await;
+        // An attempt shows in the folder's time, and what comes after it on the same thread comes after its failure.
+        while folder.metadata().unwrap().modified().unwrap() == long_ago {
+            tokio::task::yield_now().await;
+        }
         node_of.files.run(|| ()).await.unwrap();
-        std::fs::remove_file(&in_the_way).unwrap();
+        std::fs::remove_dir(in_the_way).unwrap();
         node_of.eventually(|_| true).await;
         std::fs::remove_file(node_of.path().as_path()).unwrap();
         node_of.eventually(|_| true).await;

@@ -72,7 +72,9 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
     let (findings, found) = watch::channel(None);
     let files = Files::start().context("no thread for file work")?;
-    let reporter = Reporter::new(&run_dir, &driver.host, files.clone(), report::LOOK);
+    // Its own thread: the report's readers are other daemons, and a search that hangs is not theirs.
+    let report_files = Files::start().context("no thread for the report")?;
+    let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let observer = Observer {
         files: files.clone(),
@@ -87,7 +89,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         components: Components {
             driver: readiness.component("driver"),
             nodes: readiness.component("device-nodes"),
-            spec: readiness.component("cdi-spec"),
+            spec: readiness.component("cdi-spec").into(),
             devices: readiness.component("devices"),
             topology: readiness.component("topology"),
         },
@@ -126,26 +128,28 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             ended
         }
     });
-    // It ends with the observer, which holds the other end.
-    runtime.spawn_vital("report", reporter.run(found));
-    runtime.spawn_vital("cdi-gate", {
-        let (stop, component) = (stop.clone(), readiness.component("cdi"));
+    runtime.spawn_vital("report", {
+        let stop = stop.clone();
         async move {
+            // A write that hangs is not waited for.
             tokio::select! {
-                () = cdi_gate::keep(cdi_gate, gate, component) => {}
-                () = stop.requested() => {}
+                ended = reporter.run(found) => ended,
+                () = stop.requested() => Ok(()),
             }
-            Ok::<(), anyhow::Error>(())
         }
     });
     runtime.spawn_vital("stream-metrics", count_streams(streams, metrics, stop.clone()));
-    runtime.spawn_vital("kubelet", run_kubelet_side(registration, service, connections, stop, stopping));
+    let gate = cdi_gate::keep(cdi_gate, gate, readiness.component("cdi"));
+    runtime
+        .spawn_vital("kubelet", run_kubelet_side(registration, gate, service, connections, stop, stopping));
     Ok(())
 }
 
-/// Serves and stays registered. The own socket goes last, when the calls under way are answered.
+/// Serves, keeps the proof of CDI and stays registered: in one task, since looks of both fall on the same beat and then
+/// wake one thread. The own socket goes last, when the calls under way are answered.
 async fn run_kubelet_side(
     registration: Registration,
+    gate: impl Future<Output = ()>,
     service: Service,
     connections: mpsc::Receiver<io::Result<Connection>>,
     stop: daemon::Shutdown,
@@ -159,6 +163,7 @@ async fn run_kubelet_side(
             stopping.clone().cancelled_owned(),
         ));
     let mut registered = std::pin::pin!(registration.run());
+    let gate = std::pin::pin!(gate);
     let ended = tokio::select! {
         biased;
         () = stop.requested() => None,
@@ -167,6 +172,7 @@ async fn run_kubelet_side(
             anyhow::bail!("the gRPC server ended by itself");
         }
         ended = &mut registered => Some(ended),
+        () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
     };
     stopping.cancel();
     match tokio::time::timeout(DRAIN, server).await {

@@ -80,14 +80,15 @@ impl SpecFile {
         let driver = settings.find()?;
         let nodes = settings.device_nodes(driver)?;
         *has_uvm = Some(driver::has_uvm(&nodes.usable));
+        if *has_uvm == Some(false) {
+            // A spec without it starts containers in which CUDA fails; the old file stays for when it is back.
+            return Err("the device node nvidia-uvm is missing".to_owned());
+        }
         if depth == Depth::Glance
             && self.is_in_place()
             && let Some(written) = self.written.as_ref().filter(|written| written.nodes == nodes)
         {
             return Ok(KeptSpec { lacking: written.left_out.clone(), was_written: false });
-        }
-        if *has_uvm == Some(false) && !self.is_in_place() {
-            return Err("the device node nvidia-uvm is missing".to_owned());
         }
         let files = driver.files().map_err(|error| settings.explain(daemon::error_chain(&error)))?;
         let built = cdi::builder::full_gpus(inventory, &files, &nodes)

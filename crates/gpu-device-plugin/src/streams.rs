@@ -127,25 +127,31 @@ impl Streams {
 struct Live {
     status: Arc<watch::Sender<StreamsStatus>>,
     origin: Origin,
+    /// Settled as it opens, so that it is counted off only where it was counted.
+    is_kubelets: bool,
 }
 
 impl Live {
     fn new(status: Arc<watch::Sender<StreamsStatus>>, origin: Origin) -> Self {
-        let live = Self { status, origin };
-        live.count(|live, _| *live += 1);
-        live
+        let mut is_kubelets = false;
+        status.send_modify(|status| {
+            is_kubelets = status.kubelet.is_of(origin);
+            status.live += 1;
+            status.kubelet.live += usize::from(is_kubelets);
+        });
+        Self { status, origin, is_kubelets }
     }
 
     fn sent(&self, generation: u64) {
         self.count(|_, sent| *sent = generation);
     }
 
-    /// Changes both counts, or that of all streams alone where this is not the kubelet's. Whether it is does not change
-    /// while it lives, except by a new registration, which counts from zero.
+    /// Changes both counts, or that of all streams alone where this is not the kubelet's or a new registration, which
+    /// counts from zero, has come.
     fn count(&self, change: impl Fn(&mut usize, &mut u64)) {
         self.status.send_modify(|status| {
             change(&mut status.live, &mut status.sent);
-            if status.kubelet.is_of(self.origin) {
+            if self.is_kubelets && status.kubelet.is_of(self.origin) {
                 change(&mut status.kubelet.live, &mut status.kubelet.sent);
             }
         });
@@ -326,6 +332,21 @@ mod tests {
         drop(kubelets);
         streams.status().wait_for(|status| status.live == 2).await.unwrap();
         assert_eq!(status.borrow().kubelet.has_list(), None);
+    }
+
+    #[tokio::test]
+    async fn stream_from_before_the_introduction_is_never_counted_off_as_the_kubelets() {
+        let (_publisher, streams) = plugin();
+        let status = streams.status();
+        streams.expect(1);
+        let mut early = streams.open(ORIGIN, std::future::pending());
+        healthy(early.recv().await);
+        streams.introduced(ORIGIN);
+        let mut kubelets = streams.open(ORIGIN, std::future::pending());
+        healthy(kubelets.recv().await);
+        drop(early);
+        streams.status().wait_for(|status| status.live == 1).await.unwrap();
+        assert_eq!(status.borrow().kubelet.has_list(), Some(1));
     }
 
     #[tokio::test]

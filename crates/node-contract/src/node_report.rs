@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::strict::{self, ReadError, WriteError};
 
-/// Version of the file's form. A reader refuses any other.
+/// Version of the file's form. A reader refuses any other. Version 1 is not frozen before the first release: until then
+/// its form may change, and writer and readers are of one build.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Where the file stands below the run folder (`/run/gantry`).

@@ -1,7 +1,5 @@
 //! How the workers are, for readiness and metrics.
 
-use std::time::Instant;
-
 /// Both workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -12,12 +10,12 @@ pub struct Status {
 }
 
 impl Status {
-    /// What is wrong with the workers at the time `now`, for `/ready`: a call that is slow and since when,
-    /// a pause after a failure, too many that hang. `None` while all is well.
-    pub fn trouble(&self, now: Instant) -> Option<String> {
+    /// What is wrong with the workers, for `/ready`: a call that is slow, a pause after a failure, too many that hang.
+    /// `None` while all is well.
+    pub fn trouble(&self) -> Option<String> {
         let roles = [("queries", &self.queries), ("events", &self.events)];
         let troubles = roles.map(|(role, status)| {
-            status.state.trouble(now).map(|trouble| format!("the NVML worker for {role}: {trouble}"))
+            status.state.trouble().map(|trouble| format!("the NVML worker for {role}: {trouble}"))
         });
         let troubles: Vec<String> = troubles.into_iter().flatten().collect();
         (!troubles.is_empty()).then(|| troubles.join("; "))

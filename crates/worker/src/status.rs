@@ -52,18 +52,13 @@ pub enum State {
 }
 
 impl State {
-    /// What is wrong at the time `now`, for people; `None` while all is well or the owner wanted it so.
-    pub fn trouble(&self, now: Instant) -> Option<String> {
+    /// What is wrong, for people; `None` while all is well or the owner wanted it so. It stays true for as long as the
+    /// state lasts: nobody is told that time passes.
+    pub fn trouble(&self) -> Option<String> {
         match self {
             State::Absent | State::Running { .. } | State::Closed => None,
-            State::Slow { call, since, .. } => {
-                let seconds = now.saturating_duration_since(*since).as_secs();
-                Some(format!("in {call} for {seconds} s"))
-            }
-            State::BackingOff { until, reason } => {
-                let seconds = until.saturating_duration_since(now).as_secs_f64().ceil();
-                Some(format!("pausing for {seconds} s, because the last one failed: {reason}"))
-            }
+            State::Slow { call, .. } => Some(format!("in {call} for more than a second")),
+            State::BackingOff { reason, .. } => Some(format!("pausing after a failure: {reason}")),
             State::Full => Some("too many of its processes hang and cannot be ended".to_owned()),
             State::Lost => Some("the thread that tends it died".to_owned()),
         }
@@ -72,20 +67,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
-    fn trouble_says_the_call_and_for_how_long() {
-        let since = Instant::now();
-        let slow = State::Slow { pid: 1, call: "fakeHang".into(), since };
-        let told = slow.trouble(since + Duration::from_secs(12));
-        assert_eq!(told.as_deref(), Some("in fakeHang for 12 s"));
-        let until = since + Duration::from_millis(1500);
-        let pausing = State::BackingOff { until, reason: "it died".into() };
-        let told = pausing.trouble(since);
-        assert_eq!(told.as_deref(), Some("pausing for 2 s, because the last one failed: it died"));
-        assert_eq!(State::Running { pid: 1 }.trouble(since), None);
+    fn trouble_says_the_call_or_the_failure_in_words_that_stay_true() {
+        let now = Instant::now();
+        let slow = State::Slow { pid: 1, call: "fakeHang".into(), since: now };
+        assert_eq!(slow.trouble().as_deref(), Some("in fakeHang for more than a second"));
+        let pausing = State::BackingOff { until: now, reason: "it died".into() };
+        assert_eq!(pausing.trouble().as_deref(), Some("pausing after a failure: it died"));
+        assert_eq!(State::Running { pid: 1 }.trouble(), None);
     }
 }

@@ -42,11 +42,12 @@ impl Watching {
             Ok(()) => tell_devices(&self.with.components.devices, &state.devices),
             Err(too_large) => self.with.components.devices.not_ready("list-too-large", too_large.to_string()),
         }
-        let finding = Finding { inventory: self.inventory.clone(), devices: state.devices.clone() };
+        let (inventory, devices) = (&self.inventory, &state.devices);
         self.with.findings.send_if_modified(|last| {
-            let is_news = last.as_ref() != Some(&finding);
+            let is_news =
+                last.as_ref().is_none_or(|last| last.inventory != *inventory || last.devices != *devices);
             if is_news {
-                *last = Some(finding);
+                *last = Some(Finding { inventory: inventory.clone(), devices: devices.clone() });
             }
             is_news
         });

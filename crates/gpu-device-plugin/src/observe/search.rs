@@ -1,11 +1,12 @@
 //! The search for a driver that lists a GPU, at the start.
 
 use std::pin::pin;
-use std::time::Instant;
 
 use gpu_model::Inventory;
-use nvml::NvmlError;
+use nvml::{NvmlError, RoleState};
 use tokio::time::sleep;
+
+use crate::files::{self, told_when_stuck};
 
 use super::{Observer, ObserverEnded, SEARCH, code_of, nameless};
 
@@ -15,7 +16,8 @@ impl Observer {
         let mut last = String::new();
         loop {
             let driver = self.driver.clone();
-            let found = self.files.run(move || driver.find().map(drop)).await?;
+            let search = self.files.run(move || driver.find().map(drop));
+            let found = told_when_stuck(search, files::PATIENCE, &self.components.driver).await?;
             let (code, reason) = match found {
                 Err(reason) => ("no-driver", reason),
                 Ok(()) => match self.inventory().await {
@@ -42,7 +44,7 @@ impl Observer {
             tokio::select! {
                 answer = &mut answer => return answer,
                 Ok(()) = status.changed() => {
-                    if let Some(trouble) = status.borrow_and_update().trouble(Instant::now()) {
+                    if let Some(trouble) = slow(&status.borrow_and_update()) {
                         self.components.driver.not_ready("nvml-slow", trouble);
                     }
                 }
@@ -51,9 +53,41 @@ impl Observer {
     }
 }
 
+/// What the question waits for while it is in a slow call. Why a question fails, its own answer tells.
+fn slow(status: &nvml::Status) -> Option<String> {
+    let state = &status.queries.state;
+    let is_slow = matches!(state, RoleState::Slow { .. });
+    state.trouble().filter(|_| is_slow).map(|trouble| format!("the NVML worker for queries: {trouble}"))
+}
+
 fn no_gpu(inventory: &Inventory) -> String {
     match inventory.failures.as_slice() {
         [] => "the driver lists no GPU".to_owned(),
         failures => nameless(failures),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn only_a_slow_call_of_the_queries_is_told_as_slow() {
+        let now = Instant::now();
+        let told = |queries: RoleState, events: RoleState| {
+            let role = |state| nvml::RoleStatus { state, ..nvml::RoleStatus::default() };
+            slow(&nvml::Status { queries: role(queries), events: role(events) })
+        };
+        let hangs = RoleState::Slow { pid: 1, call: "nvmlInit_v2".into(), since: now };
+        let pauses = RoleState::BackingOff { until: now, reason: "it died".into() };
+        assert_eq!(
+            told(hangs.clone(), RoleState::Absent).as_deref(),
+            Some("the NVML worker for queries: in nvmlInit_v2 for more than a second")
+        );
+        assert_eq!(told(pauses, RoleState::Absent), None);
+        assert_eq!(told(RoleState::Full, RoleState::Absent), None);
+        assert_eq!(told(RoleState::Running { pid: 1 }, hangs), None);
     }
 }

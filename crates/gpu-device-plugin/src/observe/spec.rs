@@ -3,6 +3,7 @@
 use gpu_model::Inventory;
 
 use super::{Keeping, Watching};
+use crate::files::{self, told_when_stuck};
 use crate::spec_file::{Depth, Kept, SpecFile};
 use crate::state::SpecState;
 
@@ -19,13 +20,16 @@ impl Watching {
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
         let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
         let driver = self.with.driver.clone();
-        Some(Box::pin(self.with.files.run(move || {
+        let component = self.with.components.spec.clone();
+        let work = self.with.files.run(move || {
             let kept = spec.keep(&everything, &driver, depth);
             (spec, kept)
-        })))
+        });
+        Some(Box::pin(async move { told_when_stuck(work, files::PATIENCE, &component).await }))
     }
 
-    pub(super) fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) {
+    /// Gives whether what can be handed out, or why it cannot, is different now.
+    pub(super) fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) -> bool {
         self.spec = Some(spec);
         let components = &self.with.components;
         match kept.has_uvm {
@@ -47,15 +51,19 @@ impl Watching {
                     );
                     self.with.metrics.spec_written("ok", true);
                 }
+                let is_news = self.spec_problem.is_some() || self.lacking != spec.lacking;
                 self.lacking = spec.lacking;
                 self.spec_problem = None;
+                is_news
             }
             Err(problem) => {
                 let is_first = self.with.publisher.current().spec == SpecState::Pending;
                 let code = if is_first { "cdi-spec-missing" } else { "cdi-spec-stale" };
                 components.spec.not_ready(code, problem.clone());
                 self.with.metrics.spec_written("failed", false);
+                let is_news = self.spec_problem.as_ref() != Some(&problem);
                 self.spec_problem = Some(problem);
+                is_news
             }
         }
     }

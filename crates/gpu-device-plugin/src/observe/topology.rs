@@ -20,14 +20,23 @@ pub(super) struct Wish {
     known: Option<Vec<GpuUuid>>,
     /// The GPUs of the question under way.
     asked: Option<Vec<GpuUuid>>,
-    failures: u32,
-    not_before: Option<Instant>,
+    /// The last question that failed.
+    failed: Option<Failed>,
+}
+
+/// A question that failed, maybe several times in a row.
+#[derive(Debug)]
+struct Failed {
+    /// The GPUs that it was about. Of others it says nothing.
+    gpus: Vec<GpuUuid>,
+    times: u32,
+    not_before: Instant,
 }
 
 impl Wish {
     /// Whether to ask now, given the GPUs that the driver lists. The question counts as asked then.
     pub(super) fn take(&mut self, listed: &[GpuUuid], now: Instant) -> bool {
-        let is_due = self.is_open(listed) && self.not_before.is_none_or(|time| time <= now);
+        let is_due = self.is_open(listed) && self.rests_until(listed).is_none_or(|time| time <= now);
         if is_due {
             self.asked = Some(listed.to_vec());
         }
@@ -36,7 +45,7 @@ impl Wish {
 
     /// When it will be worth asking [`Wish::take`] again, if that is a matter of time.
     pub(super) fn due(&self, listed: &[GpuUuid]) -> Option<Instant> {
-        self.not_before.filter(|_| self.is_open(listed))
+        self.rests_until(listed).filter(|_| self.is_open(listed))
     }
 
     /// The question under way was answered.
@@ -46,11 +55,15 @@ impl Wish {
 
     /// The question under way failed. Gives the pause before the next.
     pub(super) fn failed(&mut self, now: Instant) -> Duration {
-        let pause = FIRST.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        self.asked = None;
-        self.not_before = Some(now + pause);
+        let gpus = self.asked.take().unwrap_or_default();
+        let before = self.failed.take().filter(|failed| failed.gpus == gpus).map_or(0, |failed| failed.times);
+        let pause = FIRST.saturating_mul(1u32.checked_shl(before).unwrap_or(u32::MAX)).min(LONGEST);
+        self.failed = Some(Failed { gpus, times: before.saturating_add(1), not_before: now + pause });
         pause
+    }
+
+    fn rests_until(&self, listed: &[GpuUuid]) -> Option<Instant> {
+        self.failed.as_ref().filter(|failed| failed.gpus == listed).map(|failed| failed.not_before)
     }
 
     fn is_open(&self, listed: &[GpuUuid]) -> bool {
@@ -95,5 +108,19 @@ mod tests {
         assert!(wish.take(&listed, now));
         wish.answered();
         assert_eq!(wish.due(&listed), None);
+    }
+
+    #[test]
+    fn pause_after_a_failure_holds_up_no_other_set_of_gpus() {
+        let now = Instant::now();
+        let mut wish = Wish::default();
+        let (before, after) = ([gpu(0)], [gpu(0), gpu(1)]);
+        assert!(wish.take(&before, now));
+        wish.failed(now);
+        assert!(!wish.take(&before, now));
+        assert_eq!(wish.due(&after), None, "it is due now, not in a while");
+        assert!(wish.take(&after, now));
+        assert_eq!(wish.failed(now), FIRST);
+        assert!(!wish.take(&after, now));
     }
 }

@@ -29,6 +29,23 @@ async fn missing_uvm_node_holds_the_registration_until_it_is_there() {
 }
 
 #[tokio::test]
+async fn uvm_node_that_vanishes_later_takes_all_devices_and_leaves_the_spec_until_it_is_back() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.ready().unwrap();
+    let spec = || std::fs::read_to_string(node.cdi_dir().join("gantry.dev-gpu.json")).unwrap();
+    let before = spec();
+    let (there, away) = (node.root().join("dev/nvidia-uvm"), node.dir().join("uvm"));
+    std::fs::rename(&there, &away).unwrap();
+    plugin.readiness_says(&["\"uvm-missing\"", "nvidia-modprobe"]).unwrap();
+    counts(&kubelet, 8, 0);
+    assert_eq!(spec(), before);
+    std::fs::rename(&away, &there).unwrap();
+    counts(&kubelet, 8, 8);
+    plugin.ready().unwrap();
+    assert_eq!(spec(), before);
+}
+
+#[tokio::test]
 async fn gpu_without_its_device_node_is_listed_and_cannot_be_had() {
     let node = bare().build().unwrap();
     std::fs::remove_file(node.root().join("dev/nvidia6")).unwrap();

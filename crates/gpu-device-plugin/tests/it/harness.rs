@@ -71,6 +71,19 @@ pub fn eventually<T, E: Display>(what: &str, mut check: impl FnMut() -> Result<T
     sim_node::eventually(what, PATIENCE, || check().map_err(|error| error.to_string())).unwrap()
 }
 
+/// Waits until the driver has answered all that the plugin asks at the start.
+pub fn first_questions_are_answered(plugin: &Process) {
+    eventually("the first questions are answered", || {
+        let log = plugin.log();
+        let rest = log.rsplit_once("watching 8 of 8 GPUs").map(|(_, rest)| rest.to_owned());
+        if rest.is_some_and(|rest| rest.contains("no question to the driver is open")) {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    });
+}
+
 /// Waits until the kubelet counts so many devices, and so many of them healthy.
 pub fn counts(kubelet: &FakeKubelet, capacity: usize, allocatable: usize) {
     eventually(&format!("capacity {capacity}, allocatable {allocatable}"), || {

@@ -3,7 +3,8 @@
 use nvml_sim::{Effect, Fault, Occurrence};
 
 use crate::harness::{
-    QUICK, RESOURCE, bare, counts, eventually, gpus, serving, serving_with, start_kubelet, start_plugin,
+    QUICK, RESOURCE, bare, counts, eventually, first_questions_are_answered, gpus, serving, serving_with,
+    start_kubelet, start_plugin,
 };
 
 #[tokio::test]
@@ -93,6 +94,23 @@ async fn hang_of_the_driver_leaves_allocate_answering_and_the_list_as_it_was() {
         let count = plugin.metric("gantry_device_plugin_devices{health=\"healthy\"").unwrap();
         if count > 7.9 { Ok(()) } else { Err(count.to_string()) }
     });
+}
+
+#[tokio::test]
+async fn driver_that_answers_again_is_heard_long_before_the_next_probe() {
+    let flags = ["--cdi-proof=assume", "--probe-interval=1h", "--nvml-call-timeout=300ms"];
+    let (node, kubelet, plugin) = serving_with(&flags).await;
+    first_questions_are_answered(&plugin);
+    // The queries ask it each time, the worker for events only at its start.
+    let hang = Fault::new("nvmlDeviceGetCount_v2", Effect::Hang);
+    node.driver().add_fault(hang).unwrap();
+    // An XID of an application harms nothing, and has every GPU probed.
+    node.driver().inject_xid("2", 13, None, None).unwrap();
+    plugin.readiness_says(&["\"nvml-stuck\"", "nvmlDeviceGetCount_v2"]).unwrap();
+    node.driver().clear_faults(None).unwrap();
+    plugin.says("NVML answers again").unwrap();
+    plugin.ready().unwrap();
+    counts(&kubelet, 8, 8);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use kubelet_api::deviceplugin::v1beta1::{Empty, PreStartContainerRequest};
 use sim_node::Signal;
 
 use crate::harness::{
-    PATIENCE, QUICK, RESOURCE, bare, client, counts, eventually, plugin_sockets, serving, serving_with,
-    start_kubelet, start_plugin,
+    PATIENCE, QUICK, RESOURCE, bare, client, counts, eventually, first_questions_are_answered,
+    plugin_sockets, serving, serving_with, start_kubelet, start_plugin,
 };
 
 const CALLS: &str = "gantry_device_plugin_nvml_calls_total{role=\"queries\"}";
@@ -19,17 +19,11 @@ const CALLS: &str = "gantry_device_plugin_nvml_calls_total{role=\"queries\"}";
 async fn kubelet_that_restarts_gets_the_list_again_without_the_driver_being_asked() {
     // Probes an hour apart, so that calls can only come from the registration.
     let (node, kubelet, plugin) = serving_with(&["--cdi-proof=assume", "--probe-interval=1h"]).await;
-    eventually("the first questions are answered", || {
-        let log = plugin.log();
-        let rest = log.rsplit_once("watching 8 of 8 GPUs").map(|(_, rest)| rest.to_owned());
-        if rest.is_some_and(|rest| rest.contains("no question to the driver is open")) {
-            Ok(())
-        } else {
-            Err("not yet")
-        }
-    });
+    first_questions_are_answered(&plugin);
     let settled = plugin.metric(CALLS).unwrap();
     for _ in 0..5 {
+        // What is lost has to stand first.
+        plugin.ready().unwrap();
         kubelet.restart().await.unwrap();
         counts(&kubelet, 8, 8);
     }
@@ -150,7 +144,10 @@ async fn stream_of_somebody_else_does_not_hide_that_the_kubelets_is_lost() {
     plugin.ready().unwrap();
     let mut other = client(&node).await.list_and_watch(Empty {}).await.unwrap().into_inner();
     assert_eq!(other.message().await.unwrap().unwrap().devices.len(), 8);
-    assert!(plugin.metric("gantry_device_plugin_streams").unwrap() >= 2.0);
+    eventually("both streams are counted", || {
+        let count = plugin.metric("gantry_device_plugin_streams").unwrap();
+        if count >= 2.0 { Ok(()) } else { Err(count.to_string()) }
+    });
     kubelet.stop().await;
     plugin.readiness_says(&["\"kubelet-unreachable\""]).unwrap();
     let lost = "gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"";
