@@ -257,14 +257,13 @@ impl Process {
         Ok(self.admin_get("/metrics")?.metric(sample))
     }
 
-    /// Its answer to `/ready`, once that mentions all of `parts`.
+    /// Its answer to `/ready`, ready or not, once that mentions all of `parts`.
     ///
     /// # Errors
     /// When it does not in time.
     pub fn readiness_says(&self, parts: &[&str]) -> Result<String, NotInTime> {
-        eventually(&format!("/ready of {} mentions {parts:?}", self.name), PATIENCE, || {
-            let ready = self.admin_get("/ready").map_err(|error| error.to_string())?.body;
-            if parts.iter().all(|part| ready.contains(part)) { Ok(ready) } else { Err(ready) }
+        self.readiness(&format!("/ready of {} mentions {parts:?}", self.name), |_, body| {
+            parts.iter().all(|part| body.contains(part))
         })
     }
 
@@ -273,7 +272,25 @@ impl Process {
     /// # Errors
     /// When it is not in time.
     pub fn ready(&self) -> Result<String, NotInTime> {
-        self.readiness_says(&["\"ready\": true,"])
+        self.ready_and_says(&[])
+    }
+
+    /// Its answer to `/ready`, once it is ready and mentions all of `parts`, as remarks.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn ready_and_says(&self, parts: &[&str]) -> Result<String, NotInTime> {
+        // A component that is ready stands in the answer of a daemon that is not: only the status tells.
+        self.readiness(&format!("{} is ready and mentions {parts:?}", self.name), |status, body| {
+            status == 200 && parts.iter().all(|part| body.contains(part))
+        })
+    }
+
+    fn readiness(&self, what: &str, is_so: impl Fn(u16, &str) -> bool) -> Result<String, NotInTime> {
+        eventually(what, PATIENCE, || {
+            let answer = self.admin_get("/ready").map_err(|error| error.to_string())?;
+            if is_so(answer.status, &answer.body) { Ok(answer.body) } else { Err(answer.body) }
+        })
     }
 }
 
