@@ -161,7 +161,7 @@ impl Observer {
             obstacle: Obstacle::default(),
             topology: Wish::default(),
             spec: Some(spec),
-            spec_wanted: None,
+            spec_wanted: Some(Depth::Full),
             wanted: Vec::new(),
             is_answering: true,
             spec_problem: Some("it was not written yet".to_owned()),
