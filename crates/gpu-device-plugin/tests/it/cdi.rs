@@ -150,3 +150,13 @@ async fn spec_is_on_disk_before_the_registration() {
     let written = spec.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     assert!(written <= registered, "written at {written}, registered at {registered}");
 }
+
+#[tokio::test]
+async fn spec_is_written_before_the_driver_is_asked_for_anything_slow() {
+    let (_node, _kubelet, plugin) = serving().await;
+    plugin.says("topology known").unwrap();
+    let log = plugin.log();
+    let at = |words: &str| log.find(words).unwrap_or(usize::MAX);
+    // Else the registration waits out the head start that is to keep the rest from it.
+    assert!(at("CDI spec written") < at("topology known"), "{log}");
+}
