@@ -5,6 +5,7 @@ mod commands;
 mod fault;
 mod mig;
 mod show;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::control::ControlError;
 use crate::faults::FaultError;
 use crate::functions::{TakesNoGpuError, UnknownFunctionError};
 use crate::install::InstallError;
+use crate::private_root::PrivateRootError;
 use crate::root::RootError;
 use crate::settings::SettingError;
 use crate::state::StateFolderError;
@@ -46,6 +48,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
             || cause.is::<UnknownFunctionError>()
             || cause.is::<FaultError>()
             || cause.is::<TakesNoGpuError>()
+            || matches!(cause.downcast_ref(), Some(PrivateRootError::NeedsRoot))
             || cause.downcast_ref::<StateFolderError>().is_some_and(folder)
             || cause.downcast_ref::<InstallError>().is_some_and(install)
             || cause.downcast_ref::<ControlError>().is_some_and(|error| match error {

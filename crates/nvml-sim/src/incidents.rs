@@ -1,6 +1,8 @@
 //! What befalls a GPU: an XID, a loss. At once, at a moment of the node's clock, or when a call is struck. It knows how
 //! it changes a state, not who looks at that or keeps it.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use crate::events::{EventKind, EventRecord};
@@ -73,6 +75,12 @@ impl State {
     /// The incident that comes first.
     pub fn next_incident(&self) -> Option<&Incident> {
         self.incidents.iter().min_by_key(|incident| incident.at.time_us())
+    }
+
+    /// When it comes, as long as the node's clock runs as it does now.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        let at = self.next_incident()?.at.time_us()?;
+        Instant::now().checked_add(self.clock.until(at)?)
     }
 
     /// Whether an incident's time has come that nobody has carried out.

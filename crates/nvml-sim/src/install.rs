@@ -113,6 +113,20 @@ pub fn command(
     Ok(command)
 }
 
+/// A command for where a host root covers the machine's own paths, so that no path has to be told.
+pub fn private_command(
+    folder: &StateFolder,
+    root: &Path,
+    program: &OsString,
+) -> Result<Command, InstallError> {
+    libraries_of(root)?;
+    let dir = folder.dir();
+    let failed = |source| InstallError::Io { action: "open", path: dir.to_owned(), source };
+    let mut command = Command::new(program);
+    command.env("NVML_SIM_DIR", dir.canonicalize().map_err(failed)?);
+    Ok(command)
+}
+
 /// The folder of a host root that holds the library.
 fn libraries_of(root: &Path) -> Result<PathBuf, InstallError> {
     let libraries = root.canonicalize().map(|root| root.join(LIBRARY_DIR)).ok();

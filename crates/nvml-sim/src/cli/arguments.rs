@@ -72,6 +72,21 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Follow the node: on a terminal the picture of `show`, drawn anew; else a line for each change.
+    ///
+    /// With --output json each line is a document: generation, time, and the changes of the state, each with its path, and
+    /// what was there before and after. Ends when it is interrupted, or nobody reads on.
+    Watch {
+        /// The folder; --dir where absent.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+        /// How often the picture is drawn anew when nothing changes but readings.
+        #[arg(long, value_name = "SPAN", default_value = "1s")]
+        interval: Delay,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
     /// Lay a host root: /dev, /proc and /sys entries, driver libraries and programs.
     ///
     /// As root the device nodes are real character devices with numbers that a container's default device list
@@ -92,6 +107,13 @@ pub enum Command {
         /// A host root that `nvml-sim root` laid, whose libraries to use.
         #[arg(long, value_name = "ROOT")]
         root: Option<PathBuf>,
+        /// Let the host root show through at /dev, /proc, /sys and /usr, for this program alone.
+        ///
+        /// For programs with fixed paths. It needs root: the program gets a mount namespace of its own, and nothing is
+        /// written to the machine's folders. What the program itself writes there into a folder that the root adds to
+        /// is gone when it ends.
+        #[arg(long, requires = "root")]
+        private: bool,
         /// The simulated NVML library, if it is not near this program.
         #[arg(long, value_name = "PATH", conflicts_with = "root")]
         library: Option<PathBuf>,

@@ -11,14 +11,14 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
-use super::{fault, mig, show};
+use super::{fault, mig, show, watch};
 use crate::faults::FaultEntry;
 use crate::latency::Distribution;
 use crate::mig::MigState;
 use crate::node::Gpu;
 use crate::presets::{self, Preset};
 use crate::state::StateFolder;
-use crate::{functions, install, root};
+use crate::{functions, install, private_root, root};
 
 /// Carries out one command.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -41,6 +41,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 Output::Json => show::json(&folder, out)?,
             }
         }
+        Command::Watch { folder, interval, output } => watch::run(&open(folder)?, interval, output, out)?,
         Command::Root { root, library } => {
             let report = root::lay(&open(None)?, &root, library.as_deref())?;
             writeln!(out, "laid {} entries into {}", report.entries, report.root.display())?;
@@ -48,8 +49,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 writeln!(out, "note: {note}")?;
             }
         }
-        Command::Run { root, library, command } => {
-            return exec(&open(None)?, root.as_deref(), library.as_deref(), &command);
+        Command::Run { root, private, library, command } => {
+            let folder = open(None)?;
+            let private = root.as_deref().filter(|_| private);
+            return exec(&folder, root.as_deref(), private, library.as_deref(), &command);
         }
         Command::Xid { gpu, xid, gi, ci, when } => {
             open(None)?.declare(FaultEntry { xid: Some(xid), gi, ci, ..when.entry(gpu) })?;
@@ -133,13 +136,26 @@ fn show_presets(node: Option<&str>, gpu: Option<&str>, out: &mut impl Write) -> 
 fn exec(
     folder: &StateFolder,
     root: Option<&Path>,
+    private: Option<&Path>,
     library: Option<&Path>,
     words: &[OsString],
 ) -> Result<ExitCode> {
     // The program would only meet a library that does not initialise.
     folder.node()?;
     let (program, arguments) = words.split_first().context("no command given")?;
-    let mut command = install::command(folder, root, library, program)?;
+    let mut command = match private {
+        Some(root) => install::private_command(folder, root, program)?,
+        None => install::command(folder, root, library, program)?,
+    };
+    if let Some(root) = private {
+        for path in private_root::enter(root)? {
+            let _ = writeln!(
+                std::io::stderr(),
+                "note: this kernel has no {}, and none can be added",
+                path.display()
+            );
+        }
+    }
     let error = command.args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
 }

@@ -123,7 +123,7 @@ pub fn clock(clock: &Clock) -> String {
 }
 
 /// A time in the form of RFC 3339, UTC.
-fn time(us: u64) -> String {
+pub fn time(us: u64) -> String {
     let shown = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
     shown.map_or_else(|| format!("{us} us"), |time| format!("{time:.3}"))
 }

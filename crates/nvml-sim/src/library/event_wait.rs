@@ -7,7 +7,7 @@ use super::{Library, RegisteredEvents};
 use crate::code::Code;
 use crate::events::{EventRecord, NO_INSTANCE, SUPPORTED};
 use crate::snapshot::GpuView;
-use crate::state::{State, Watch};
+use crate::state::Watch;
 
 /// An event as NVML reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +83,10 @@ impl Library {
             match &watch {
                 // Looked at once more after the watch began: a change in between is not missed.
                 None => watch = Some(Watch::new(folder.dir())),
-                Some(watch) => watch.wait(earlier(deadline, next_incident(&snapshot.state))),
+                Some(watch) => watch.wait(earlier(deadline, snapshot.state.wakes_at())),
             }
         }
     }
-}
-
-/// When the next incident comes, as long as the node's clock runs as it does now.
-fn next_incident(state: &State) -> Option<Instant> {
-    let at = state.next_incident()?.at.time_us()?;
-    Instant::now().checked_add(state.clock.until(at)?)
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

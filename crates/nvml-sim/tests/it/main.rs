@@ -6,6 +6,8 @@ mod host_root;
 mod mig;
 mod mig_command;
 mod node_files;
+mod private_root;
 mod rules;
 mod sim;
 mod state_folder;
+mod watching;
