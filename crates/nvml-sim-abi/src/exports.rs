@@ -23,9 +23,12 @@ use nvml_wrapper_sys::bindings::nvmlDevice_st;
 use crate::from_c::Out;
 
 /// Makes exported C functions. The body sees its parameters through `Parameter`, and the call as the name before
-/// the arrow. Each function is checked at compile time against the field of its name in `NvmlLib`.
+/// the arrow. Each function is checked at compile time against the field of its name in `NvmlLib`, unless it says by `in`
+/// which later header declares it.
 macro_rules! exports {
-    ($(fn $name:ident($($parameter:ident: $type:ty),*) => |$call:pat_param| $body:expr;)*) => {
+    ($(
+        fn $name:ident($($parameter:ident: $type:ty),*) $(in $header:literal)? => |$call:pat_param| $body:expr;
+    )*) => {
         $(
             #[doc = concat!("NVML's `", stringify!($name), "`.")]
             ///
@@ -41,7 +44,7 @@ macro_rules! exports {
                 $crate::library().call(stringify!($name), device, |$call| $body)
             }
 
-            const _: fn(&mut nvml_wrapper_sys::bindings::NvmlLib) = |library| library.$name = Ok($name);
+            $crate::exports::checked!($name $($header)?);
         )*
 
         /// The functions of this file.
@@ -49,6 +52,15 @@ macro_rules! exports {
     };
 }
 use exports;
+
+/// Compares a function with the field of its name, where there is one.
+macro_rules! checked {
+    ($name:ident) => {
+        const _: fn(&mut nvml_wrapper_sys::bindings::NvmlLib) = |library| library.$name = Ok($name);
+    };
+    ($name:ident $header:literal) => {};
+}
+use checked;
 
 /// The names of the functions that the simulation implements, by file.
 pub const IMPLEMENTED: &[&[&str]] = &[

@@ -7,6 +7,7 @@
 mod exports;
 mod from_c;
 mod refusals;
+pub mod structs;
 
 pub use exports::IMPLEMENTED;
 pub use refusals::{KNOWN, REFUSED};

@@ -5,6 +5,7 @@
 //! the code that it tests, so that both cannot share a mistake.
 
 mod affinity;
+mod board;
 mod bytes;
 pub mod cli;
 mod clock;

@@ -48,8 +48,6 @@ const NOT_GETTERS: &[&str] = &[
 const PRESET: &str = "NVML_SIM_TEST_PRESET";
 /// 2026-01-01, by the node's clock.
 const NOW_US: u64 = 1_767_225_600_000_000;
-/// One more than the highest field number of NVML 13.
-const FIELDS_END: u32 = 280;
 
 #[test]
 fn every_getter_answers_on_each_preset_as_its_golden_says() {
@@ -75,12 +73,15 @@ fn compare(preset: &str) {
     sweep.system();
     sweep.finding();
     sweep.identity();
+    sweep.board();
     sweep.placement();
     sweep.modes();
+    sweep.processes();
     sweep.mig();
-    sweep.power_and_clocks();
+    sweep.telemetry();
     sweep.errors();
     sweep.nvlinks();
+    sweep.fabric();
     sweep.fields();
 
     let asked: BTreeSet<&str> =
@@ -119,6 +120,19 @@ macro_rules! ask {
         let (code, answer) = unsafe { $body };
         let arguments: &[String] = &[$($($argument.to_string()),+)?];
         $sweep.tell(stringify!($name), arguments, code, answer);
+    }};
+}
+
+/// The same for a function that `NvmlLib` does not know, of a type that is given.
+macro_rules! ask_later {
+    ($sweep:ident, $name:ident: $type:ty, |$function:ident| $body:expr) => {{
+        let symbol = concat!(stringify!($name), "\0");
+        // SAFETY: the function has this type, and each pointer is valid for what it reads and writes there.
+        let (code, answer) = unsafe {
+            let $function = *$sweep.lib.__library.get::<$type>(symbol.as_bytes()).unwrap();
+            $body
+        };
+        $sweep.tell(stringify!($name), &[], code, answer);
     }};
 }
 
@@ -186,6 +200,16 @@ macro_rules! processes {
     )*};
 }
 
+mod errors;
+mod fields;
+mod identity;
+mod mig;
+mod modes;
+mod nvlinks;
+mod processes;
+mod system;
+mod telemetry;
+
 fn text_of(text: &[c_char]) -> Value {
     // SAFETY: an array with an end, since it was all zeros.
     json!(unsafe { CStr::from_ptr(text.as_ptr()) }.to_str().unwrap())
@@ -222,402 +246,5 @@ impl Sweep<'_> {
         };
         let answer = if code == 0 { answer } else { json!({ "code": Code(code).to_string() }) };
         assert!(self.answers.insert(key, answer).is_none(), "{name} twice");
-    }
-
-    fn system(&mut self) {
-        ask!(self, nvmlSystemGetDriverVersion, |f| {
-            let mut text = [0; 96];
-            (f(text.as_mut_ptr(), 96), text_of(&text))
-        });
-        ask!(self, nvmlSystemGetNVMLVersion, |f| {
-            let mut text = [0; 96];
-            (f(text.as_mut_ptr(), 96), text_of(&text))
-        });
-        ask!(self, nvmlSystemGetCudaDriverVersion, |f| {
-            let mut number = i32::MAX;
-            (f(&mut number), json!(number))
-        });
-        ask!(self, nvmlSystemGetCudaDriverVersion_v2, |f| {
-            let mut number = i32::MAX;
-            (f(&mut number), json!(number))
-        });
-        ask!(self, nvmlSystemGetDriverBranch, |f| {
-            let mut info: nvmlSystemDriverBranchInfo_t = zeroed();
-            info.version = version_word::<nvmlSystemDriverBranchInfo_t>(1);
-            (f(&mut info, 80), text_of(&info.branch))
-        });
-        ask!(self, nvmlSystemGetProcessName, |f| {
-            let mut text = [0; 96];
-            let code = f(std::process::id(), text.as_mut_ptr(), 96);
-            let own = fs::read_to_string(format!("/proc/{}/comm", std::process::id())).unwrap();
-            (code, json!(text_of(&text) == json!(own.trim_end())))
-        });
-        ask!(self, nvmlSystemGetHicVersion, |f| {
-            let mut count = u32::MAX;
-            (f(&mut count, null_mut()), json!(count))
-        });
-        ask!(self, nvmlUnitGetCount, |f| {
-            let mut count = u32::MAX;
-            (f(&mut count), json!(count))
-        });
-        for cpu in [0, 60] {
-            ask!(self, nvmlSystemGetTopologyGpuSet(cpu), |f| {
-                let (mut count, mut gpus) = (64, [null_mut(); 64]);
-                let code = f(cpu, &mut count, gpus.as_mut_ptr());
-                (code, gpus.iter().take(count as usize).map(|gpu| index_of(*gpu)).collect())
-            });
-        }
-    }
-
-    fn finding(&mut self) {
-        ask!(self, nvmlDeviceGetCount, |f| {
-            let mut count = u32::MAX;
-            (f(&mut count), json!(count))
-        });
-        ask!(self, nvmlDeviceGetCount_v2, |f| {
-            let mut count = u32::MAX;
-            (f(&mut count), json!(count))
-        });
-        for index in [0, 7] {
-            ask!(self, nvmlDeviceGetHandleByIndex(index), |f| {
-                let mut gpu = null_mut();
-                (f(index, &mut gpu), index_of(gpu))
-            });
-            ask!(self, nvmlDeviceGetHandleByIndex_v2(index), |f| {
-                let mut gpu = null_mut();
-                (f(index, &mut gpu), index_of(gpu))
-            });
-        }
-        let node = own_folder().node().unwrap();
-        let last = node.gpus.last().unwrap();
-        let (uuid, serial) =
-            (CString::new(last.uuid.clone()).unwrap(), CString::new(last.serial.clone()).unwrap());
-        let address = CString::new(last.pci.to_string()).unwrap();
-        ask!(self, nvmlDeviceGetHandleByUUID(last.uuid), |f| {
-            let mut gpu = null_mut();
-            (f(uuid.as_ptr(), &mut gpu), index_of(gpu))
-        });
-        ask!(self, nvmlDeviceGetHandleBySerial(last.serial), |f| {
-            let mut gpu = null_mut();
-            (f(serial.as_ptr(), &mut gpu), index_of(gpu))
-        });
-        ask!(self, nvmlDeviceGetHandleByPciBusId(last.pci), |f| {
-            let mut gpu = null_mut();
-            (f(address.as_ptr(), &mut gpu), index_of(gpu))
-        });
-        ask!(self, nvmlDeviceGetHandleByPciBusId_v2(last.pci), |f| {
-            let mut gpu = null_mut();
-            (f(address.as_ptr(), &mut gpu), index_of(gpu))
-        });
-        let hex: String = last.uuid.chars().skip(4).filter(|c| *c != '-').collect();
-        let mut binary: nvmlUUIDValue_t = zeroed();
-        binary.bytes = std::array::from_fn(|at| u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap());
-        let mut text: nvmlUUIDValue_t = zeroed();
-        text.str_ = std::array::from_fn(|at| last.uuid.as_bytes().get(at).copied().unwrap_or(0) as c_char);
-        for (kind, value) in [(1, text), (2, binary)] {
-            ask!(self, nvmlDeviceGetHandleByUUIDV(kind), |f| {
-                let (mut gpu, version) = (null_mut(), version_word::<nvmlUUID_t>(1));
-                (f(&nvmlUUID_t { version, type_: kind, value }, &mut gpu), index_of(gpu))
-            });
-        }
-    }
-
-    fn identity(&mut self) {
-        texts!(self: nvmlDeviceGetName nvmlDeviceGetUUID nvmlDeviceGetSerial nvmlDeviceGetBoardPartNumber
-            nvmlDeviceGetVbiosVersion nvmlDeviceGetInforomImageVersion);
-        numbers!(self, u32: nvmlDeviceGetIndex nvmlDeviceGetMinorNumber nvmlDeviceGetModuleId
-            nvmlDeviceGetBrand nvmlDeviceGetArchitecture nvmlDeviceGetNumGpuCores nvmlDeviceGetBoardId
-            nvmlDeviceGetMultiGpuBoard nvmlDeviceGetBusType nvmlDeviceGetMemoryBusWidth nvmlDeviceGetIrqNum);
-        pairs!(self, i32: nvmlDeviceGetCudaComputeCapability);
-        pairs!(self, u32: nvmlDeviceGetGspFirmwareMode);
-        ask!(self, nvmlDeviceGetGspFirmwareVersion, |f| {
-            let mut text = [0; 80];
-            (f(self.gpu, text.as_mut_ptr()), text_of(&text))
-        });
-        ask!(self, nvmlDeviceGetMemoryInfo, |f| {
-            let mut memory: nvmlMemory_t = zeroed();
-            let code = f(self.gpu, &mut memory);
-            (code, json!({ "total": memory.total, "free": memory.free, "used": memory.used }))
-        });
-        ask!(self, nvmlDeviceGetMemoryInfo_v2, |f| {
-            let mut memory: nvmlMemory_v2_t = zeroed();
-            memory.version = version_word::<nvmlMemory_v2_t>(2);
-            let code = f(self.gpu, &mut memory);
-            let nvmlMemory_v2_t { total, reserved, free, used, .. } = memory;
-            (code, json!({ "total": total, "reserved": reserved, "free": free, "used": used }))
-        });
-        ask!(self, nvmlDeviceGetBAR1MemoryInfo, |f| {
-            let mut memory: nvmlBAR1Memory_t = zeroed();
-            let code = f(self.gpu, &mut memory);
-            (code, json!({ "total": memory.bar1Total, "free": memory.bar1Free, "used": memory.bar1Used }))
-        });
-        ask!(self, nvmlDeviceGetPciInfo, |f| {
-            let mut info: nvmlPciInfo_t = zeroed();
-            (f(self.gpu, &mut info), pci(&info))
-        });
-        ask!(self, nvmlDeviceGetPciInfo_v2, |f| {
-            let mut info: nvmlPciInfo_t = zeroed();
-            (f(self.gpu, &mut info), pci(&info))
-        });
-        ask!(self, nvmlDeviceGetPciInfo_v3, |f| {
-            let mut info: nvmlPciInfo_t = zeroed();
-            (f(self.gpu, &mut info), pci(&info))
-        });
-        ask!(self, nvmlDeviceGetPciInfoExt, |f| {
-            let mut info: nvmlPciInfoExt_t = zeroed();
-            info.version = version_word::<nvmlPciInfoExt_t>(1);
-            let code = f(self.gpu, &mut info);
-            let answer = json!({
-                "busId": text_of(&info.busId), "domain": info.domain, "bus": info.bus, "device": info.device,
-                "pciDeviceId": info.pciDeviceId, "pciSubSystemId": info.pciSubSystemId,
-                "baseClass": info.baseClass, "subClass": info.subClass,
-            });
-            (code, answer)
-        });
-    }
-
-    fn placement(&mut self) {
-        numbers!(self, u32: nvmlDeviceGetNumaNodeId);
-        ask!(self, nvmlDeviceGetCpuAffinity, |f| {
-            let mut mask = [0; 4];
-            (f(self.gpu, 4, mask.as_mut_ptr()), json!(mask))
-        });
-        for scope in 0..3 {
-            ask!(self, nvmlDeviceGetCpuAffinityWithinScope(scope), |f| {
-                let mut mask = [0; 4];
-                (f(self.gpu, 4, mask.as_mut_ptr(), scope), json!(mask))
-            });
-            ask!(self, nvmlDeviceGetMemoryAffinity(scope), |f| {
-                let mut mask = [0; 1];
-                (f(self.gpu, 1, mask.as_mut_ptr(), scope), json!(mask))
-            });
-        }
-        for (to, other) in [("own", self.gpu), ("last", self.last)] {
-            ask!(self, nvmlDeviceGetTopologyCommonAncestor(to), |f| {
-                let mut level = u32::MAX;
-                (f(self.gpu, other, &mut level), json!(level))
-            });
-            ask!(self, nvmlDeviceOnSameBoard(to), |f| {
-                let mut same = i32::MAX;
-                (f(self.gpu, other, &mut same), json!(same))
-            });
-        }
-        for level in [0, 10, 20, 30, 40, 50] {
-            ask!(self, nvmlDeviceGetTopologyNearestGpus(level), |f| {
-                let (mut count, mut gpus) = (64, [null_mut(); 64]);
-                let code = f(self.gpu, level, &mut count, gpus.as_mut_ptr());
-                (code, gpus.iter().take(count as usize).map(|gpu| index_of(*gpu)).collect())
-            });
-        }
-        for index in 0..6 {
-            ask!(self, nvmlDeviceGetP2PStatus(index), |f| {
-                let mut status = u32::MAX;
-                (f(self.gpu, self.last, index, &mut status), json!(status))
-            });
-        }
-    }
-
-    fn modes(&mut self) {
-        numbers!(self, u32: nvmlDeviceGetPersistenceMode nvmlDeviceGetComputeMode nvmlDeviceGetDisplayMode
-            nvmlDeviceGetDisplayActive nvmlDeviceGetAccountingMode nvmlDeviceGetVirtualizationMode
-            nvmlDeviceGetMaxMigDeviceCount nvmlDeviceIsMigDeviceHandle);
-        numbers!(self, u64: nvmlDeviceGetSupportedEventTypes);
-        pairs!(self, u32: nvmlDeviceGetMigMode nvmlDeviceGetEccMode);
-        ask!(self, nvmlDeviceGetMigDeviceHandleByIndex(0), |f| {
-            let mut mig = null_mut();
-            (f(self.gpu, 0, &mut mig), index_of(mig))
-        });
-        ask!(self, nvmlDeviceGetDeviceHandleFromMigDeviceHandle, |f| {
-            let mut gpu = null_mut();
-            (f(self.gpu, &mut gpu), index_of(gpu))
-        });
-        ask!(self, nvmlDeviceGetAddressingMode, |f| {
-            let mut mode: nvmlDeviceAddressingMode_t = zeroed();
-            mode.version = version_word::<nvmlDeviceAddressingMode_t>(1);
-            (f(self.gpu, &mut mode), json!(mode.value))
-        });
-        ask!(self, nvmlDeviceGetGpuFabricInfo, |f| {
-            let mut info: nvmlGpuFabricInfo_t = zeroed();
-            let code = f(self.gpu, &mut info);
-            let nvmlGpuFabricInfo_t { clusterUuid, status, cliqueId, state } = info;
-            (code, json!({ "cluster": clusterUuid, "status": status, "clique": cliqueId, "state": state }))
-        });
-        for (version, bytes) in
-            [(2, size_of::<nvmlGpuFabricInfo_v2_t>()), (3, size_of::<nvmlGpuFabricInfo_v3_t>())]
-        {
-            ask!(self, nvmlDeviceGetGpuFabricInfoV(version), |f| {
-                let mut info: nvmlGpuFabricInfo_v3_t = zeroed();
-                info.version = bytes as u32 | version << 24;
-                let code = f(self.gpu, &mut info);
-                let answer = json!({
-                    "cluster": info.clusterUuid, "status": info.status, "clique": info.cliqueId,
-                    "state": info.state, "healthMask": info.healthMask, "healthSummary": info.healthSummary,
-                });
-                (code, answer)
-            });
-        }
-        processes!(self: nvmlDeviceGetComputeRunningProcesses nvmlDeviceGetComputeRunningProcesses_v2
-            nvmlDeviceGetComputeRunningProcesses_v3 nvmlDeviceGetGraphicsRunningProcesses
-            nvmlDeviceGetGraphicsRunningProcesses_v2 nvmlDeviceGetGraphicsRunningProcesses_v3
-            nvmlDeviceGetMPSComputeRunningProcesses nvmlDeviceGetMPSComputeRunningProcesses_v2
-            nvmlDeviceGetMPSComputeRunningProcesses_v3);
-    }
-
-    /// MIG is off.
-    fn mig(&mut self) {
-        numbers!(self, u32: nvmlDeviceGetGpuInstanceId nvmlDeviceGetComputeInstanceId);
-        for number in 0..19 {
-            ask!(self, nvmlDeviceGetGpuInstanceProfileInfo(number), |f| {
-                let mut info: nvmlGpuInstanceProfileInfo_t = zeroed();
-                let code = f(self.gpu, number, &mut info);
-                let answer = json!({
-                    "id": info.id, "p2p": info.isP2pSupported, "slices": info.sliceCount,
-                    "count": info.instanceCount, "sms": info.multiprocessorCount,
-                    "copy": info.copyEngineCount, "decode": info.decoderCount, "encode": info.encoderCount,
-                    "jpeg": info.jpegCount, "ofa": info.ofaCount, "mib": info.memorySizeMB,
-                });
-                (code, answer)
-            });
-            ask!(self, nvmlDeviceGetGpuInstanceProfileInfoV(number), |f| {
-                let mut info: nvmlGpuInstanceProfileInfo_v2_t = zeroed();
-                info.version = version_word::<nvmlGpuInstanceProfileInfo_v2_t>(2);
-                (f(self.gpu, number, &mut info), json!([info.id, info.memorySizeMB, text_of(&info.name)]))
-            });
-        }
-        for id in [0, 5, 9, 14, 15, 19, 20, 21] {
-            ask!(self, nvmlDeviceGetGpuInstanceProfileInfoByIdV(id), |f| {
-                let mut info: nvmlGpuInstanceProfileInfo_v3_t = zeroed();
-                info.version = version_word::<nvmlGpuInstanceProfileInfo_v3_t>(3);
-                let code = f(self.gpu, id, (&raw mut info).cast());
-                (code, json!([info.id, info.memorySizeMB, text_of(&info.name), info.capabilities]))
-            });
-            placements!(self, id: nvmlDeviceGetGpuInstancePossiblePlacements
-                nvmlDeviceGetGpuInstancePossiblePlacements_v2);
-        }
-        ask!(self, nvmlDeviceGetGpuInstanceRemainingCapacity(19), |f| {
-            let mut count = u32::MAX;
-            (f(self.gpu, 19, &mut count), json!(count))
-        });
-        ask!(self, nvmlDeviceGetGpuInstances(19), |f| {
-            let (mut list, mut count) = ([null_mut(); 7], u32::MAX);
-            (f(self.gpu, 19, list.as_mut_ptr(), &mut count), json!(count))
-        });
-        ask!(self, nvmlDeviceGetGpuInstanceById(0), |f| {
-            let mut instance = null_mut();
-            (f(self.gpu, 0, &mut instance), json!(instance.is_null()))
-        });
-        ask!(self, nvmlDeviceGetAttributes, |f| {
-            let mut attributes: nvmlDeviceAttributes_t = zeroed();
-            (f(self.gpu, &mut attributes), json!(attributes.memorySizeMB))
-        });
-        ask!(self, nvmlDeviceGetAttributes_v2, |f| {
-            let mut attributes: nvmlDeviceAttributes_t = zeroed();
-            (f(self.gpu, &mut attributes), json!(attributes.memorySizeMB))
-        });
-    }
-
-    fn power_and_clocks(&mut self) {
-        numbers!(self, u32: nvmlDeviceGetPowerUsage nvmlDeviceGetPowerManagementMode
-            nvmlDeviceGetPowerManagementLimit nvmlDeviceGetPowerManagementDefaultLimit
-            nvmlDeviceGetEnforcedPowerLimit nvmlDeviceGetPowerState nvmlDeviceGetPerformanceState
-            nvmlDeviceGetCurrPcieLinkGeneration nvmlDeviceGetMaxPcieLinkGeneration
-            nvmlDeviceGetGpuMaxPcieLinkGeneration nvmlDeviceGetCurrPcieLinkWidth
-            nvmlDeviceGetMaxPcieLinkWidth nvmlDeviceGetPcieLinkMaxSpeed nvmlDeviceGetPcieSpeed
-            nvmlDeviceGetPcieReplayCounter nvmlDeviceGetNumFans);
-        numbers!(self, u64: nvmlDeviceGetTotalEnergyConsumption nvmlDeviceGetCurrentClocksThrottleReasons
-            nvmlDeviceGetCurrentClocksEventReasons nvmlDeviceGetSupportedClocksThrottleReasons
-            nvmlDeviceGetSupportedClocksEventReasons);
-        pairs!(self, u32: nvmlDeviceGetPowerManagementLimitConstraints nvmlDeviceGetEncoderUtilization
-            nvmlDeviceGetDecoderUtilization);
-        choices!(self, u32, 0..5, nvmlDeviceGetClockInfo nvmlDeviceGetMaxClockInfo
-            nvmlDeviceGetMaxCustomerBoostClock nvmlDeviceGetApplicationsClock
-            nvmlDeviceGetDefaultApplicationsClock);
-        choices!(self, u32, 0..3, nvmlDeviceGetPcieThroughput);
-        choices!(self, u32, 0..2, nvmlDeviceGetTemperature);
-        choices!(self, u32, 0..9, nvmlDeviceGetTemperatureThreshold);
-        for (kind, which) in [(0, 0), (1, 3), (2, 1), (0, 4)] {
-            ask!(self, nvmlDeviceGetClock(kind, which), |f| {
-                let mut mhz = u32::MAX;
-                (f(self.gpu, kind, which, &mut mhz), json!(mhz))
-            });
-        }
-        ask!(self, nvmlDeviceGetTemperatureV, |f| {
-            let mut temperature: nvmlTemperature_t = zeroed();
-            temperature.version = version_word::<nvmlTemperature_t>(1);
-            (f(self.gpu, &mut temperature), json!(temperature.temperature))
-        });
-        ask!(self, nvmlDeviceGetUtilizationRates, |f| {
-            let mut rates = nvmlUtilization_t { gpu: u32::MAX, memory: u32::MAX };
-            (f(self.gpu, &mut rates), json!({ "gpu": rates.gpu, "memory": rates.memory }))
-        });
-    }
-
-    fn errors(&mut self) {
-        numbers!(self, u32: nvmlDeviceGetDefaultEccMode nvmlDeviceGetRetiredPagesPendingStatus);
-        ask!(self, nvmlDeviceGetTotalEccErrors(0, 1), |f| {
-            let mut count = u64::MAX;
-            (f(self.gpu, 0, 1, &mut count), json!(count))
-        });
-        ask!(self, nvmlDeviceGetMemoryErrorCounter(1, 1, 7), |f| {
-            let mut count = u64::MAX;
-            (f(self.gpu, 1, 1, 7, &mut count), json!(count))
-        });
-        ask!(self, nvmlDeviceGetRetiredPages(0), |f| {
-            let mut count = u32::MAX;
-            (f(self.gpu, 0, &mut count, null_mut()), json!(count))
-        });
-        ask!(self, nvmlDeviceGetRetiredPages_v2(0), |f| {
-            let mut count = u32::MAX;
-            (f(self.gpu, 0, &mut count, null_mut(), null_mut()), json!(count))
-        });
-        ask!(self, nvmlDeviceGetRemappedRows, |f| {
-            let [mut a, mut b, mut c, mut d] = [u32::MAX; 4];
-            (f(self.gpu, &mut a, &mut b, &mut c, &mut d), json!([a, b, c, d]))
-        });
-    }
-
-    fn nvlinks(&mut self) {
-        choices!(self, u32, [0, 11, 17], nvmlDeviceGetNvLinkState nvmlDeviceGetNvLinkVersion
-            nvmlDeviceGetNvLinkRemoteDeviceType);
-        for capability in 0..7 {
-            ask!(self, nvmlDeviceGetNvLinkCapability(0, capability), |f| {
-                let mut has = u32::MAX;
-                (f(self.gpu, 0, capability, &mut has), json!(has))
-            });
-        }
-        ask!(self, nvmlDeviceGetNvLinkErrorCounter(0, 0), |f| {
-            let mut count = u64::MAX;
-            (f(self.gpu, 0, 0, &mut count), json!(count))
-        });
-        for link in [0, 11] {
-            ask!(self, nvmlDeviceGetNvLinkRemotePciInfo(link), |f| {
-                let mut info: nvmlPciInfo_t = zeroed();
-                (f(self.gpu, link, &mut info), pci(&info))
-            });
-            ask!(self, nvmlDeviceGetNvLinkRemotePciInfo_v2(link), |f| {
-                let mut info: nvmlPciInfo_t = zeroed();
-                (f(self.gpu, link, &mut info), pci(&info))
-            });
-        }
-    }
-
-    /// Every field that has a value.
-    fn fields(&mut self) {
-        let mut values: Vec<nvmlFieldValue_t> = (1..FIELDS_END)
-            .map(|field| {
-                let mut value: nvmlFieldValue_t = zeroed();
-                value.fieldId = field;
-                value
-            })
-            .collect();
-        ask!(self, nvmlDeviceGetFieldValues, |f| {
-            let code = f(self.gpu, values.len() as i32, values.as_mut_ptr());
-            let known = values.iter().filter(|value| value.nvmlReturn == 0);
-            let answer = known.map(|value| {
-                assert_eq!(value.timestamp, NOW_US as i64);
-                (format!("{:03}", value.fieldId), json!([value.valueType, value.value.ullVal]))
-            });
-            (code, answer.collect())
-        });
     }
 }

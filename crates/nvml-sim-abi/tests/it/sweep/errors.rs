@@ -1,0 +1,29 @@
+//! ECC, retired pages and remapped rows.
+
+use super::*;
+
+impl Sweep<'_> {
+    pub(super) fn errors(&mut self) {
+        numbers!(self, u32: nvmlDeviceGetDefaultEccMode nvmlDeviceGetRetiredPagesPendingStatus);
+        ask!(self, nvmlDeviceGetTotalEccErrors(0, 1), |f| {
+            let mut count = u64::MAX;
+            (f(self.gpu, 0, 1, &mut count), json!(count))
+        });
+        ask!(self, nvmlDeviceGetMemoryErrorCounter(1, 1, 7), |f| {
+            let mut count = u64::MAX;
+            (f(self.gpu, 1, 1, 7, &mut count), json!(count))
+        });
+        ask!(self, nvmlDeviceGetRetiredPages(0), |f| {
+            let mut count = u32::MAX;
+            (f(self.gpu, 0, &mut count, null_mut()), json!(count))
+        });
+        ask!(self, nvmlDeviceGetRetiredPages_v2(0), |f| {
+            let mut count = u32::MAX;
+            (f(self.gpu, 0, &mut count, null_mut(), null_mut()), json!(count))
+        });
+        ask!(self, nvmlDeviceGetRemappedRows, |f| {
+            let [mut a, mut b, mut c, mut d] = [u32::MAX; 4];
+            (f(self.gpu, &mut a, &mut b, &mut c, &mut d), json!([a, b, c, d]))
+        });
+    }
+}
