@@ -1,21 +1,22 @@
 //! What a GPU model is: the figures that its preset gives and a node file may override. It knows nothing of
 //! where a GPU sits, nor of what happens to it.
 
-use std::fmt;
-use std::str::FromStr;
+mod kinds;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::bytes::Bytes;
 use crate::ecc::Ecc;
 use crate::mig::MigTable;
+pub use kinds::{Architecture, Brand, ComputeCapability};
 
-/// A layer of optional keys as written in YAML, and the complete value that layers make.
+/// A layer of optional keys as written in YAML, and the complete value that layers make. A key that no layer gives is an
+/// error, nothing, or what follows from the keys above it.
 macro_rules! layered {
     (
         $(#[$doc:meta])* $whole:ident, $layer:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
         or nothing { $($(#[$optional_doc:meta])* $optional:ident: $optional_type:ty,)* }
+        or else { $($(#[$other_doc:meta])* $other:ident: $other_type:ty = $default:expr,)* }
     ) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,14 +24,16 @@ macro_rules! layered {
         pub struct $whole {
             $($(#[$field_doc])* pub $field: $type,)*
             $($(#[$optional_doc])* #[serde(skip_serializing_if = "is_default")] pub $optional: $optional_type,)*
+            $($(#[$other_doc])* pub $other: $other_type,)*
         }
 
         /// Some of the keys of a model: a preset, or a node file's overrides.
         #[derive(Clone, Debug, Default, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         pub struct $layer {
-            $(#[serde(default)] $field: Option<$type>,)*
-            $(#[serde(default)] $optional: Option<$optional_type>,)*
+            $($(#[$field_doc])* #[serde(default)] $field: Option<$type>,)*
+            $($(#[$optional_doc])* #[serde(default)] $optional: Option<$optional_type>,)*
+            $($(#[$other_doc])* #[serde(default)] $other: Option<$other_type>,)*
         }
 
         impl $layer {
@@ -39,15 +42,16 @@ macro_rules! layered {
                 $layer {
                     $($field: self.$field.or(base.$field),)*
                     $($optional: self.$optional.or(base.$optional),)*
+                    $($other: self.$other.or(base.$other),)*
                 }
             }
 
             /// The complete value, or the first key that no layer gives.
             pub fn complete(self) -> Result<$whole, &'static str> {
-                Ok($whole {
-                    $($field: self.$field.ok_or(stringify!($field))?,)*
-                    $($optional: self.$optional.unwrap_or_default(),)*
-                })
+                $(let $field = self.$field.ok_or(stringify!($field))?;)*
+                $(let $optional = self.$optional.unwrap_or_default();)*
+                $(let $other = self.$other.unwrap_or_else(|| $default);)*
+                Ok($whole { $($field,)* $($optional,)* $($other,)* })
             }
         }
     };
@@ -72,7 +76,7 @@ layered! {
         memory_reserved: Bytes,
         /// Width of the memory bus in bits.
         memory_bus_width: u32,
-        /// Size of BAR1.
+        /// Size of BAR1; `0B` where the GPU has none, since the CPU reaches its memory otherwise.
         bar1: Bytes,
         /// PCI device id.
         pci_device: u16,
@@ -124,7 +128,71 @@ layered! {
     or nothing {
         /// MIG profiles and placements.
         mig: MigTable,
+        /// Fans that the driver controls; 0 where the machine's fans cool the GPU.
+        fans: u32,
+        /// Whether the CPU reaches the GPU's memory coherently over NVLink-C2C.
+        c2c: bool,
     }
+    or else {
+        /// Highest power limit that may be set, in watts; the default one where absent.
+        power_limit_max_watts: u32 = power_limit_watts,
+        /// Graphics clock that applications get unless they ask for another, in MHz; the highest one where absent.
+        clock_application_mhz: u32 = clock_graphics_mhz,
+        /// Bandwidth of one NVLink in one direction in MB/s, as the driver tells it; that of the version where absent.
+        nvlink_mbps: u32 = nvlink_mbps_of(nvlink_version),
+        /// Memory clocks that can be set, in MHz, the highest first; the memory clock alone where absent.
+        clocks_memory_mhz: Vec<u32> = vec![clock_memory_mhz],
+        /// Highest temperature of the memory in degrees Celsius, 0 where it has no sensor; where absent 95 from Ampere on on a
+        /// bus of more than 1024 bits, which is that of HBM.
+        temperature_memory_max_celsius: u32 =
+            if architecture >= Architecture::Ampere && memory_bus_width > 1024 { 95 } else { 0 },
+        /// Whether ECC is on when the GPU is shipped; where absent, if it can be had and the GPU is no GeForce.
+        ecc_default: bool = ecc.is_supported() && !brand.is_geforce(),
+        /// Whether rows of memory with errors are remapped; where absent, from Ampere on if ECC is shipped on.
+        row_remapping: bool = architecture >= Architecture::Ampere && ecc_default,
+        /// Banks of memory that have spare rows; where absent 16 for each GiB before Hopper and 32 since, if rows are remapped.
+        row_remapper_banks: u32 = row_remapper_banks_of(row_remapping, architecture, memory),
+        /// Whether pages of memory with errors are retired; where absent, before Ampere if ECC is shipped on.
+        page_retirement: bool = architecture < Architecture::Ampere && ecc_default,
+        /// Whether the GPU measures itself for GPM; from Hopper on where absent.
+        gpm: bool = architecture >= Architecture::Hopper,
+        /// Whether the GPU joins an NVLink fabric; where absent, from Hopper on if it has NVLinks.
+        fabric: bool = architecture >= Architecture::Hopper && nvlinks > 0,
+        /// Whether the driver's firmware runs on a processor of the GPU; from Turing on where absent.
+        gsp: bool = architecture >= Architecture::Turing,
+        /// Whether the board tells its serial number and part number; where absent, if it is no GeForce.
+        board_numbers: bool = !brand.is_geforce(),
+        /// Video encoders; those of the MIG table where absent.
+        encoders: u32 = mig.engines.encode,
+        /// Video decoders; those of the MIG table where absent.
+        decoders: u32 = mig.engines.decode,
+        /// JPEG decoders; those of the MIG table where absent.
+        jpeg_decoders: u32 = mig.engines.jpeg,
+        /// Optical flow accelerators; those of the MIG table where absent.
+        optical_flow_accelerators: u32 = mig.engines.ofa,
+        /// Copy engines; those of the MIG table where absent, and 2 without one (assumed).
+        copy_engines: u32 = if mig.engines.copy > 0 { mig.engines.copy } else { 2 },
+    }
+}
+
+/// MB/s of one NVLink in one direction by version, as `nvidia-smi nvlink -s` prints them.
+fn nvlink_mbps_of(version: u32) -> u32 {
+    match version {
+        0 => 0,
+        1 => 19_531,
+        2 | 3 => 25_781,
+        4 | 5 => 25_000,
+        6 => 26_562,
+        _ => 53_125,
+    }
+}
+
+/// Banks with spare rows, as `nvidia-smi -q` shows 640 of an A100-40GB and 2560 of an H100-80GB. A GPU's memory is a little
+/// less than its chips have.
+fn row_remapper_banks_of(remaps: bool, architecture: Architecture, memory: Bytes) -> u32 {
+    let gib = u32::try_from(memory.0.div_ceil(1 << 30)).unwrap_or(u32::MAX);
+    let each = if architecture < Architecture::Hopper { 16 } else { 32 };
+    if remaps { gib.saturating_mul(each) } else { 0 }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -137,97 +205,38 @@ impl Model {
         self.mig_devices_max > 0
     }
 
+    /// Whether errors of memory rows are mended by remapping.
+    pub fn has_row_remapping(&self) -> bool {
+        self.row_remapping
+    }
+
+    /// Whether pages are retired.
+    pub fn has_page_retirement(&self) -> bool {
+        self.page_retirement
+    }
+
+    /// Whether there are GPM samples.
+    pub fn has_gpm(&self) -> bool {
+        self.gpm
+    }
+
+    /// Graphics clocks that can be set, in MHz, the highest first: down to the idle one in the steps that listings of
+    /// supported clocks show, half a megahertz rounded down.
+    pub fn clocks_graphics_mhz(&self) -> Vec<u32> {
+        let wide = Architecture::Turing..=Architecture::Hopper;
+        let step_halves = if wide.contains(&self.architecture) { 30 } else { 15 };
+        let (most, least) =
+            (self.clock_graphics_mhz.saturating_mul(2), self.clock_idle_mhz.saturating_mul(2));
+        let mut clocks: Vec<u32> = (0..)
+            .map_while(|step: u32| most.checked_sub(step * step_halves))
+            .take_while(|it| *it >= least)
+            .collect();
+        clocks.iter_mut().for_each(|halves| *halves /= 2);
+        clocks
+    }
+
     /// The part of the frame buffer that processes can use.
     pub fn memory_usable(&self) -> Bytes {
         Bytes(self.memory.0.saturating_sub(self.memory_reserved.0))
-    }
-}
-
-/// The brand of a GPU; numbers are `nvmlBrandType_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Brand {
-    /// Quadro.
-    Quadro = 1,
-    /// Tesla.
-    Tesla = 2,
-    /// GeForce.
-    Geforce = 5,
-    /// NVIDIA RTX.
-    NvidiaRtx = 13,
-    /// NVIDIA, the brand of data centre GPUs since Ampere.
-    Nvidia = 14,
-}
-
-/// The architecture of a GPU; numbers are `NVML_DEVICE_ARCH_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Architecture {
-    /// Kepler.
-    Kepler = 2,
-    /// Maxwell.
-    Maxwell = 3,
-    /// Pascal.
-    Pascal = 4,
-    /// Volta.
-    Volta = 5,
-    /// Turing.
-    Turing = 6,
-    /// Ampere.
-    Ampere = 7,
-    /// Ada.
-    Ada = 8,
-    /// Hopper.
-    Hopper = 9,
-    /// Blackwell.
-    Blackwell = 10,
-    /// Rubin.
-    Rubin = 13,
-}
-
-/// A CUDA compute capability such as `8.0`, written as quoted text so that YAML does not make it a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ComputeCapability {
-    /// The part before the point.
-    pub major: u8,
-    /// The part after the point.
-    pub minor: u8,
-}
-
-/// Text that is not a compute capability.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is not a compute capability; write major and minor, quoted, such as \"8.0\"")]
-pub struct ParseComputeCapabilityError(String);
-
-impl FromStr for ComputeCapability {
-    type Err = ParseComputeCapabilityError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (major, minor) = text.split_once('.')?;
-            Some(ComputeCapability { major: major.parse().ok()?, minor: minor.parse().ok()? })
-        };
-        parse().ok_or_else(|| ParseComputeCapabilityError(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ComputeCapability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
-}
-
-impl TryFrom<String> for ComputeCapability {
-    type Error = ParseComputeCapabilityError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<ComputeCapability> for String {
-    fn from(capability: ComputeCapability) -> String {
-        capability.to_string()
     }
 }

@@ -49,9 +49,9 @@ impl Snapshot {
         self.first(|gpu| identity::uuid_bytes(&gpu.uuid) == Some(uuid))
     }
 
-    /// The GPU of a serial number.
+    /// The GPU of a serial number, if its board tells that.
     pub fn by_serial(&self, serial: &str) -> Result<&Gpu, Code> {
-        self.first(|gpu| gpu.serial == serial)
+        self.first(|gpu| gpu.model.board_numbers && gpu.serial == serial)
     }
 
     /// The GPU at a PCI address, in any of the forms that NVML takes.

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::offset_of;
 
-use nvml_sim::Gpu;
+use nvml_sim::{Code, Gpu, GpuView};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{device as device_of, exports, gpu};
@@ -32,6 +32,16 @@ pub(super) fn pci_info(gpu: &Gpu) -> nvmlPciInfo_t {
     }
 }
 
+/// Only boards for data centres and workstations tell their numbers.
+fn with_numbers(view: GpuView<'_>) -> Result<GpuView<'_>, Code> {
+    if view.gpu.model.board_numbers { Ok(view) } else { Err(Code::NOT_SUPPORTED) }
+}
+
+/// Only GPUs with a processor for it run the driver's firmware.
+fn with_gsp(view: GpuView<'_>) -> Result<GpuView<'_>, Code> {
+    if view.gpu.model.gsp { Ok(view) } else { Err(Code::NOT_SUPPORTED) }
+}
+
 exports! {
     fn nvmlDeviceGetName(device: nvmlDevice_t, name: *mut c_char, length: u32) => |call| {
         name.put_text(length, &device_of(call, &device)?.name())
@@ -40,7 +50,7 @@ exports! {
         uuid.put_text(length, device_of(call, &device)?.uuid())
     };
     fn nvmlDeviceGetSerial(device: nvmlDevice_t, serial: *mut c_char, length: u32) => |call| {
-        serial.put_text(length, &gpu(call, &device)?.gpu.serial)
+        serial.put_text(length, &with_numbers(gpu(call, &device)?)?.gpu.serial)
     };
     fn nvmlDeviceGetIndex(device: nvmlDevice_t, index: *mut u32) => |call| {
         index.put(gpu(call, &device)?.gpu.index as u32)
@@ -74,7 +84,7 @@ exports! {
         multi.put(0)
     };
     fn nvmlDeviceGetBoardPartNumber(device: nvmlDevice_t, part: *mut c_char, length: u32) => |call| {
-        part.put_text(length, &gpu(call, &device)?.gpu.model.part_number)
+        part.put_text(length, &with_numbers(gpu(call, &device)?)?.gpu.model.part_number)
     };
     fn nvmlDeviceGetVbiosVersion(device: nvmlDevice_t, version: *mut c_char, length: u32) => |call| {
         version.put_text(length, &gpu(call, &device)?.gpu.model.vbios)
@@ -100,6 +110,9 @@ exports! {
     };
     fn nvmlDeviceGetBAR1MemoryInfo(device: nvmlDevice_t, memory: *mut nvmlBAR1Memory_t) => |call| {
         let total = gpu(call, &device)?.gpu.model.bar1.0;
+        if total == 0 {
+            return Err(Code::NOT_SUPPORTED);
+        }
         // An idle driver keeps one MiB mapped.
         let used = total.min(1 << 20);
         memory.put(nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - used, bar1Used: used })
@@ -120,12 +133,12 @@ exports! {
         irq.put(gpu(call, &device)?.gpu.index as u32 + 100)
     };
     fn nvmlDeviceGetGspFirmwareVersion(device: nvmlDevice_t, version: *mut c_char) => |call| {
-        gpu(call, &device)?;
+        with_gsp(gpu(call, &device)?)?;
         // The caller's buffer has the 80 bytes of NVML_GSP_FIRMWARE_VERSION_BUF_SIZE.
         version.put_text(80, &call.snapshot()?.node.driver_version)
     };
     fn nvmlDeviceGetGspFirmwareMode(device: nvmlDevice_t, enabled: *mut u32, default: *mut u32) => |call| {
-        gpu(call, &device)?;
+        with_gsp(gpu(call, &device)?)?;
         default.present()?;
         enabled.put(1)?;
         default.put(1)

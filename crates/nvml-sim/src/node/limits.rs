@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 
 use crate::bytes::Bytes;
+use crate::mig::Engines;
 use crate::model::Model;
 
 /// A key whose value cannot be, and what would be right.
@@ -21,6 +22,7 @@ type Text = (&'static str, fn(&Model) -> &str, usize);
 const WATTS: RangeInclusive<u32> = 1..=10_000;
 const MHZ: RangeInclusive<u32> = 1..=10_000;
 const CELSIUS: RangeInclusive<u32> = 0..=200;
+const ENGINES: RangeInclusive<u32> = 0..=64;
 
 const NUMBERS: &[Number] = &[
     ("cores", |model| model.cores, 1..=1_000_000),
@@ -35,6 +37,17 @@ const NUMBERS: &[Number] = &[
     ("power-limit-watts", |model| model.power_limit_watts, WATTS),
     ("power-limit-min-watts", |model| model.power_limit_min_watts, WATTS),
     ("power-idle-watts", |model| model.power_idle_watts, WATTS),
+    ("power-limit-max-watts", |model| model.power_limit_max_watts, WATTS),
+    ("clock-application-mhz", |model| model.clock_application_mhz, MHZ),
+    ("row-remapper-banks", |model| model.row_remapper_banks, 0..=1_000_000),
+    ("nvlink-mbps", |model| model.nvlink_mbps, 0..=1_000_000),
+    ("fans", |model| model.fans, 0..=16),
+    ("encoders", |model| model.encoders, ENGINES),
+    ("decoders", |model| model.decoders, ENGINES),
+    ("jpeg-decoders", |model| model.jpeg_decoders, ENGINES),
+    ("optical-flow-accelerators", |model| model.optical_flow_accelerators, ENGINES),
+    ("copy-engines", |model| model.copy_engines, ENGINES),
+    ("temperature-memory-max-celsius", |model| model.temperature_memory_max_celsius, CELSIUS),
     ("clock-graphics-mhz", |model| model.clock_graphics_mhz, MHZ),
     ("clock-memory-mhz", |model| model.clock_memory_mhz, MHZ),
     ("clock-video-mhz", |model| model.clock_video_mhz, MHZ),
@@ -45,7 +58,8 @@ const NUMBERS: &[Number] = &[
     ("temperature-max-celsius", |model| model.temperature_max_celsius, CELSIUS),
 ];
 
-const AMOUNTS: &[Amount] = &[("memory", |model| model.memory), ("bar1", |model| model.bar1)];
+const AMOUNTS: &[Amount] =
+    &[("memory", |model| model.memory), ("bar1", |model| if model.bar1.0 == 0 { LEAST } else { model.bar1 })];
 const LEAST: Bytes = Bytes(1 << 20);
 const MOST: Bytes = Bytes(1 << 44);
 
@@ -81,6 +95,34 @@ pub fn check(model: &Model) -> Result<(), Impossible> {
     if lowest > limit {
         let problem = format!("`{lowest}` is above the limit itself; write at most {limit}");
         return Err(Impossible { key: "power-limit-min-watts", problem });
+    }
+    let highest = model.power_limit_max_watts;
+    if highest < limit {
+        let problem = format!("`{highest}` is below the limit itself; write at least {limit}");
+        return Err(Impossible { key: "power-limit-max-watts", problem });
+    }
+    let clocks = &model.clocks_memory_mhz;
+    let falls = clocks.iter().zip(clocks.iter().skip(1)).all(|(higher, lower)| higher > lower);
+    let within = clocks.iter().all(|clock| MHZ.contains(clock));
+    if !falls || !within || clocks.first() != Some(&model.clock_memory_mhz) {
+        let highest = model.clock_memory_mhz;
+        let problem = format!("`{clocks:?}` cannot be; write falling numbers that begin with {highest}");
+        return Err(Impossible { key: "clocks-memory-mhz", problem });
+    }
+    if model.ecc_default && !model.ecc.is_supported() {
+        let problem = "`true`, but `ecc` is unsupported; write false".to_owned();
+        return Err(Impossible { key: "ecc-default", problem });
+    }
+    let all = Engines {
+        copy: model.copy_engines,
+        decode: model.decoders,
+        encode: model.encoders,
+        jpeg: model.jpeg_decoders,
+        ofa: model.optical_flow_accelerators,
+    };
+    if model.is_mig_capable() && all.times(Engines::default(), model.mig.engines) == 0 {
+        let problem = "`engines`: more than the GPU's own numbers of engines".to_owned();
+        return Err(Impossible { key: "mig", problem });
     }
     if model.is_mig_capable() && model.mig.is_empty() {
         let devices = model.mig_devices_max;

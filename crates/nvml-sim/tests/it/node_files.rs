@@ -55,6 +55,27 @@ fn identities_do_not_change_between_releases() {
 }
 
 #[test]
+fn abilities_follow_from_the_architecture_unless_the_file_says_otherwise() {
+    let model = |name: &str| preset(name).gpus[0].model.clone();
+    let (turing, ampere, hopper) = (model("t4"), model("dgx-a100"), model("dgx-h100"));
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_page_retirement()), [true, false, false]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_row_remapping()), [false, true, true]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_gpm()), [false, false, true]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.fabric), [false, false, true]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.nvlink_mbps), [0, 25_000, 26_562]);
+    assert_eq!((ampere.decoders, ampere.copy_engines, ampere.power_limit_max_watts), (5, 7, 400));
+    let clocks = ampere.clocks_graphics_mhz();
+    assert_eq!((clocks[..2].to_vec(), clocks.last()), (vec![1410, 1395], Some(&210)));
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.row_remapper_banks), [0, 1280, 2560]);
+
+    let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+    let yaml =
+        format!("{yaml}    overrides: {{gpm: true, page-retirement: false, power-limit-max-watts: 75}}\n");
+    let model = Node::parse(Path::new("mine.yaml"), &yaml).unwrap().gpus[0].model.clone();
+    assert_eq!((model.gpm, model.page_retirement, model.power_limit_max_watts), (true, false, 75));
+}
+
+#[test]
 fn dgx_a100_spreads_twelve_links_over_six_switches() {
     let node = preset("dgx-a100");
     for gpu in &node.gpus {
@@ -133,8 +154,13 @@ fn impossible_values_are_named_with_their_path_and_what_can_be() {
         ("memory: 17592186044415GiB", "memory", "15360MiB or 80GiB"),
         ("memory: 16385GiB", "memory", "from 1MiB to 16384GiB"),
         ("mig-devices-max: 7", "mig-devices-max", "`mig` has no profiles"),
+        ("power-limit-max-watts: 69", "power-limit-max-watts", "at least 70"),
+        ("clocks-memory-mhz: [5001, 5001]", "clocks-memory-mhz", "falling numbers that begin with 5001"),
+        ("clocks-memory-mhz: [405]", "clocks-memory-mhz", "falling numbers that begin with 5001"),
+        ("ecc: unsupported, ecc-default: true", "ecc-default", "write false"),
+        ("decoders: 65", "decoders", "from 0 to 64"),
         ("memory-reserved: 16GiB", "memory-reserved", "at most 15GiB"),
-        ("bar1: 0B", "bar1", "from 1MiB to 16384GiB"),
+        ("bar1: 1B", "bar1", "from 1MiB to 16384GiB"),
         (&format!("name: {long}"), "name", "one line of 1 to 95 bytes"),
         ("name: \"two\\nlines\"", "name", "one line of 1 to 95 bytes"),
         ("vbios: \"\"", "vbios", "one line of 1 to 31 bytes"),
