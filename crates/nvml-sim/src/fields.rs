@@ -48,7 +48,7 @@ impl GpuView<'_> {
                 _ => Err(Code::INVALID_ARGUMENT),
             },
             // Power drawn, average and at this moment.
-            185 | 186 => milliwatts(self.power_watts()),
+            185 | 186 => Ok(UnsignedInt(self.power_milliwatts())),
             187 => milliwatts(model.power_limit_min_watts),
             // Highest, default, current and requested limit.
             188 | 189 | 190 | 192 => milliwatts(model.power_limit_watts),

@@ -11,6 +11,7 @@ pub mod cli;
 mod clock;
 mod code;
 mod control;
+mod counters;
 mod cpu_list;
 mod driver_load;
 mod ecc;
@@ -24,6 +25,7 @@ pub mod install;
 mod kernel_log;
 mod latency;
 mod library;
+mod load;
 mod loss;
 mod mig;
 mod model;
@@ -39,6 +41,7 @@ mod settings;
 mod snapshot;
 mod state;
 mod telemetry;
+mod throttle;
 mod topology;
 mod yaml;
 
@@ -47,6 +50,7 @@ pub use bytes::Bytes;
 pub use clock::Clock;
 pub use code::Code;
 pub use control::{ControlError, XID_OFF_THE_BUS};
+pub use counters::{Counters, Drive, Pace, Quantity, Totals};
 pub use driver_load::DriverLoad;
 pub use ecc::Ecc;
 pub use events::{
@@ -59,6 +63,7 @@ pub use functions::{TakesNoGpuError, UnknownFunctionError};
 pub use incidents::{Befall, Incident};
 pub use latency::{Delay, Distribution, GpuLatency, Latency, ParseDistributionError};
 pub use library::{Call, Library, LibraryEvent, compute_instance_handle, gpu_instance_handle, mig_handle};
+pub use load::{Activity, Load, LoadTime, ParseLoadError, Point, Recording, RecordingError};
 pub use loss::Loss;
 pub use mig::{
     ComputeInstance, ComputeInstanceProfile, ComputeInstanceView, DeviceView, Engines, GpuInstance,
@@ -73,5 +78,7 @@ pub use private_root::PrivateRootError;
 pub use settings::{SETTINGS, Setting, SettingError};
 pub use snapshot::{GpuView, Snapshot};
 pub use state::{State, StateFolder, StateFolderError};
+pub use telemetry::{ClockKind, Direction, Engine};
+pub use throttle::{ParseReasonsError, Reason, Reasons};
 pub use topology::{CommonAncestor, Link};
 pub use yaml::YamlError;

@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::cpu_list::CpuList;
 use crate::faults::Declared;
 use crate::latency::Latency;
+use crate::load::Load;
 use crate::model::Model;
 use crate::node_file::NodeFile;
 use crate::pci::PciAddress;
@@ -82,6 +83,8 @@ pub struct Gpu {
     pub pcie: PciePlace,
     /// What each NVLink ends at.
     pub links: Vec<Link>,
+    /// What it is busy with.
+    pub load: Load,
     /// The model's figures with this GPU's overrides.
     pub model: Model,
 }

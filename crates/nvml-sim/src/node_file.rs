@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::cpu_list::CpuList;
 use crate::faults::FaultEntry;
 use crate::latency::Latency;
+use crate::load::Load;
 use crate::model::ModelLayer;
 use crate::pci::PciAddress;
 use crate::topology::PciePlace;
@@ -99,6 +100,9 @@ pub struct GpuEntry {
     /// For each NVLink the index of the GPU at its other end, on machines without NVSwitch.
     #[serde(default)]
     pub nvlink_peers: Option<Vec<usize>>,
+    /// What it is busy with.
+    #[serde(default)]
+    pub load: Load,
     /// Keys of the model that are different for this GPU.
     #[serde(default)]
     pub overrides: ModelLayer,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
+use crate::load::Load;
+use crate::throttle::Reasons;
 
 /// Readings that replace the model's idle ones.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,6 +22,12 @@ pub struct Overrides {
     /// Watts drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<u32>,
+    /// What it is busy with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// What keeps clocks down, besides what follows from power and temperature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Reasons>,
     /// Frame buffer used by processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used: Option<Bytes>,

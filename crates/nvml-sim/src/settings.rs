@@ -87,6 +87,16 @@ pub const SETTINGS: &[Setting] = &[
         values: "watts from 0 to 10000",
         apply: |value, to| value.number(0..=10_000).map(|it| to.readings.power = it),
     },
+    Setting {
+        key: "load",
+        values: "idle, training or inference",
+        apply: |value, to| value.parse().map(|it| to.readings.load = it),
+    },
+    Setting {
+        key: "throttle",
+        values: "clocks event reasons such as hw-power-brake,sync-boost",
+        apply: |value, to| value.parse().map(|it| to.readings.throttle = it),
+    },
     Setting { key: "memory-used", values: "an amount such as 10GiB", apply: set_memory_used },
     Setting {
         key: "persistence-mode",

@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::driver_load::DriverLoad;
 use crate::events::EventLog;
 use crate::faults::{Declared, Fault};
 use crate::incidents::Incident;
 use crate::latency::Latency;
+use crate::load::Load;
 use crate::loss::LostGpus;
 use crate::mig::MigState;
 use crate::modes::Modes;
@@ -56,6 +58,9 @@ pub struct State {
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
+    /// Counters at the last change of a GPU, by its UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, Counters>,
     /// Delays in place of the node file's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
@@ -81,6 +86,7 @@ impl State {
             modes: node.gpus.iter().map(modes).collect(),
             mig: MigState::default(),
             overrides: BTreeMap::new(),
+            counters: counters_of(node, now_us),
             latency: None,
             faults: Vec::new(),
             incidents: Vec::new(),
@@ -110,6 +116,12 @@ impl State {
     pub fn modes_of(&mut self, gpu: &Gpu) -> &mut Modes {
         self.modes.entry(gpu.uuid.clone()).or_insert_with(Modes::initial)
     }
+}
+
+/// A recorded load begins with the node; the others follow the clock alone.
+fn counters_of(node: &Node, now_us: u64) -> BTreeMap<String, Counters> {
+    let recorded = node.gpus.iter().filter(|gpu| matches!(gpu.load, Load::Recorded(_)));
+    recorded.map(|gpu| (gpu.uuid.clone(), Counters::begun(now_us))).collect()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

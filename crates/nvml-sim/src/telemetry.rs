@@ -1,61 +1,286 @@
-//! Readings of a GPU: the model's idle figures, or what a person has set. It knows how readings follow from each
-//! other, not how they are asked for.
+//! Readings of a GPU: what follows from its load and the node's clock, or what a person has set. It knows how readings
+//! follow from each other, not how they are asked for.
 
 use crate::bytes::Bytes;
+use crate::code::Code;
+use crate::counters::{Drive, Pace, Quantity, Totals};
 use crate::modes::Modes;
 use crate::overrides::RecoveryAction;
 use crate::snapshot::GpuView;
+use crate::throttle::{Reason, Reasons};
 
-/// From when the energy counter counts: 2024-01-01, in microseconds since 1970.
-const ENERGY_SINCE_US: u64 = 1_704_067_200_000_000;
+/// Utilisation is that of a second, the longest that NVML's documentation gives a sample.
+const UTILIZATION_US: u64 = 1_000_000;
+/// A sample of an engine, as `nvmlDeviceGetEncoderUtilization` tells its length.
+pub const ENGINE_SAMPLE_US: u32 = 167_000;
+/// The average power is that of a second, as NVML's documentation of `nvmlDeviceGetPowerUsage` says.
+const POWER_US: u64 = 1_000_000;
+/// PCIe throughput is that of 20 ms, as NVML's documentation says.
+const PCIE_US: u64 = 20_000;
+/// HBM has stacks of 1024 bits; no other memory has so wide a bus.
+const HBM_BITS: u32 = 1024;
+/// Memory clock of a GPU without HBM that idles in P8, as listings of T4, L4 and GeForce show it.
+const GDDR_IDLE_MHZ: u32 = 405;
+/// HBM is so much warmer than the die (assumed).
+const HBM_WARMER_CELSIUS: u32 = 6;
+
+/// A clock; numbers are `nvmlClockType_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockKind {
+    /// Graphics.
+    Graphics = 0,
+    /// Multiprocessors.
+    Sm = 1,
+    /// Memory.
+    Memory = 2,
+    /// Video engines.
+    Video = 3,
+}
+
+impl ClockKind {
+    /// The clock of a number.
+    pub fn of(number: u32) -> Result<ClockKind, Code> {
+        let all = [ClockKind::Graphics, ClockKind::Sm, ClockKind::Memory, ClockKind::Video];
+        all.into_iter().find(|kind| *kind as u32 == number).ok_or(Code::INVALID_ARGUMENT)
+    }
+}
+
+/// A media engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Encoders.
+    Encoder,
+    /// Decoders.
+    Decoder,
+    /// JPEG decoders.
+    Jpeg,
+    /// Optical flow.
+    Ofa,
+}
+
+/// Seen from the GPU; numbers are `nvmlPcieUtilCounter_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Out.
+    Tx = 0,
+    /// In.
+    Rx = 1,
+}
 
 impl GpuView<'_> {
-    /// Degrees Celsius.
+    /// What decides how its counters rise.
+    pub fn drive(&self) -> Drive<'_> {
+        Drive::of(self.gpu, &self.snapshot.state)
+    }
+
+    fn now_us(&self) -> u64 {
+        self.snapshot.state.clock.now_us()
+    }
+
+    /// The GPU now.
+    pub fn pace(&self) -> Pace {
+        self.drive().at(self.now_us())
+    }
+
+    /// All counters now, and when that is in microseconds since 1970.
+    pub fn totals(&self) -> (Totals, u64) {
+        let now = self.now_us();
+        (self.drive().totals(now), now)
+    }
+
+    fn total(&self, of: Quantity) -> u64 {
+        self.totals().0.get(of)
+    }
+
+    fn average(&self, of: Quantity, window_us: u64) -> u64 {
+        self.drive().average(of, window_us, self.now_us())
+    }
+
+    fn percent(&self, of: Quantity, window_us: u64) -> u32 {
+        u32::try_from((self.average(of, window_us) + 5) / 10).unwrap_or(100).min(100)
+    }
+
+    /// Degrees Celsius of the die.
     pub fn temperature(&self) -> u32 {
-        let set = self.overrides().and_then(|set| set.temperature);
-        set.unwrap_or(self.gpu.model.temperature_idle_celsius)
+        self.drive().celsius(self.now_us())
     }
 
-    /// Percent of time that kernels ran, and that memory was read or written.
+    /// Degrees Celsius of memory; `NOT_SUPPORTED` where the memory is not HBM.
+    pub fn memory_temperature(&self) -> Result<u32, Code> {
+        if self.has_hbm() { Ok(self.temperature() + HBM_WARMER_CELSIUS) } else { Err(Code::NOT_SUPPORTED) }
+    }
+
+    fn has_hbm(&self) -> bool {
+        self.gpu.model.memory_bus_width >= HBM_BITS
+    }
+
+    /// Percent of the last second that kernels ran, and that memory was read or written.
     pub fn utilization(&self) -> (u32, u32) {
-        let set = self.overrides();
-        let read = |value: Option<u32>| value.unwrap_or(0);
-        (read(set.and_then(|set| set.utilization_gpu)), read(set.and_then(|set| set.utilization_memory)))
+        (self.percent(Quantity::Busy, UTILIZATION_US), self.percent(Quantity::Dram, UTILIZATION_US))
     }
 
-    /// Whether no kernel runs.
+    /// Percent that a media engine worked, over the last `ENGINE_SAMPLE_US`.
+    pub fn engine_utilization(&self, engine: Engine) -> u32 {
+        let quantity = match engine {
+            Engine::Encoder => Quantity::Encoder,
+            Engine::Decoder => Quantity::Decoder,
+            Engine::Jpeg => Quantity::Jpeg,
+            Engine::Ofa => Quantity::Ofa,
+        };
+        self.percent(quantity, ENGINE_SAMPLE_US.into())
+    }
+
+    /// Whether no kernel runs at this moment.
     pub fn is_idle(&self) -> bool {
-        self.utilization().0 == 0
+        self.pace().activity.busy == 0
     }
 
-    /// Watts drawn.
-    pub fn power_watts(&self) -> u32 {
-        self.overrides().and_then(|set| set.power).unwrap_or(self.gpu.model.power_idle_watts)
+    /// Milliwatts drawn at this moment.
+    pub fn power_milliwatts(&self) -> u32 {
+        u32::try_from(self.pace().milliwatts).unwrap_or(u32::MAX)
     }
 
-    /// Energy since a fixed day, in millijoules. It follows the node's clock alone, which never goes back, so that it
-    /// only rises.
+    /// Milliwatts drawn on average of the last second.
+    pub fn power_average_milliwatts(&self) -> u32 {
+        u32::try_from(self.average(Quantity::Energy, POWER_US)).unwrap_or(u32::MAX)
+    }
+
+    /// The power limit in milliwatts, as it was set or the model's.
+    pub fn power_limit_milliwatts(&self) -> u32 {
+        u32::try_from(self.drive().limit_milliwatts()).unwrap_or(u32::MAX)
+    }
+
+    /// Energy since the driver was loaded, in millijoules.
     pub fn energy_millijoules(&self) -> u64 {
-        let us = self.snapshot.state.clock.now_us().saturating_sub(ENERGY_SINCE_US);
-        u64::from(self.gpu.model.power_idle_watts).saturating_mul(us / 1000)
+        self.total(Quantity::Energy)
     }
 
     /// Frame buffer used by processes.
     pub fn memory_used(&self) -> Bytes {
-        let wanted = self.overrides().and_then(|set| set.memory_used).unwrap_or_default();
-        // The node file may have changed since.
-        wanted.min(self.gpu.model.memory_usable())
+        let usable = self.gpu.model.memory_usable();
+        let set = self.overrides().and_then(|set| set.memory_used);
+        // The node file may have changed since it was set.
+        set.unwrap_or_else(|| self.memory_of_load(usable)).min(usable)
     }
 
-    /// Current graphics and SM clock in MHz.
-    pub fn clock_graphics_mhz(&self) -> u32 {
-        if self.is_idle() { self.gpu.model.clock_idle_mhz } else { self.gpu.model.clock_graphics_mhz }
+    /// The load's share of some memory.
+    pub fn memory_of_load(&self, of: Bytes) -> Bytes {
+        Bytes(of.0 / 1000 * u64::from(self.pace().activity.memory_used))
+    }
+
+    /// A clock at this moment, in MHz.
+    pub fn clock_mhz(&self, kind: ClockKind) -> u32 {
+        let model = &self.gpu.model;
+        let pace = self.pace();
+        match kind {
+            ClockKind::Graphics | ClockKind::Sm => pace.clock_mhz,
+            ClockKind::Memory => self.memory_clock_mhz(&pace),
+            // It follows the graphics clock (assumed).
+            ClockKind::Video => {
+                let part = u64::from(model.clock_video_mhz) * u64::from(pace.clock_mhz);
+                let mhz = part / u64::from(model.clock_graphics_mhz.max(1));
+                u32::try_from(mhz).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// HBM keeps its clock; other memory is slow while nothing runs.
+    fn memory_clock_mhz(&self, pace: &Pace) -> u32 {
+        let most = self.gpu.model.clock_memory_mhz;
+        let wanted = if pace.activity.busy == 0 && !self.has_hbm() { GDDR_IDLE_MHZ.min(most) } else { most };
+        match self.modes().locked_memory {
+            Some((low, high)) => wanted.clamp(low.min(high), high).min(most),
+            None => wanted,
+        }
+    }
+
+    /// The highest a clock can be, in MHz.
+    pub fn clock_max_mhz(&self, kind: ClockKind) -> u32 {
+        let model = &self.gpu.model;
+        match kind {
+            ClockKind::Graphics | ClockKind::Sm => model.clock_graphics_mhz,
+            ClockKind::Memory => model.clock_memory_mhz,
+            ClockKind::Video => model.clock_video_mhz,
+        }
+    }
+
+    /// The P-state: 0 is the fastest. GPUs with HBM stay there; others idle in P8, as listings show.
+    pub fn performance_state(&self) -> u32 {
+        if self.is_idle() && !self.has_hbm() { 8 } else { 0 }
+    }
+
+    /// The PCIe generation that the link runs at: the first one in P8, as listings show.
+    pub fn pcie_generation(&self) -> u32 {
+        if self.performance_state() == 8 { 1 } else { self.gpu.model.pcie_generation }
+    }
+
+    /// PCIe throughput of the last 20 ms, in KB/s.
+    pub fn pcie_throughput(&self, direction: Direction) -> u32 {
+        let quantity = match direction {
+            Direction::Tx => Quantity::PcieTx,
+            Direction::Rx => Quantity::PcieRx,
+        };
+        u32::try_from(self.average(quantity, PCIE_US) / 1000).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes over PCIe since the driver was loaded.
+    pub fn pcie_bytes(&self, direction: Direction) -> u64 {
+        self.total(match direction {
+            Direction::Tx => Quantity::PcieTx,
+            Direction::Rx => Quantity::PcieRx,
+        })
+    }
+
+    /// Bytes over an NVLink since the driver was loaded: 0 over one that ends nowhere.
+    pub fn nvlink_bytes(&self, link: u32, direction: Direction) -> Result<u64, Code> {
+        if self.link(link)?.is_none() {
+            return Ok(0);
+        }
+        Ok(self.total(match direction {
+            Direction::Tx => Quantity::NvlinkTx,
+            Direction::Rx => Quantity::NvlinkRx,
+        }))
+    }
+
+    /// What keeps clocks down at this moment.
+    pub fn throttle_reasons(&self) -> Reasons {
+        self.pace().reasons
+    }
+
+    /// How long a reason has kept clocks down since the driver was loaded, in nanoseconds.
+    pub fn throttle_ns(&self, reason: Reason) -> u64 {
+        self.total(reason.quantity())
+    }
+
+    /// How long clocks have been violated since the driver was loaded, in nanoseconds, by `nvmlPerfPolicyType_t`; and
+    /// the time now in microseconds since 1970.
+    pub fn violation(&self, policy: u32) -> Result<(u64, u64), Code> {
+        let (totals, now) = self.totals();
+        let ns = match policy {
+            0 => totals.get(Quantity::PowerCap),
+            1 => totals.get(Quantity::Hot),
+            2 => totals.get(Quantity::SyncBoost),
+            // A limit of the board reaches the GPU as a power brake.
+            3 => totals.get(Quantity::PowerBrake),
+            4 => totals.get(Quantity::Idle),
+            // Voltage is not simulated, so it never limits.
+            5 => 0,
+            // Below application clocks, and below base clocks: only the hardware goes there.
+            10 => totals.get(Quantity::Limited),
+            11 => totals.get(Quantity::HwSlowdown),
+            _ => return Err(Code::INVALID_ARGUMENT),
+        };
+        Ok((ns, now))
+    }
+
+    /// Modes of the GPU.
+    pub fn modes(&self) -> Modes {
+        self.snapshot.state.modes.get(&self.gpu.uuid).cloned().unwrap_or_else(Modes::initial)
     }
 
     /// Whether the driver stays loaded without clients.
     pub fn persistence_mode(&self) -> bool {
-        let modes = self.snapshot.state.modes.get(&self.gpu.uuid);
-        modes.map_or(Modes::initial().persistence_mode, |modes| modes.persistence_mode)
+        self.modes().persistence_mode
     }
 
     /// What the driver says must be done with the GPU.

@@ -13,8 +13,7 @@ const VIDEO: u32 = 3;
 /// `nvmlClockId_t`: current, and the highest that a customer may set.
 const CLOCK_CURRENT: u32 = 0;
 const CLOCK_CUSTOMER_MAX: u32 = 3;
-/// `nvmlClocksEventReason…`: idle, and all that exist.
-const REASON_IDLE: u64 = 1;
+/// `nvmlClocksEventReason…`: all that exist.
 const REASONS: u64 = 0x1FF;
 /// MB/s of one lane in each PCIe generation from the first.
 const PCIE_MBPS: [u32; 6] = [2500, 5000, 8000, 16000, 32000, 64000];
@@ -30,18 +29,18 @@ fn clock_max(view: GpuView<'_>, kind: u32) -> Result<u32, Code> {
 
 fn clock_now(view: GpuView<'_>, kind: u32) -> Result<u32, Code> {
     match kind {
-        GRAPHICS | SM => Ok(view.clock_graphics_mhz()),
+        GRAPHICS | SM => Ok(view.clock_mhz(nvml_sim::ClockKind::Graphics)),
         kind => clock_max(view, kind),
     }
 }
 
 fn reasons(view: GpuView<'_>) -> u64 {
-    if view.is_idle() { REASON_IDLE } else { 0 }
+    view.throttle_reasons().bits()
 }
 
 exports! {
     fn nvmlDeviceGetPowerUsage(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
-        milliwatts.put(gpu(call, &device)?.power_watts() * 1000)
+        milliwatts.put(gpu(call, &device)?.power_milliwatts())
     };
     fn nvmlDeviceGetPowerManagementMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
         gpu(call, &device)?;

@@ -105,6 +105,7 @@ impl Check<'_> {
             numa: entry.numa,
             pcie: entry.pcie.unwrap_or_else(|| PciePlace::alone(socket.unwrap_or(0), index)),
             links: self.links(index, entry, node, &model)?,
+            load: entry.load.clone(),
             model,
         })
     }

@@ -261,6 +261,9 @@ impl StateFolder {
         if after == *before {
             return Ok(Ok((value, before)));
         }
+        if after.moves_counters(&before) {
+            after.settle_counters(&before, &self.declared()?.gpus);
+        }
         after.generation = before.generation + 1;
         self.publish(&after, &self.node_name()?)?;
         let log = &after.events;

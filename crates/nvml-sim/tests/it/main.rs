@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod command_line;
+mod counters;
 mod host_root;
 mod mig;
 mod mig_command;
