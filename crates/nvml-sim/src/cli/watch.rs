@@ -17,6 +17,8 @@ use crate::state::{State, StateFolder, Watch};
 const CLEAR: &str = "\x1b[H\x1b[2J";
 /// What changes with every commit, and says nothing by itself.
 const SILENT: &[&str] = &["/generation"];
+/// The bases of counters move with other changes, and say nothing that the change itself does not.
+const SILENT_PART: &str = "/counters/";
 
 /// A part of the state that became another.
 #[derive(Debug, PartialEq)]
@@ -99,7 +101,7 @@ fn line_json(state: &State, changes: &[Change]) -> Value {
 fn changes(before: &State, after: &State) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     compare("", &serde_json::to_value(before)?, &serde_json::to_value(after)?, &mut changes);
-    changes.retain(|change| !SILENT.contains(&change.path.as_str()));
+    changes.retain(|change| !SILENT.contains(&change.path.as_str()) && !change.path.starts_with(SILENT_PART));
     Ok(changes)
 }
 
