@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
 .NOTPARALLEL:
-.PHONY: help demo test lint e2e bench images fmt gen tools clean cluster-up cluster-down cluster-status
+.PHONY: help demo test lint e2e truth bench images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
 
@@ -27,10 +27,14 @@ lint: ## Check format, clippy, docs, dependencies
 	else echo "cargo-deny is missing, dependencies were NOT checked: 'make tools' installs it" >&2; fi
 
 # A given cluster is neither started nor ended here.
-e2e: $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
+e2e: truth $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
 	$(CARGO) build --workspace --bins --lib
 	$(if $(GANTRY_E2E_KUBECONFIG),,$(CARGO) test -p test-cluster --features root --lib root_tests)
 	$(CARGO) test -p integration-tests --features cluster --test cluster -- --test-threads=1
+
+truth: ## Let programs of others judge the simulated driver (network, gcc, Go, Python)
+	$(CARGO) build -p nvml-sim -p nvml-sim-abi
+	$(CARGO) test -p integration-tests --features network --test truth
 
 bench: ## Print the performance table (PEERS=DIR measures other device plugins too)
 	@$(CARGO) xtask image || echo "no image was built (see above), so its size is not measured" >&2

@@ -1,0 +1,14 @@
+//! Programs that we did not write judge the simulated driver: NVIDIA's header by a C compiler, and NVIDIA's and others'
+//! Python and Go programs by running them. `make truth` runs them; they need a network once, and no cluster.
+//!
+//! It knows the simulator as its users do, by its programs and files, and nothing of Gantry's daemons.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's helpers fail and speak as the test itself does"
+)]
+
+mod fetch;
+mod header;
