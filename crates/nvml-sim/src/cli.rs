@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod fault;
 mod mig;
+mod presets;
 mod show;
 mod watch;
 

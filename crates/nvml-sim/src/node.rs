@@ -79,6 +79,8 @@ pub struct Gpu {
     pub pci: PciAddress,
     /// NUMA node.
     pub numa: Option<u32>,
+    /// The NUMA node that its memory is, where the CPU reaches it as its own.
+    pub memory_numa: Option<u32>,
     /// Place in the PCIe tree.
     pub pcie: PciePlace,
     /// What each NVLink ends at.

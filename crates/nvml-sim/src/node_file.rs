@@ -85,6 +85,9 @@ pub struct GpuEntry {
     /// NUMA node.
     #[serde(default)]
     pub numa: Option<u32>,
+    /// NUMA node that the GPU's memory is, on a machine whose CPU reaches it over NVLink-C2C.
+    #[serde(default)]
+    pub memory_numa: Option<u32>,
     /// Where it sits in the PCIe tree.
     #[serde(default)]
     pub pcie: Option<PciePlace>,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::code::Code;
-use crate::node::Gpu;
+use crate::node::{Fabric, Gpu};
 use crate::pci::PciAddress;
 use crate::snapshot::GpuView;
 
@@ -42,6 +42,15 @@ pub enum Link {
     Switch(PciAddress),
     /// The GPU at an index.
     Gpu(usize),
+    /// An NVSwitch of the fabric, which is no PCI device of this machine.
+    Fabric,
+}
+
+impl Link {
+    /// Whether it leads to whatever else is linked to switches.
+    fn is_to_switch(&self) -> bool {
+        matches!(self, Link::Switch(_) | Link::Fabric)
+    }
 }
 
 impl PciePlace {
@@ -107,15 +116,21 @@ impl GpuView<'_> {
         }
     }
 
+    /// The NVLink fabric that this GPU has joined.
+    pub fn fabric(&self) -> Result<&Fabric, Code> {
+        let fabric = self.snapshot.node.fabric.as_ref().filter(|_| self.gpu.model.fabric);
+        fabric.ok_or(Code::NOT_SUPPORTED)
+    }
+
     /// Number of NVLinks that end at an NVSwitch.
     pub fn switch_links(&self) -> u32 {
-        let switches = self.gpu.links.iter().filter(|link| matches!(link, Link::Switch(_)));
+        let switches = self.gpu.links.iter().filter(|link| link.is_to_switch());
         u32::try_from(switches.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether NVLinks lead from this GPU to another, directly or through NVSwitches.
     pub fn is_linked_to(&self, other: &Gpu) -> bool {
-        let to_switch = |gpu: &Gpu| gpu.links.iter().any(|link| matches!(link, Link::Switch(_)));
+        let to_switch = |gpu: &Gpu| gpu.links.iter().any(Link::is_to_switch);
         self.gpu.links.contains(&Link::Gpu(other.index)) || to_switch(self.gpu) && to_switch(other)
     }
 }

@@ -9,6 +9,9 @@ use crate::from_c::{Out, handle, text_array};
 /// One more than the highest profile of the header; the bindings do not know the last one yet.
 const PROFILES_END: u32 = NVML_GPU_INSTANCE_PROFILE_COUNT + 1;
 
+/// `NVML_GPU_INSTANCE_PROFILE_CAPS_GFX`.
+const CAPABILITY_GRAPHICS: u32 = 1 << 1;
+
 /// The profile of a header's number: `NOT_SUPPORTED` where the GPU lacks it, so that clients go on to the next.
 fn profile(view: GpuView<'_>, number: u32) -> Result<&GpuInstanceProfile, Code> {
     let table = view.mig_table()?;
@@ -39,7 +42,7 @@ fn versioned(info: &Out<nvmlGpuInstanceProfileInfo_v2_t>, profile: &GpuInstanceP
             ofaCount: engines.ofa,
             memorySizeMB: profile.memory.0 >> 20,
             name,
-            capabilities: 0,
+            capabilities: if profile.has_graphics() { CAPABILITY_GRAPHICS } else { 0 },
         });
     }
     let (info, version) = info.of_version::<nvmlGpuInstanceProfileInfo_v2_t>(2)?;

@@ -5,8 +5,9 @@ use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
 
-/// `nvmlDeviceAddressingModeType_t`: no common address space with the CPU.
+/// `nvmlDeviceAddressingModeType_t`: no common address space with the CPU, or one by the hardware's translation.
 const ADDRESSING_NONE: u32 = 0;
+const ADDRESSING_ATS: u32 = 2;
 /// `nvmlGpuFabricState_t`: the GPU has joined its fabric.
 const FABRIC_COMPLETED: u8 = 3;
 /// Each part of the health mask says "no": nothing degraded, no route unhealthy, configuration as it should be.
@@ -45,11 +46,12 @@ exports! {
     };
     fn nvmlDeviceGetAddressingMode(device: nvmlDevice_t, mode: *mut nvmlDeviceAddressingMode_t) => |call| {
         let version = mode.expect_version(1)?;
-        gpu(call, &device)?;
-        mode.put(nvmlDeviceAddressingMode_t { version, value: ADDRESSING_NONE })
+        let value = if gpu(call, &device)?.gpu.model.c2c { ADDRESSING_ATS } else { ADDRESSING_NONE };
+        mode.put(nvmlDeviceAddressingMode_t { version, value })
     };
     fn nvmlDeviceGetGpuFabricInfo(device: nvmlDevice_t, info: *mut nvmlGpuFabricInfo_t) => |call| {
-        let fabric = gpu(call, &device)?.snapshot.node.fabric.as_ref().ok_or(Code::NOT_SUPPORTED)?;
+        let view = gpu(call, &device)?;
+        let fabric = view.fabric()?;
         info.put(nvmlGpuFabricInfo_t {
             clusterUuid: fabric.cluster_uuid,
             status: 0,
@@ -67,7 +69,8 @@ exports! {
         if version & 0xFF_FFFF != bytes as u32 {
             return Err(Code::ARGUMENT_VERSION_MISMATCH);
         }
-        let fabric = gpu(call, &device)?.snapshot.node.fabric.as_ref().ok_or(Code::NOT_SUPPORTED)?;
+        let view = gpu(call, &device)?;
+        let fabric = view.fabric()?;
         let whole = nvmlGpuFabricInfo_v3_t {
             version,
             clusterUuid: fabric.cluster_uuid,

@@ -20,9 +20,23 @@ fn connected(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<
     gpu(call, device)?.link(link)?.ok_or(Code::NOT_SUPPORTED)
 }
 
+/// What stands for a switch that is no PCI device here: all ones. NCCL knows the address by that text.
+fn not_visible() -> nvmlPciInfo_t {
+    nvmlPciInfo_t {
+        busIdLegacy: text_array("FFFF:FFFF:FF"),
+        domain: 0xFFF_FFFF,
+        bus: 0xFFFF,
+        device: 0xFF,
+        pciDeviceId: 0,
+        pciSubSystemId: 0,
+        busId: text_array("FFFFFFF:FFFF:FF"),
+    }
+}
+
 fn remote_pci(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<nvmlPciInfo_t, Code> {
     match connected(call, device, link)? {
         Link::Gpu(index) => Ok(pci_info(call.snapshot()?.by_index(index)?)),
+        Link::Fabric => Ok(not_visible()),
         Link::Switch(pci) => Ok(nvmlPciInfo_t {
             busIdLegacy: text_array(&pci.nvml_legacy_id()),
             domain: pci.domain,
@@ -61,7 +75,7 @@ exports! {
     fn nvmlDeviceGetNvLinkRemoteDeviceType(device: nvmlDevice_t, link: u32, kind: *mut u32) => |call| {
         match connected(call, &device, link)? {
             Link::Gpu(_) => kind.put(REMOTE_GPU),
-            Link::Switch(_) => kind.put(REMOTE_SWITCH),
+            Link::Switch(_) | Link::Fabric => kind.put(REMOTE_SWITCH),
         }
     };
     fn nvmlDeviceGetNvLinkErrorCounter(device: nvmlDevice_t, link: u32, counter: u32, count: *mut u64) => |call| {

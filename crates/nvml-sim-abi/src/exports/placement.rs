@@ -41,11 +41,10 @@ exports! {
     fn nvmlDeviceGetMemoryAffinity(device: nvmlDevice_t, words: u32, mask: *mut u64, scope: u32) => |call| {
         mask.put_all(gpu(call, &device)?.memory_affinity(words, AffinityScope::from_number(scope)?)?)
     };
-    // Only where a GPU's memory is a NUMA node of its own, which no preset has.
+    // Only where a GPU's memory is a NUMA node of its own.
     fn nvmlDeviceGetNumaNodeId(device: nvmlDevice_t, node: *mut u32) => |call| {
-        gpu(call, &device)?;
-        node.present()?;
-        Err(Code::NOT_SUPPORTED)
+        let view = gpu(call, &device)?;
+        node.present()?.put(view.gpu.memory_numa.ok_or(Code::NOT_SUPPORTED)?)
     };
     fn nvmlDeviceGetTopologyCommonAncestor(one: nvmlDevice_t, other: nvmlDevice_t, level: *mut u32) => |call| {
         level.put(gpu(call, &one)?.common_ancestor(gpu(call, &other)?.gpu) as u32)

@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
-use super::{fault, mig, show, watch};
+use super::{fault, mig, presets, show, watch};
 use crate::faults::FaultEntry;
 use crate::latency::Distribution;
 use crate::mig::MigState;
 use crate::node::Gpu;
-use crate::presets::{self, Preset};
+use crate::presets::NODES;
 use crate::state::StateFolder;
 use crate::{functions, install, private_root, root};
 
@@ -33,7 +33,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let dir = folder.or_else(|| dir.clone()).ok_or(UsageError::NoFolder)?;
             init(&dir, preset.as_deref(), file.as_deref(), out)?;
         }
-        Command::Presets { node, gpu } => show_presets(node.as_deref(), gpu.as_deref(), out)?,
+        Command::Presets { node, gpu } => presets::run(node.as_deref(), gpu.as_deref(), out)?,
         Command::Show { folder, output } => {
             let folder = open(folder)?;
             match output {
@@ -89,14 +89,6 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn find_preset(kind: &'static str, presets: &'static [Preset], name: &str) -> Result<Preset, UsageError> {
-    presets::find(presets, name).ok_or_else(|| UsageError::NoPreset {
-        kind,
-        name: name.to_owned(),
-        known: presets::names(presets),
-    })
-}
-
 fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Write) -> Result<()> {
     let (name, yaml) = match file {
         Some(file) => {
@@ -104,7 +96,7 @@ fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Wr
             (file.to_owned(), fs::read_to_string(file).map_err(unreadable)?)
         }
         None => {
-            let preset = find_preset("node", presets::NODES, preset.unwrap_or_default())?;
+            let preset = presets::find("node", NODES, preset.unwrap_or_default())?;
             (PathBuf::from(preset.name), preset.yaml.to_owned())
         }
     };
@@ -117,18 +109,6 @@ fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Wr
         dir.display(),
         dir.display()
     )?;
-    Ok(())
-}
-
-fn show_presets(node: Option<&str>, gpu: Option<&str>, out: &mut impl Write) -> Result<()> {
-    match (node, gpu) {
-        (Some(name), _) => write!(out, "{}", find_preset("node", presets::NODES, name)?.yaml)?,
-        (None, Some(name)) => write!(out, "{}", find_preset("GPU", presets::GPUS, name)?.yaml)?,
-        (None, None) => {
-            writeln!(out, "nodes: {}", presets::names(presets::NODES))?;
-            writeln!(out, "GPUs:  {}", presets::names(presets::GPUS))?;
-        }
-    }
     Ok(())
 }
 

@@ -116,6 +116,11 @@ impl GpuInstanceProfile {
         format!("MIG {}", self.name)
     }
 
+    /// Whether its instances draw as well as compute.
+    pub fn has_graphics(&self) -> bool {
+        self.name.split('+').skip(1).any(|attribute| attribute == "gfx")
+    }
+
     /// The number of the instance at a start: instances are numbered as the nodes of a binary tree over the memory
     /// slices, 0 the whole, 1 and 2 the halves, 3 to 6 the quarters. So do the listings of real GPUs.
     pub fn instance_id(&self, table: &MigTable, start: u32) -> u32 {

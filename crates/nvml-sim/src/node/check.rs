@@ -77,6 +77,9 @@ impl Check<'_> {
         if let Some(numa) = entry.numa {
             self.numa(at("numa"), numa, node)?;
         }
+        if let Some(numa) = entry.memory_numa {
+            self.memory_numa(at("memory-numa"), numa, node, &model)?;
+        }
         let socket = entry.numa.and_then(|numa| sockets.get(&numa)).copied();
         if let (Some(place), Some(numa), Some(socket)) = (entry.pcie, entry.numa, socket)
             && place.socket() != socket
@@ -103,6 +106,7 @@ impl Check<'_> {
             minor,
             pci: entry.pci,
             numa: entry.numa,
+            memory_numa: entry.memory_numa,
             pcie: entry.pcie.unwrap_or_else(|| PciePlace::alone(socket.unwrap_or(0), index)),
             links: self.links(index, entry, node, &model)?,
             load: entry.load.clone(),
@@ -119,6 +123,19 @@ impl Check<'_> {
         }
         let known = node.cpus.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
         Err(self.fail(at, format!("no NUMA node {numa} in `cpus`; there are {known}")))
+    }
+
+    /// A GPU's memory is a NUMA node of its own, without CPUs, where the CPU reaches it over NVLink-C2C.
+    fn memory_numa(&self, at: String, numa: u32, node: &NodeFile, model: &Model) -> Result<(), NodeError> {
+        if numa > NUMA_MAX || node.cpus.contains_key(&numa) {
+            let hint = format!("write one from 0 to {NUMA_MAX} that `cpus` does not name");
+            return Err(self.fail(at, format!("`{numa}` is no NUMA node of memory alone; {hint}")));
+        }
+        if !model.c2c {
+            let name = &model.name;
+            return Err(self.fail(at, format!("only a GPU with `c2c: true` has one, and {name} has not")));
+        }
+        Ok(())
     }
 
     /// NUMA node -> socket: as declared, else as the first GPU of each NUMA node tells.
@@ -165,6 +182,9 @@ impl Check<'_> {
             }
             return Ok(peers.iter().map(|peer| Link::Gpu(*peer)).collect());
         }
+        if node.nvswitches.is_empty() && node.fabric.is_some() && model.fabric {
+            return Ok(vec![Link::Fabric; links]);
+        }
         Ok(node.nvswitches.iter().cycle().take(links).map(|switch| Link::Switch(*switch)).collect())
     }
 
@@ -204,6 +224,10 @@ impl Check<'_> {
                 ("uuid", gpu.uuid.to_lowercase()),
                 ("minor", gpu.minor.to_string()),
                 ("serial", gpu.serial.clone()),
+                (
+                    "memory-numa",
+                    gpu.memory_numa.map_or_else(|| format!("none of {index}"), |numa| numa.to_string()),
+                ),
             ];
             for (key, value) in keys {
                 if !seen.insert((key, value.clone())) {

@@ -20,7 +20,7 @@ type Amount = (&'static str, fn(&Model) -> Bytes);
 type Text = (&'static str, fn(&Model) -> &str, usize);
 
 const WATTS: RangeInclusive<u32> = 1..=10_000;
-const MHZ: RangeInclusive<u32> = 1..=10_000;
+const MHZ: RangeInclusive<u32> = 1..=20_000;
 const CELSIUS: RangeInclusive<u32> = 0..=200;
 const ENGINES: RangeInclusive<u32> = 0..=64;
 

@@ -22,6 +22,16 @@ fn show_as_json_is_the_golden_node() {
 }
 
 #[test]
+fn presets_are_listed_with_what_tells_them_apart() {
+    let listed = said(&nvml_sim(Path::new("/")).arg("presets").output().unwrap());
+    let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/presets.txt"));
+    golden::assert_golden(golden, &listed);
+    for preset in presets::NODES.iter().chain(presets::GPUS) {
+        assert!(listed.lines().any(|line| line.split(' ').next() == Some(preset.name)), "{}", preset.name);
+    }
+}
+
+#[test]
 fn show_tells_what_was_done_to_a_node() {
     let (_dir, folder) = node("dgx-a100");
     for arguments in [

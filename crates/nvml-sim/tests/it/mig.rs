@@ -3,24 +3,35 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nvml_sim::{Architecture, Code, GpuMig, MigTable, Node, StateFolder};
+use nvml_sim::{Architecture, Code, GpuMig, MigTable, Model, Node, StateFolder, presets};
 use proptest::prelude::*;
 
 use crate::sim::node;
 
 const A100: &str = "A100-SXM4-80GB";
-const A100_40: &str = "A100-SXM4-40GB";
 const A30: &str = "A30";
 const H100: &str = "H100-SXM5-80GB";
 
-fn table(preset: &str) -> (MigTable, u64) {
+const RTX_PRO: &str = "RTX-PRO-6000-Blackwell";
+
+fn model(preset: &str) -> Model {
     let yaml = format!(
         "driver: {{version: 580.95.05, cuda: \"13.0\"}}\nseed: x\ngpus:\n\
          - {{model: {preset}, pci: \"0000:01:00.0\"}}\n"
     );
     let node = Node::parse(Path::new("node.yaml"), &yaml).unwrap();
-    let model = &node.gpus[0].model;
-    (model.mig.clone(), model.memory.0 >> 20)
+    node.gpus[0].model.clone()
+}
+
+fn table(preset: &str) -> (MigTable, u64) {
+    let model = model(preset);
+    (model.mig, model.memory.0 >> 20)
+}
+
+/// Every GPU preset that can do MIG.
+fn mig_presets() -> impl Iterator<Item = &'static str> {
+    let names = presets::GPUS.iter().map(|preset| preset.name);
+    names.filter(|name| model(name).is_mig_capable())
 }
 
 fn on() -> GpuMig {
@@ -78,25 +89,66 @@ fn layouts(table: &MigTable, ids: &[u32]) -> BTreeSet<Vec<(u32, u32)>> {
 #[test]
 fn grid_has_as_many_layouts_as_its_placements_allow() {
     // Counted from the published placements by another program.
-    for preset in [A100, A100_40, H100] {
+    for preset in mig_presets().filter(|preset| ![A30, RTX_PRO].contains(preset)) {
         let (table, _) = table(preset);
         assert_eq!(layouts(&table, &[19, 14, 9, 5, 0]).len(), 298, "{preset}");
         assert_eq!(layouts(&table, &[19, 14, 9, 5, 0, 20, 15]).len(), 2319, "{preset}");
     }
     // 84 by the placements, less the eight that would want the one JPEG decoder for 1g+me and 2g+me.
     assert_eq!(layouts(&table(A30).0, &[14, 21, 5, 6, 0]).len(), 84 - 8);
+    assert_eq!(layouts(&table(RTX_PRO).0, &[14, 5, 0]).len(), 26);
+}
+
+#[test]
+fn every_profile_can_be_made_as_often_as_its_table_says_and_not_once_more() {
+    for preset in mig_presets() {
+        let model = model(preset);
+        let table = &model.mig;
+        for profile in &table.gpu_instances {
+            let (mut mig, name) = (on(), format!("{preset}: {}", profile.name));
+            for _ in 0..profile.count {
+                let id = mig.create(table, profile.id, None, 0).expect(&name);
+                let whole = table.compute_of(profile).find(|whole| whole.slices == profile.slices);
+                mig.create_compute(table, (&name, id), whole.expect(&name).id, None, 0).expect(&name);
+            }
+            let more = mig.create(table, profile.id, None, 0);
+            assert_eq!(more, Err(Code::INSUFFICIENT_RESOURCES), "{name}");
+            assert!(u64::from(profile.count) * profile.memory.0 <= model.memory.0, "{name}");
+            assert!(profile.count <= model.mig_devices_max, "{name}");
+            assert!(u64::from(profile.count * profile.sms) <= u64::from(model.cores) / 64, "{name}");
+        }
+    }
+}
+
+#[test]
+fn one_instance_with_all_media_engines_leaves_only_those_without() {
+    let (table, _) = table(RTX_PRO);
+    let id_of = |name: &str| table.gpu_instances.iter().find(|profile| profile.name == name).unwrap().id;
+    let mut mig = on();
+    mig.create(&table, id_of("1g.24gb+me.all"), None, 0).unwrap();
+    let left = |mig: &GpuMig, name: &str| mig.remaining(&table, table.by_id(id_of(name)).unwrap());
+    for name in ["1g.24gb", "1g.24gb+me", "1g.24gb+gfx", "2g.48gb", "2g.48gb+gfx", "2g.48gb+me.all"] {
+        assert_eq!(left(&mig, name), 0, "{name}");
+    }
+    assert_eq!((left(&mig, "1g.24gb-me"), left(&mig, "2g.48gb-me")), (3, 1));
+    mig.create(&table, id_of("2g.48gb-me"), None, 0).unwrap();
+    assert_eq!(mig.create(&table, id_of("1g.24gb"), None, 0), Err(Code::INSUFFICIENT_RESOURCES));
+    mig.create(&table, id_of("1g.24gb-me"), None, 0).unwrap();
+    // Numbered as the nodes of a binary tree here too.
+    assert_eq!(mig.instances.len(), 3);
+    assert!(mig.instances.keys().all(|id| (1..=6).contains(id)), "{:?}", mig.instances.keys());
 }
 
 #[test]
 fn names_are_those_that_clients_compute_from_the_memory() {
-    for preset in [A100, A100_40, A30, H100] {
+    for preset in mig_presets() {
         let (table, total) = table(preset);
         for profile in &table.gpu_instances {
             let mib = profile.memory.0 >> 20;
             let eighths = (mib * 8).div_ceil(total);
-            let gib = total.div_ceil(1024) * eighths / 8;
+            let gib = (total.div_ceil(1024) * eighths + 4) / 8;
             let name = format!("{}g.{gib}gb", profile.slices);
-            assert_eq!(profile.name.split('+').next().unwrap(), name, "{preset}");
+            assert_eq!(profile.name.split(['+', '-']).next().unwrap(), name, "{preset}");
             assert_ne!(profile.profile, profile.id, "{preset}: ids and numbers must not be mixed up unseen");
         }
     }

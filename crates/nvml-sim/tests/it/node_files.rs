@@ -88,9 +88,37 @@ fn dgx_a100_spreads_twelve_links_over_six_switches() {
 }
 
 #[test]
+fn nvlinks_end_where_the_machines_do() {
+    let links = |name: &str, from: usize| preset(name).gpus[from].links.clone();
+    let to = |links: &[Link], gpu| links.iter().filter(|link| **link == Link::Gpu(gpu)).count();
+    // `nvidia-smi topo -m` of a DGX-1V: NV1 and NV2, and nothing between GPUs that are two steps apart.
+    let cube = links("dgx-v100", 0);
+    assert_eq!([1, 2, 3, 4, 5, 6, 7].map(|gpu| to(&cube, gpu)), [1, 1, 2, 2, 0, 0, 0]);
+    assert_eq!(to(&links("h100-nvl", 2), 3), 12);
+    assert_eq!(links("gb200-nvl72", 3), [Link::Fabric; 18]);
+    assert_eq!(links("dgx-b200", 0), [Link::Fabric; 18]);
+    assert_eq!(links("gh200", 0), []);
+    assert_eq!(links("l4", 0), []);
+}
+
+#[test]
+fn memory_is_a_numa_node_of_its_own_only_with_c2c() {
+    let yaml = presets::find(presets::NODES, "gb200-nvl72").unwrap().yaml;
+    for (old, new, hint) in [
+        ("memory-numa: 2,", "memory-numa: 1,", "that `cpus` does not name"),
+        ("memory-numa: 2,", "memory-numa: 1024,", "from 0 to 1023"),
+        ("memory-numa: 2,", "memory-numa: 2, overrides: {c2c: false},", "only a GPU with `c2c: true`"),
+        ("memory-numa: 10,", "memory-numa: 2,", "each GPU needs its own"),
+    ] {
+        let message =
+            Node::parse(Path::new("mine.yaml"), &yaml.replacen(old, new, 1)).unwrap_err().to_string();
+        assert!(message.contains(".memory-numa: ") && message.contains(hint), "{message}");
+    }
+}
+
+#[test]
 fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
-    for name in ["dgx-a100", "dgx-h100"] {
-        let node = preset(name);
+    for node in presets::NODES.iter().map(|known| preset(known.name)) {
         for one in &node.gpus {
             for other in node.gpus.iter().filter(|other| other.index != one.index) {
                 let ancestor = one.common_ancestor(other);
@@ -105,7 +133,7 @@ fn common_ancestor_is_symmetric_and_never_internal_for_two_gpus() {
 fn wrong_values_are_named_with_file_path_value_and_hint() {
     let cases = [
         ("- model:", "  - modell: T4", "mine.yaml:11:", "gpus[0].modell", "expected one of model, pci"),
-        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are A100-SXM4-40GB"),
+        ("- model:", "  - model: T5", "mine.yaml: ", "gpus[0].model", "there are V100-SXM2-16GB, T4, A30"),
         ("pci:", "    pci: one", "mine.yaml:12:10", "gpus[0].pci", "such as 0000:07:00.0"),
         ("numa:", "    numa: 4", "mine.yaml: ", "gpus[0].numa", "no NUMA node 4 in `cpus`; there are 0"),
         ("numa:", "    numa: [1]", "mine.yaml:13:", "gpus[0].numa", "numa: [1]"),
@@ -147,7 +175,7 @@ fn impossible_values_are_named_with_their_path_and_what_can_be() {
         ("nvlinks: 4294967295", "nvlinks", "from 0 to 18"),
         ("power-limit-watts: 4294967295", "power-limit-watts", "from 1 to 10000"),
         ("power-limit-watts: 50", "power-limit-min-watts", "at most 50"),
-        ("clock-memory-mhz: 0", "clock-memory-mhz", "from 1 to 10000"),
+        ("clock-memory-mhz: 0", "clock-memory-mhz", "from 1 to 20000"),
         ("temperature-max-celsius: 201", "temperature-max-celsius", "from 0 to 200"),
         ("pcie-generation: 7", "pcie-generation", "from 1 to 6"),
         ("pci-class: 0x1000000", "pci-class", "from 0 to 16777215"),
