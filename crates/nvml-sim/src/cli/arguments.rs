@@ -63,8 +63,11 @@ pub enum Command {
         #[arg(long, value_name = "MODEL", conflicts_with = "node")]
         gpu: Option<String>,
     },
-    /// Show the node: driver, GPUs, and what was done to them.
+    /// Show the node: driver, GPUs with their readings, MIG devices, and what was done to them.
     Show {
+        /// Also UUID, serial number, minor number and NUMA node of each GPU.
+        #[arg(long)]
+        names: bool,
         /// The folder; --dir where absent.
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,

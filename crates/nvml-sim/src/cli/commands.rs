@@ -34,10 +34,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             init(&dir, preset.as_deref(), file.as_deref(), out)?;
         }
         Command::Presets { node, gpu } => presets::run(node.as_deref(), gpu.as_deref(), out)?,
-        Command::Show { folder, output } => {
+        Command::Show { names, folder, output } => {
             let folder = open(folder)?;
             match output {
-                Output::Table => show::table(&folder, out)?,
+                Output::Table => show::table(&folder, names, out)?,
                 Output::Json => show::json(&folder, out)?,
             }
         }

@@ -1,25 +1,29 @@
 //! `nvml-sim show`: the node for people and for programs. It reads; it changes nothing.
 
+mod tables;
+
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fault::{describe, describe_incident};
 use crate::clock::Clock;
-use crate::loss::Loss;
-use crate::modes::Modes;
-use crate::node::{Gpu, Node};
-use crate::state::{State, StateFolder};
+use crate::node::Gpu;
+use crate::snapshot::{GpuView, Snapshot};
+use crate::state::StateFolder;
+use crate::telemetry::ClockKind;
 
 /// Events shown to people.
 const EVENTS_SHOWN: usize = 5;
 
-/// For people.
-pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
-    let (node, state) = (folder.node()?, folder.state()?);
+/// For people; with the names by which GPUs are known if asked.
+pub fn table(folder: &StateFolder, names: bool, out: &mut impl Write) -> Result<()> {
+    let snapshot = Snapshot { node: Arc::new(folder.node()?), state: folder.state()? };
+    let Snapshot { node, state } = &snapshot;
     writeln!(out, "{}: {}", folder.dir().display(), node.machine)?;
     writeln!(
         out,
@@ -31,19 +35,12 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
         state.generation,
         clock(&state.clock)
     )?;
-    let mut rows = vec![["GPU", "MODEL", "UUID", "PCI", "NUMA", "MEMORY", "STATE"].map(str::to_owned)];
-    for gpu in &node.gpus {
-        rows.push([
-            gpu.index.to_string(),
-            gpu.model.name.clone(),
-            gpu.uuid.clone(),
-            gpu.pci.to_string(),
-            gpu.numa.map_or("-".to_owned(), |numa| numa.to_string()),
-            gpu.model.memory.to_string(),
-            condition(gpu, &state),
-        ]);
+    tables::gpus(&snapshot, out)?;
+    tables::mig_devices(&snapshot, out)?;
+    if names {
+        writeln!(out)?;
+        tables::names(&snapshot, out)?;
     }
-    columns(&rows, out)?;
     if let Some(latency) = &state.latency {
         writeln!(out, "\nlatency: {} per call", latency.default)?;
         for (function, delay) in &latency.functions {
@@ -62,10 +59,10 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
     if !state.faults.is_empty() || !state.incidents.is_empty() {
         writeln!(out, "\nfaults:")?;
         for fault in &state.faults {
-            writeln!(out, "  {}", describe(fault, &node))?;
+            writeln!(out, "  {}", describe(fault, node))?;
         }
         for incident in &state.incidents {
-            writeln!(out, "  {}", describe_incident(incident, &node))?;
+            writeln!(out, "  {}", describe_incident(incident, node))?;
         }
     }
     if !state.events.records.is_empty() {
@@ -80,22 +77,24 @@ pub fn table(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
 
 /// For programs.
 pub fn json(folder: &StateFolder, out: &mut impl Write) -> Result<()> {
-    let (node, state) = (folder.node()?, folder.state()?);
-    let gpus: Vec<_> = node.gpus.iter().map(|gpu| gpu_json(gpu, &node, &state)).collect();
+    let snapshot = Snapshot { node: Arc::new(folder.node()?), state: folder.state()? };
+    let Snapshot { node, state } = &snapshot;
+    let gpus: Vec<_> = node.gpus.iter().map(|gpu| gpu_json(gpu, &snapshot)).collect();
     let whole = json!({
         "machine": node.machine,
         "driverVersion": node.driver_version,
         "nvmlVersion": node.nvml_version,
         "cudaVersion": node.cuda_version,
         "gpus": gpus,
-        "state": &*state,
+        "state": &**state,
     });
     serde_json::to_writer_pretty(&mut *out, &whole)?;
     writeln!(out)?;
     Ok(())
 }
 
-fn gpu_json(gpu: &Gpu, node: &Node, state: &State) -> serde_json::Value {
+fn gpu_json(gpu: &Gpu, snapshot: &Snapshot) -> Value {
+    let Snapshot { node, state } = snapshot;
     json!({
         "index": gpu.index,
         "uuid": gpu.uuid,
@@ -106,9 +105,27 @@ fn gpu_json(gpu: &Gpu, node: &Node, state: &State) -> serde_json::Value {
         "cpus": gpu.numa.and_then(|numa| node.cpus.get(&numa)).map(|list| list.as_str()),
         "links": gpu.links.len(),
         "lost": state.lost.contains(&gpu.uuid),
+        "readings": snapshot.view(gpu).ok().map(readings_json),
         "model": gpu.model,
         "modes": state.modes.get(&gpu.uuid),
         "set": state.overrides.get(&gpu.uuid),
+    })
+}
+
+/// Readings of a GPU that answers; units are in the names.
+fn readings_json(view: GpuView<'_>) -> Value {
+    let (gpu, memory) = view.utilization();
+    json!({
+        "temperatureCelsius": view.temperature(),
+        "performanceState": view.performance_state(),
+        "powerMilliwatts": view.power_average_milliwatts(),
+        "powerLimitMilliwatts": view.power_limit_milliwatts(),
+        "energyMillijoules": view.energy_millijoules(),
+        "memoryUsedBytes": view.memory_used().0,
+        "utilizationGpuPercent": gpu,
+        "utilizationMemoryPercent": memory,
+        "clockSmMhz": view.clock_mhz(ClockKind::Sm),
+        "clockMemoryMhz": view.clock_mhz(ClockKind::Memory),
     })
 }
 
@@ -126,34 +143,6 @@ pub fn clock(clock: &Clock) -> String {
 pub fn time(us: u64) -> String {
     let shown = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
     shown.map_or_else(|| format!("{us} us"), |time| format!("{time:.3}"))
-}
-
-fn condition(gpu: &Gpu, state: &State) -> String {
-    let mut words = Vec::new();
-    match state.lost.how(&gpu.uuid) {
-        Some(Loss::Lost) => words.push("lost".to_owned()),
-        Some(Loss::OffBus) => words.push("off the bus".to_owned()),
-        None => {}
-    }
-    if let Some(xid) = state.events.records.iter().rev().find(|event| event.gpu == gpu.uuid) {
-        words.push(format!("XID {}", xid.data));
-    }
-    if state.overrides.contains_key(&gpu.uuid) {
-        words.push("readings set".to_owned());
-    }
-    if state.modes.get(&gpu.uuid).is_some_and(|modes| *modes != Modes::initial()) {
-        words.push("modes set".to_owned());
-    }
-    if let Some(mig) = state.mig.gpus.get(&gpu.uuid) {
-        let instances = mig.instances.len();
-        let word = |on| if on { "on" } else { "off" };
-        words.push(format!("MIG {}", word(mig.enabled)));
-        if mig.pending != mig.enabled {
-            words.push(format!("MIG {} pending", word(mig.pending)));
-        }
-        words.extend((instances > 0).then(|| format!("{instances} GPU instances")));
-    }
-    if words.is_empty() { "ok".to_owned() } else { words.join(", ") }
 }
 
 /// Rows in aligned columns.

@@ -43,7 +43,7 @@ fn redraw(folder: &StateFolder, interval: Delay, out: &mut impl Write) -> Result
     let watch = Watch::new(folder.dir());
     loop {
         let mut picture = CLEAR.as_bytes().to_vec();
-        show::table(folder, &mut picture)?;
+        show::table(folder, false, &mut picture)?;
         // In one piece, so that the screen does not flicker.
         out.write_all(&picture)?;
         out.flush()?;

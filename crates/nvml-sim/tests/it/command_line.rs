@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use nvml_sim::{Code, SETTINGS, presets};
+use nvml_sim::{Clock, Code, SETTINGS, presets};
 
 use crate::sim::{node, nvml_sim, said};
 
@@ -13,9 +13,13 @@ fn failed(dir: &Path, arguments: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// 2026-01-01, by the node's clock.
+const NOW_US: u64 = 1_767_225_600_000_000;
+
 #[test]
 fn show_as_json_is_the_golden_node() {
     let (_dir, folder) = node("t4");
+    folder.update(|state| state.clock = Clock::Frozen(NOW_US)).unwrap();
     let golden = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/t4.json"));
     let shown = said(&nvml_sim(folder.dir()).args(["show", "--output", "json"]).output().unwrap());
     golden::assert_golden(golden, &shown);

@@ -27,7 +27,7 @@ fn instances_are_made_listed_and_ended() {
     let pending = mig(dir, "mig mode --gpu 0 on");
     assert!(pending.contains("pending (RESET_REQUIRED (16)); `nvml-sim reset --gpu 0`"), "{pending}");
     assert!(mig(dir, "mig list").contains("off, on pending"));
-    assert!(mig(dir, "show").contains("MIG off, MIG on pending"));
+    assert!(mig(dir, "show").contains("  off  MIG on pending"));
     mig(dir, "reset --gpu 0");
     let made = mig(dir, "mig create --gpu 0 3g.40gb 1g.10gb+me@0");
     assert_eq!(made, "GPU 0: GPU instance 2 of 3g.40gb\nGPU 0: GPU instance 7 of 1g.10gb+me\n");
@@ -52,7 +52,7 @@ fn instances_are_made_listed_and_ended() {
     assert!(table.contains("on   4   2:2    0   2       1c.2g.20gb"), "{table}");
     let profiles = mig(dir, "mig profiles --gpu 0");
     assert!(profiles.contains("1g.10gb+me  20  0/1"), "{profiles}");
-    assert!(mig(dir, "show").contains("MIG on, 3 GPU instances"));
+    assert!(mig(dir, "show").contains("  on   3 GPU instances"));
     assert_eq!(mig(dir, "mig destroy --gpu 0 --gi 4 --ci 0"), "ended 1\n");
     assert_eq!(mig(dir, "mig destroy --gpu 0"), "ended 5\n");
     assert_eq!(shape(&listed(dir)), Vec::<Value>::new());
