@@ -40,8 +40,10 @@ pub fn main() -> ExitCode {
 /// Whether the person must write something else, as opposed to the machine having failed.
 fn is_bad_usage(error: &anyhow::Error) -> bool {
     let folder = |error: &StateFolderError| !matches!(error, StateFolderError::Io { .. });
-    let install = |error: &InstallError| {
-        matches!(error, InstallError::NotThere { .. } | InstallError::NotInRoot { .. })
+    let install = |error: &InstallError| match error {
+        InstallError::NotThere { .. } | InstallError::NotInRoot { .. } => true,
+        InstallError::Folder(error) => folder(error),
+        InstallError::NotFound { .. } | InstallError::Io { .. } => false,
     };
     error.chain().any(|cause| {
         cause.is::<arguments::UsageError>()

@@ -11,7 +11,7 @@ use std::{env, fs};
 use thiserror::Error;
 
 use crate::root::LIBRARY_DIR;
-use crate::state::StateFolder;
+use crate::state::{StateFolder, StateFolderError};
 
 /// The name by which programs load NVML.
 pub const SONAME: &str = "libnvidia-ml.so.1";
@@ -47,6 +47,9 @@ pub enum InstallError {
         /// The root.
         root: PathBuf,
     },
+    /// The state folder could not be used.
+    #[error(transparent)]
+    Folder(#[from] StateFolderError),
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -96,7 +99,7 @@ pub fn command(
     let dir = folder.dir().canonicalize().map_err(failed("open", folder.dir()))?;
     let libraries = match root {
         Some(root) => libraries_of(root)?,
-        None => link_library(&dir.join("lib"), &find_library(library)?)?,
+        None => link_library(folder, &dir.join("lib"), &find_library(library)?)?,
     };
     let mut search = OsString::from(&libraries);
     if let Some(before) = env::var_os("LD_LIBRARY_PATH").filter(|before| !before.is_empty()) {
@@ -135,7 +138,7 @@ fn libraries_of(root: &Path) -> Result<PathBuf, InstallError> {
 }
 
 /// A folder with a link to the library under its soname, made or refreshed.
-fn link_library(dir: &Path, library: &Path) -> Result<PathBuf, InstallError> {
+fn link_library(folder: &StateFolder, dir: &Path, library: &Path) -> Result<PathBuf, InstallError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |source| InstallError::Io { action, path, source }
@@ -145,8 +148,10 @@ fn link_library(dir: &Path, library: &Path) -> Result<PathBuf, InstallError> {
         return Ok(dir.to_owned());
     }
     fs::create_dir_all(dir).map_err(failed("create", dir))?;
-    // Renamed into place, so that two commands at once both find a whole link.
-    let next = dir.join(format!("{SONAME}.{}", std::process::id()));
+    // Renamed into place, so that programs find a whole link at each moment; under the lock, so that a link that a killed
+    // command left is nobody's.
+    let _lock = folder.lock()?;
+    let next = dir.join(format!("{SONAME}.next"));
     let _ = fs::remove_file(&next);
     symlink(library, &next).map_err(failed("link", &next))?;
     fs::rename(&next, &link).map_err(failed("link", &link))?;

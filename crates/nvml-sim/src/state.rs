@@ -3,6 +3,7 @@
 //! Each concern brings its own type; this file only puts them side by side.
 
 mod folder;
+mod lock;
 mod watch;
 
 use std::collections::BTreeMap;

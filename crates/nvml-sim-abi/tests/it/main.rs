@@ -12,6 +12,7 @@ mod mig;
 mod misuse;
 mod placement;
 mod reload;
+mod sharing;
 mod sim;
 mod surface;
 mod sweep;

@@ -12,18 +12,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::lock::Lock;
 use super::{FORMAT, State};
 use crate::clock::Clock;
-use crate::events::EventRecord;
 use crate::kernel_log;
 use crate::node::{Node, NodeError};
 
 const NODE_FILE: &str = "node.yaml";
-const LOCK_FILE: &str = "lock";
 const LINK: &str = "state";
 const NEXT_LINK: &str = "state.next";
 /// Files of former generations that stay, for readers that have read the link but not yet opened the file.
@@ -37,8 +35,6 @@ pub struct StateFolder {
     dir: PathBuf,
     /// The state read last, under the name of its file.
     cached: Mutex<Option<(PathBuf, Arc<State>)>>,
-    /// flock belongs to an open file, so threads of one process need their own turn first.
-    committing: Mutex<()>,
 }
 
 /// Why a state folder could not be used.
@@ -82,7 +78,7 @@ pub enum StateFolderError {
         env!("CARGO_PKG_VERSION")
     )]
     Format {
-        /// The file.
+        /// The link to it.
         path: PathBuf,
         /// Its format; 0 where it says none.
         found: u32,
@@ -108,20 +104,19 @@ impl StateFolder {
         }
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
         {
-            let _lock = Lock::take(dir)?;
+            let _lock = folder.lock()?;
             // Another process may have made it meanwhile.
             if folder.is_there() {
                 return Err(StateFolderError::Exists { dir: folder.dir });
             }
             // What happened to an earlier node in this folder did not happen to this one. Its readers must find a
             // state at each moment, so the new one takes the place of the old before the others go.
-            let name = new_node_name();
             let initial = State::initial(&node, Clock::default().now_us());
-            folder.publish(&initial, &name)?;
+            folder.publish(&initial, &new_node_name())?;
             let log = dir.join(kernel_log::FILE);
-            fs::write(&log, b"").map_err(failed("write", &log))?;
-            folder.tell_kernel_log(&node, &initial.events.records)?;
-            remove_states(dir, &state_file(&name, 0)).map_err(failed("clean", dir))?;
+            kernel_log::create(dir).map_err(failed("write", &log))?;
+            folder.mark_kernel_log(0)?;
+            folder.complete_kernel_log(|| Ok(node), &initial)?;
             let next = dir.join("node.yaml.next");
             write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
             fs::rename(&next, &path).map_err(failed("write", &path))?;
@@ -131,7 +126,7 @@ impl StateFolder {
     }
 
     fn at(dir: &Path) -> StateFolder {
-        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), committing: Mutex::new(()) }
+        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None) }
     }
 
     /// Opens a folder that has a node file.
@@ -227,13 +222,28 @@ impl StateFolder {
             Err(source) => return Err(StateFolderError::Damaged { path, source }),
         };
         if head.format != FORMAT {
-            return Err(StateFolderError::Format { path, found: head.format });
+            // The link, not the file: a client that looks again and again complains once.
+            return Err(StateFolderError::Format { path: self.dir.join(LINK), found: head.format });
         }
         serde_json::from_slice(&text).map_err(|source| StateFolderError::Damaged { path, source })
     }
 
-    fn tell_kernel_log(&self, node: &Node, events: &[EventRecord]) -> Result<(), StateFolderError> {
-        kernel_log::append(&self.dir, node, events).map_err(failed("write", &self.dir.join(kernel_log::FILE)))
+    fn mark_kernel_log(&self, after: u64) -> Result<(), StateFolderError> {
+        kernel_log::mark(&self.dir, after).map_err(failed("write", &self.dir.join(kernel_log::FILE)))
+    }
+
+    /// Writes what the kernel's log lacks of what is kept in `state`, and so takes the mark away.
+    fn complete_kernel_log(
+        &self,
+        node: impl FnOnce() -> Result<Node, StateFolderError>,
+        state: &State,
+    ) -> Result<(), StateFolderError> {
+        let path = self.dir.join(kernel_log::FILE);
+        let Some(behind) = kernel_log::behind(&self.dir).map_err(failed("read", &path))? else {
+            return Ok(());
+        };
+        let events = state.events.records.iter().filter(|event| event.sequence > behind.after);
+        kernel_log::complete(&self.dir, behind, &node()?, events).map_err(failed("write", &path))
     }
 
     /// When the node file was written: each reader must find the same, until a state is kept.
@@ -249,9 +259,10 @@ impl StateFolder {
         &self,
         change: impl FnOnce(&mut State) -> Result<T, E>,
     ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
-        let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = Lock::take(&self.dir)?;
+        let _lock = self.lock()?;
         let before = self.read()?;
+        // A writer that was killed, or could not write, may have left this undone.
+        self.complete_kernel_log(|| self.declared(), &before)?;
         let mut after = State::clone(&before);
         after.catch_up(after.clock.now_us());
         let value = match change(&mut after) {
@@ -265,11 +276,13 @@ impl StateFolder {
             after.settle_counters(&before, &self.declared()?.gpus);
         }
         after.generation = before.generation + 1;
+        let has_events = after.events.last > before.events.last;
+        if has_events {
+            self.mark_kernel_log(before.events.last)?;
+        }
         self.publish(&after, &self.node_name()?)?;
-        let log = &after.events;
-        if log.last > before.events.last {
-            let new = log.records.iter().filter(|event| event.sequence > before.events.last);
-            self.tell_kernel_log(&self.declared()?, &new.cloned().collect::<Vec<_>>())?;
+        if has_events {
+            self.complete_kernel_log(|| self.declared(), &after)?;
         }
         Ok(Ok((value, Arc::new(after))))
     }
@@ -279,6 +292,11 @@ impl StateFolder {
         match self.commit(|state| Ok::<T, std::convert::Infallible>(change(state)))? {
             Ok((value, _)) => Ok(value),
         }
+    }
+
+    /// The right to change the folder, for whoever keeps more in it than the state.
+    pub(crate) fn lock(&self) -> Result<Lock, StateFolderError> {
+        Lock::take(&self.dir).map_err(|(path, error)| failed("lock", &path)(error))
     }
 
     /// The part of file names that is this node's own.
@@ -314,10 +332,8 @@ impl StateFolder {
         let link = self.dir.join(LINK);
         fs::rename(&next, &link).map_err(failed("rename", &link))?;
         sync_dir(&self.dir).map_err(failed("sync", &self.dir))?;
-        if let Some(old) = generation.checked_sub(FORMER_KEPT) {
-            // Best effort: a file that stays costs disk space only.
-            let _ = fs::remove_file(self.dir.join(state_file(node, old)));
-        }
+        // Best effort: a file that stays costs disk space only, and the next commit tries again.
+        let _ = remove_states(&self.dir, node, generation);
         Ok(())
     }
 }
@@ -329,43 +345,22 @@ struct Head {
     format: u32,
 }
 
-/// The right to change the folder. It is given back explicitly: a child that was forked meanwhile holds the same open
-/// file, and closing ours would not unlock it.
-struct Lock(File);
-
-impl Lock {
-    fn take(dir: &Path) -> Result<Lock, StateFolderError> {
-        let path = dir.join(LOCK_FILE);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(failed("open", &path))?;
-        loop {
-            match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Lock(file)),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(failed("lock", &path)(error.into())),
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = flock(&self.0, FlockOperation::Unlock);
-    }
-}
-
 /// A name that no other node of the folder has: nanoseconds since 1970, hexadecimal.
 fn new_node_name() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("{:x}", now.as_nanos())
 }
 
-/// Removes the states of former nodes.
-fn remove_states(dir: &Path, but: &str) -> io::Result<()> {
+/// Removes the states of former nodes, and of this node's former generations those that no reader looks for any more.
+/// All of them, since a killed writer has left its own part undone.
+fn remove_states(dir: &Path, node: &str, generation: u64) -> io::Result<()> {
+    let kept = generation.saturating_sub(FORMER_KEPT - 1)..=generation;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let is_state = |name: &str| name.starts_with("state.") && name.ends_with(".json");
-        if name.to_str().is_some_and(|name| is_state(name) && name != but) {
+        let parts = name.to_str().and_then(|name| name.strip_prefix("state.")?.strip_suffix(".json"));
+        let Some(parts) = parts else { continue };
+        let own = parts.split_once('.').filter(|(of, _)| *of == node);
+        if !own.and_then(|(_, number)| number.parse().ok()).is_some_and(|number| kept.contains(&number)) {
             fs::remove_file(dir.join(&name))?;
         }
     }

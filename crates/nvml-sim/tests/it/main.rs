@@ -3,6 +3,8 @@
 
 mod command_line;
 mod counters;
+#[cfg(target_arch = "x86_64")]
+mod crash_points;
 mod host_root;
 mod mig;
 mod mig_command;
@@ -11,4 +13,6 @@ mod private_root;
 mod rules;
 mod sim;
 mod state_folder;
+#[cfg(target_arch = "x86_64")]
+mod tracer;
 mod watching;

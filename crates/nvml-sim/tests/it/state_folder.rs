@@ -27,7 +27,9 @@ fn commits_of_many_threads_and_processes_all_count() {
         .collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| {
+            // As two copies of the library in one process would, each with its own idea of the folder.
+            let folder = StateFolder::open(folder.dir()).unwrap();
+            scope.spawn(move || {
                 for _ in 0..10 {
                     folder.advance_clock(Duration::from_secs(1)).unwrap();
                 }
@@ -135,12 +137,22 @@ fn state_of_another_format_is_refused_with_both_numbers() {
     for (format, found) in [("\"format\": 7,\n  \"colour\": \"red\",", "format 7"), ("", "format 0")] {
         assert!(text.contains(&own), "{text}");
         fs::write(&path, text.replace(&own, format)).unwrap();
-        let output = nvml_sim(folder.dir()).arg("show").output().unwrap();
-        assert_eq!(output.status.code(), Some(2));
-        let said = String::from_utf8(output.stderr).unwrap();
-        for part in [found, &format!("format {FORMAT}"), env!("CARGO_PKG_VERSION"), path.to_str().unwrap()] {
-            assert!(said.contains(part), "`{part}` is missing from {said}");
+        let (link, files) = (folder.dir().join("state"), fs::read_dir(folder.dir()).unwrap().count());
+        // Neither looked at nor changed.
+        for words in
+            [&["show"][..], &["xid", "--gpu", "0", "48"], &["clock", "freeze"], &["root", "/nowhere"]]
+        {
+            let output = nvml_sim(folder.dir()).args(words).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+            for part in
+                [found, &format!("format {FORMAT}"), env!("CARGO_PKG_VERSION"), link.to_str().unwrap()]
+            {
+                assert!(said.contains(part), "`{part}` is missing from {said}");
+            }
         }
+        assert_eq!(fs::read_to_string(&path).unwrap(), text.replace(&own, format));
+        assert_eq!(fs::read_dir(folder.dir()).unwrap().count(), files);
     }
 }
 
@@ -213,7 +225,8 @@ fn damaged_state_is_an_error_that_names_the_file() {
     let (_dir, folder) = node("t4");
     folder.lose("0", None).unwrap();
     let name = fs::read_link(folder.dir().join("state")).unwrap();
-    fs::write(folder.dir().join(&name), "{\"format\": 2, \"generation\": \"one\"}").unwrap();
+    fs::write(folder.dir().join(&name), format!("{{\"format\": {FORMAT}, \"generation\": \"one\"}}"))
+        .unwrap();
     let error = StateFolder::open(folder.dir()).unwrap().state().unwrap_err();
     assert!(error.to_string().contains(name.to_str().unwrap()), "{error}");
 }
