@@ -71,8 +71,9 @@ impl StateFolder {
 
     /// Does or schedules what an entry of a node file would say.
     pub fn declare(&self, entry: FaultEntry) -> Result<(), ControlError> {
-        let declared = entry.declared()?.checked(&self.node()?.gpus)?;
-        Ok(self.update(|state| state.add(declared, state.clock.now_us()))?)
+        let node = self.node()?;
+        let declared = entry.declared()?.checked(&node.gpus)?;
+        Ok(self.update(|state| state.add(&node, declared, state.clock.now_us()))?)
     }
 
     /// Loads the driver anew, in another version if one is given: what programs have initialised ends, and modes are those
@@ -80,17 +81,13 @@ impl StateFolder {
     pub fn reload(&self, version: Option<&str>) -> Result<(), ControlError> {
         version.map_or(Ok(()), node::check_driver_version).map_err(StateFolderError::Node)?;
         let node = self.node()?;
-        Ok(self.update(|state| {
-            state.driver.number += 1;
-            if let Some(version) = version {
-                state.driver.version = Some(version.to_owned());
-            }
-            state.modes.clear();
-            for gpu in &node.gpus {
-                state.modes_of(gpu);
-                state.mig.reload(gpu);
-            }
-        })?)
+        Ok(self.update(|state| state.reload(&node, version))?)
+    }
+
+    /// Resets a GPU.
+    pub fn reset(&self, gpu: &str) -> Result<(), ControlError> {
+        let gpu = self.gpu(gpu)?;
+        Ok(self.update(|state| state.reset(&gpu))?)
     }
 
     /// Brings a lost GPU back.
@@ -212,8 +209,9 @@ impl StateFolder {
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
     pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
-        let fault = fault.checked(&self.node()?.gpus)?;
-        Ok(self.update(|state| state.add(Declared::Fault(fault), state.clock.now_us()))?)
+        let node = self.node()?;
+        let fault = fault.checked(&node.gpus)?;
+        Ok(self.update(|state| state.add(&node, Declared::Fault(fault), state.clock.now_us()))?)
     }
 
     /// Removes the faults of a function (as it was written when added), or all. Returns how many there were.

@@ -1,9 +1,15 @@
-//! Whether a GPU's memory corrects errors: a preset says `true`, `false`, or `unsupported`. It knows no counter.
+//! Whether a GPU's memory corrects errors: a preset says `true`, `false`, or `unsupported`, and root can switch it until the
+//! next reset. It knows no counter.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use serde::{Serialize, Serializer};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::code::Code;
+use crate::node::Gpu;
+use crate::snapshot::GpuView;
+use crate::state::State;
 
 /// ECC of a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +31,48 @@ impl Ecc {
     /// Whether the GPU does it.
     pub fn is_on(self) -> bool {
         self == Ecc::On
+    }
+}
+
+/// Whether a GPU that can do ECC does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EccMode {
+    /// Now.
+    pub current: bool,
+    /// After the next reset.
+    pub pending: bool,
+}
+
+impl EccMode {
+    /// The mode that a model comes with; `NOT_SUPPORTED` where it cannot do ECC.
+    fn initial(gpu: &Gpu) -> Result<EccMode, Code> {
+        let ecc = gpu.model.ecc;
+        let mode = EccMode { current: ecc.is_on(), pending: ecc.is_on() };
+        if ecc.is_supported() { Ok(mode) } else { Err(Code::NOT_SUPPORTED) }
+    }
+}
+
+impl GpuView<'_> {
+    /// Current and pending mode; `NOT_SUPPORTED` where the GPU cannot do ECC.
+    pub fn ecc_mode(&self) -> Result<EccMode, Code> {
+        let initial = EccMode::initial(self.gpu)?;
+        Ok(self.snapshot.state.ecc.get(&self.gpu.uuid).copied().unwrap_or(initial))
+    }
+}
+
+impl State {
+    /// Asks for an ECC mode, which the next reset makes the current one.
+    pub fn set_ecc_mode(&mut self, gpu: &Gpu, on: bool) -> Result<(), Code> {
+        let mut mode = EccMode::initial(gpu)?;
+        mode = self.ecc.get(&gpu.uuid).copied().unwrap_or(mode);
+        mode.pending = on;
+        if mode == EccMode::initial(gpu)? {
+            self.ecc.remove(&gpu.uuid);
+        } else {
+            self.ecc.insert(gpu.uuid.clone(), mode);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Faults that wait for calls: a wrong return code, a hang, a crash, or something that befalls a GPU. It decides which call is
 //! struck; it neither hangs nor crashes itself.
 
+mod befalling;
 mod declared;
 mod when;
 
@@ -38,7 +39,7 @@ pub struct Fault {
 }
 
 /// What a fault does to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// Returns this code and does nothing else.

@@ -4,7 +4,7 @@
 //! None of them is among 251 to 273, whose numbers changed with driver 580.82.
 
 use crate::code::Code;
-use crate::model::Architecture;
+use crate::damage::{Cause, CounterSpan, ErrorKind};
 use crate::snapshot::GpuView;
 
 /// The value of a field, with its NVML type.
@@ -30,17 +30,27 @@ impl GpuView<'_> {
         let links = u32::try_from(self.gpu.links.len()).unwrap_or(u32::MAX);
         match field {
             // ECC mode, current and pending.
-            1 | 2 if model.ecc.is_supported() => Ok(UnsignedInt(model.ecc.is_on().into())),
+            1 => Ok(UnsignedInt(self.ecc_mode()?.current.into())),
+            2 => Ok(UnsignedInt(self.ecc_mode()?.pending.into())),
             // ECC error counts, volatile and aggregate.
-            3..=6 if model.ecc.is_on() => Ok(UnsignedLongLong(0)),
+            3 => self.ecc_errors(ErrorKind::Corrected, CounterSpan::Volatile, None).map(UnsignedLongLong),
+            4 => self.ecc_errors(ErrorKind::Uncorrected, CounterSpan::Volatile, None).map(UnsignedLongLong),
+            5 => self.ecc_errors(ErrorKind::Corrected, CounterSpan::Aggregate, None).map(UnsignedLongLong),
+            6 => self.ecc_errors(ErrorKind::Uncorrected, CounterSpan::Aggregate, None).map(UnsignedLongLong),
             // Retired pages, single and double bit, and pending: until row remapping came.
-            29..=31 if model.architecture < Architecture::Ampere => Ok(UnsignedLongLong(0)),
+            29 => Ok(UnsignedLongLong(self.retired_pages(Cause::Correctable)?.len() as u64)),
+            30 => Ok(UnsignedLongLong(self.retired_pages(Cause::Uncorrectable)?.len() as u64)),
+            31 => Ok(UnsignedLongLong(self.has_pages_pending()?.into())),
             83 => Ok(UnsignedLongLong(self.energy_millijoules())),
             91 if model.nvlinks > 0 => Ok(UnsignedInt(links)),
             // PCIe replays, and their roll-overs.
-            94 | 95 => Ok(UnsignedInt(0)),
+            94 => Ok(UnsignedInt(self.pcie_replays())),
+            95 => Ok(UnsignedInt(0)),
             // Remapped rows: correctable, uncorrectable, pending, failure.
-            142..=145 if model.architecture >= Architecture::Ampere => Ok(UnsignedInt(0)),
+            142 => Ok(UnsignedInt(self.remapped_rows()?.correctable)),
+            143 => Ok(UnsignedInt(self.remapped_rows()?.uncorrectable)),
+            144 => Ok(UnsignedInt(self.remapped_rows()?.is_pending().into())),
+            145 => Ok(UnsignedInt(self.remapped_rows()?.failed.into())),
             147 if model.nvlinks > 0 => Ok(UnsignedInt(self.switch_links())),
             165 if model.nvlinks > 0 => match scope {
                 link if link < links => Ok(UnsignedInt(1)),

@@ -1,17 +1,19 @@
-//! What befalls a GPU: an XID, a loss. At once, at a moment of the node's clock, or when a call is struck. It knows how
-//! it changes a state, not who looks at that or keeps it.
+//! What befalls a GPU: an XID, a loss, errors that are counted. At once, at a moment of the node's clock, or when a call is
+//! struck. It knows how it changes a state, not who looks at that or keeps it.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::damage::Counted;
 use crate::events::{EventKind, EventRecord};
 use crate::faults::Moment;
 use crate::loss::Loss;
+use crate::node::Node;
 use crate::state::State;
 
 /// What befalls a GPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Befall {
     /// A critical XID is reported.
@@ -33,6 +35,8 @@ pub enum Befall {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         xid: Option<u64>,
     },
+    /// Errors are counted.
+    Count(Counted),
 }
 
 /// What will befall a GPU at a moment.
@@ -48,28 +52,39 @@ pub struct Incident {
 }
 
 impl State {
-    /// Lets something befall a GPU, at a time in microseconds since 1970.
-    pub fn befall(&mut self, gpu: &str, what: Befall, time_us: u64) {
-        let (xid, gpu_instance, compute_instance) = match what {
+    /// Lets something befall a GPU of the node, at a time in microseconds since 1970. On a GPU that the node has no more it
+    /// is lost on nobody.
+    pub fn befall(&mut self, node: &Node, gpu: &str, what: &Befall, time_us: u64) {
+        let Some(gpu) = node.gpus.iter().find(|known| known.uuid == gpu) else { return };
+        match *what {
             Befall::Xid { xid, gpu_instance, compute_instance } => {
-                (Some(xid), gpu_instance, compute_instance)
+                self.report(&gpu.uuid, xid, (gpu_instance, compute_instance), time_us);
             }
             Befall::Lose { how, xid } => {
-                self.lost.lose(gpu, how);
-                (xid, None, None)
+                self.lost.lose(&gpu.uuid, how);
+                if let Some(xid) = xid {
+                    self.report(&gpu.uuid, xid, (None, None), time_us);
+                }
             }
-        };
-        if let Some(data) = xid {
-            self.events.push(EventRecord {
-                sequence: 0,
-                gpu: gpu.to_owned(),
-                kind: EventKind::Xid,
-                data,
-                time_us,
-                gpu_instance,
-                compute_instance,
-            });
+            Befall::Count(counted) => {
+                let damage = self.damage.entry(gpu.uuid.clone()).or_default();
+                damage.count(counted, time_us, gpu.model.memory.0);
+            }
         }
+    }
+
+    /// Reports an XID of a GPU, or of one of its instances.
+    fn report(&mut self, gpu: &str, xid: u64, of: (Option<u32>, Option<u32>), time_us: u64) {
+        let (gpu_instance, compute_instance) = of;
+        self.events.push(EventRecord {
+            sequence: 0,
+            gpu: gpu.to_owned(),
+            kind: EventKind::Xid,
+            data: xid,
+            time_us,
+            gpu_instance,
+            compute_instance,
+        });
     }
 
     /// The incident that comes first.
@@ -89,14 +104,15 @@ impl State {
     }
 
     /// Carries out the incidents whose time has come by `now_us`, in the order of their times.
-    pub fn catch_up(&mut self, now_us: u64) {
+    pub fn catch_up(&mut self, node: &Node, now_us: u64) {
         let all = std::mem::take(&mut self.incidents);
         let (mut due, later): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|incident| incident.at.is_reached(now_us));
         self.incidents = later;
         due.sort_by_key(|incident| incident.at.time_us());
         for incident in due {
-            self.befall(&incident.gpu, incident.what, incident.at.time_us().unwrap_or(now_us));
+            let time_us = incident.at.time_us().unwrap_or(now_us);
+            self.befall(node, &incident.gpu, &incident.what, time_us);
         }
     }
 }

@@ -13,6 +13,7 @@ mod code;
 mod control;
 mod counters;
 mod cpu_list;
+mod damage;
 mod driver_load;
 mod ecc;
 mod events;
@@ -51,8 +52,12 @@ pub use clock::Clock;
 pub use code::Code;
 pub use control::{ControlError, XID_OFF_THE_BUS};
 pub use counters::{Counters, Drive, Pace, Quantity, Totals};
+pub use damage::{
+    Cause, Counted, Counter, CounterSpan, Damage, ErrorKind, LinkError, MemoryLocation, ParseCounterError,
+    Place, RemappedRows, Repair, RetiredPage, RowHistogram, SramErrors, SramPart, SramStatus,
+};
 pub use driver_load::DriverLoad;
-pub use ecc::Ecc;
+pub use ecc::{Ecc, EccMode};
 pub use events::{
     EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents, SUPPORTED as SUPPORTED_EVENTS,
 };

@@ -5,6 +5,7 @@ mod call;
 mod call_log;
 mod complaints;
 mod delays;
+mod ecc;
 mod event_wait;
 mod find;
 mod handle;

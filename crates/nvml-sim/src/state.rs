@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::damage::Damage;
 use crate::driver_load::DriverLoad;
+use crate::ecc::EccMode;
 use crate::events::EventLog;
 use crate::faults::{Declared, Fault};
 use crate::incidents::Incident;
@@ -56,6 +58,12 @@ pub struct State {
     /// MIG modes and instances.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mig: MigState,
+    /// ECC modes that were switched, by GPU UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ecc: BTreeMap<String, EccMode>,
+    /// What has gone wrong in GPUs, by UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damage: BTreeMap<String, Damage>,
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
@@ -86,6 +94,8 @@ impl State {
             lost: LostGpus::default(),
             modes: node.gpus.iter().map(modes).collect(),
             mig: MigState::default(),
+            ecc: BTreeMap::new(),
+            damage: BTreeMap::new(),
             overrides: BTreeMap::new(),
             counters: counters_of(node, now_us),
             latency: None,
@@ -93,13 +103,13 @@ impl State {
             incidents: Vec::new(),
         };
         for declared in &node.faults {
-            state.add(declared.clone(), now_us);
+            state.add(node, declared.clone(), now_us);
         }
         state
     }
 
     /// Adds what was declared; its time spans count from `now_us`, and what is due by then has happened.
-    pub fn add(&mut self, declared: Declared, now_us: u64) {
+    pub fn add(&mut self, node: &Node, declared: Declared, now_us: u64) {
         match declared {
             Declared::Fault(mut fault) => {
                 fault.begin(now_us);
@@ -108,8 +118,38 @@ impl State {
             Declared::Incident(incident) => {
                 let at = incident.at.from(now_us);
                 self.incidents.push(Incident { at, ..incident });
-                self.catch_up(now_us);
+                self.catch_up(node, now_us);
             }
+        }
+    }
+
+    /// Resets a GPU: a driver that is loaded anew does the same to all.
+    pub fn reset(&mut self, gpu: &Gpu) {
+        self.mig.reset(gpu);
+        self.reset_memory(gpu);
+    }
+
+    /// The memory of a GPU that was reset: what waited for that is done, and what counts since then is gone.
+    fn reset_memory(&mut self, gpu: &Gpu) {
+        if let Some(damage) = self.damage.get_mut(&gpu.uuid) {
+            damage.reset();
+        }
+        if let Some(mode) = self.ecc.get_mut(&gpu.uuid) {
+            mode.current = mode.pending;
+        }
+    }
+
+    /// Loads the driver anew, in another version if one is given.
+    pub fn reload(&mut self, node: &Node, version: Option<&str>) {
+        self.driver.number += 1;
+        if let Some(version) = version {
+            self.driver.version = Some(version.to_owned());
+        }
+        self.modes.clear();
+        for gpu in &node.gpus {
+            self.modes_of(gpu);
+            self.mig.reload(gpu);
+            self.reset_memory(gpu);
         }
     }
 

@@ -1,6 +1,6 @@
 //! NVLinks: state, version and what is at their other end.
 
-use nvml_sim::{Call, Code, Link};
+use nvml_sim::{Call, Code, Link, LinkError};
 use nvml_wrapper_sys::bindings::*;
 
 use super::identity::{OLD_PCI_INFO_BYTES, VENDOR, pci_info};
@@ -79,7 +79,11 @@ exports! {
         }
     };
     fn nvmlDeviceGetNvLinkErrorCounter(device: nvmlDevice_t, link: u32, counter: u32, count: *mut u64) => |call| {
-        gpu(call, &device)?.link(link)?;
-        if counter > 4 { Err(Code::INVALID_ARGUMENT) } else { count.put(0) }
+        let view = gpu(call, &device)?;
+        view.link(link)?;
+        count.put(view.nvlink_errors(link, LinkError::from_number(counter)?)?)
+    };
+    fn nvmlDeviceResetNvLinkErrorCounters(device: nvmlDevice_t, link: u32) => |call| {
+        call.library.clear_nvlink_errors(gpu(call, &device)?, link)
     };
 }

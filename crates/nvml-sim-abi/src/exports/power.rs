@@ -138,7 +138,6 @@ exports! {
         if counter > 1 { Err(Code::INVALID_ARGUMENT) } else { kbps.put(0) }
     };
     fn nvmlDeviceGetPcieReplayCounter(device: nvmlDevice_t, count: *mut u32) => |call| {
-        gpu(call, &device)?;
-        count.put(0)
+        count.put(gpu(call, &device)?.pcie_replays())
     };
 }

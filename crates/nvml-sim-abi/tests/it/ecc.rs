@@ -1,8 +1,10 @@
-//! ECC: what a GPU can do, what it does, and which counters there are.
+//! ECC: what a GPU can do, what it does, and what its counters count.
 
-use nvml_sim::Code;
+use nvml_sim::{Code, FaultEntry};
+use nvml_wrapper::Device;
+use nvml_wrapper_sys::bindings::*;
 
-use crate::sim::{in_child, in_child_on, nvml};
+use crate::sim::{in_child, in_child_on, nvml, own_folder};
 
 /// The node file's words for a GPU -> code of the mode, mode, default mode, code of a counter.
 const CASES: [(&str, [u32; 4]); 3] = [
@@ -48,5 +50,191 @@ fn error_counters_end_with_the_last_place_of_memory() {
             let code = unsafe { counter(device.handle(), 0, 0, place, &mut count) };
             assert_eq!(code, if place < 8 { 0 } else { Code::INVALID_ARGUMENT.0 }, "{place}");
         }
+    });
+}
+
+/// A call through the C interface on a device's handle.
+macro_rules! ask {
+    ($lib:expr, $device:expr, $function:ident $(, $argument:expr)*) => {
+        // SAFETY: the arguments are numbers, or valid for writes.
+        unsafe { $lib.$function.as_ref().unwrap()($device.handle() $(, $argument)*) }
+    };
+}
+
+fn count(gpu: &str, counter: &str, by: u32) {
+    let entry = FaultEntry {
+        count: Some(counter.parse().unwrap()),
+        by: Some(by),
+        gpu: Some(gpu.to_owned()),
+        ..FaultEntry::default()
+    };
+    own_folder().declare(entry).unwrap();
+}
+
+/// Errors of a kind, a span and a place, or of all places.
+fn errors(lib: &NvmlLib, device: &Device<'_>, kind: u32, span: u32, place: Option<u32>) -> Result<u64, u32> {
+    let mut count = 0;
+    let code = match place {
+        Some(place) => ask!(lib, device, nvmlDeviceGetMemoryErrorCounter, kind, span, place, &mut count),
+        None => ask!(lib, device, nvmlDeviceGetTotalEccErrors, kind, span, &mut count),
+    };
+    if code == 0 { Ok(count) } else { Err(code) }
+}
+
+#[test]
+fn errors_are_counted_by_place_and_a_reset_leaves_the_aggregate_ones() {
+    in_child("ecc::errors_are_counted_by_place_and_a_reset_leaves_the_aggregate_ones", "dgx-h100", || {
+        let nvml = nvml();
+        let (lib, device) = (nvml.lib(), nvml.device_by_index(2).unwrap());
+        count("2", "ecc.uncorrected.dram", 3);
+        count("2", "ecc.uncorrected.sram-parity.l2", 5);
+        count("2", "ecc.corrected.sram", 7);
+        for span in [0, 1] {
+            assert_eq!(errors(lib, &device, 1, span, Some(2)), Ok(3));
+            assert_eq!(errors(lib, &device, 1, span, Some(7)), Ok(5));
+            assert_eq!(errors(lib, &device, 1, span, Some(0)), Ok(0));
+            assert_eq!(errors(lib, &device, 1, span, None), Ok(8));
+            assert_eq!(errors(lib, &device, 0, span, None), Ok(7));
+        }
+        // SAFETY: plain numbers.
+        let mut sram: nvmlEccSramErrorStatus_t = unsafe { std::mem::zeroed() };
+        sram.version = 1 << 24 | 104;
+        let code = ask!(lib, device, nvmlDeviceGetSramEccErrorStatus, &mut sram);
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(
+                (code, sram.aggregateUncParity, sram.aggregateUncBucketL2, sram.volatileCor),
+                (0, 5, 5, 7)
+            );
+            assert_eq!(sram.bThresholdExceeded, 1, "more than four of parity");
+        } else {
+            assert_eq!(code, Code::NO_PERMISSION.0);
+        }
+        // Others have none, and another load of the driver keeps what lasts.
+        assert_eq!(errors(lib, &nvml.device_by_index(3).unwrap(), 1, 1, None), Ok(0));
+        own_folder().reset("2").unwrap();
+        assert_eq!((errors(lib, &device, 1, 0, None), errors(lib, &device, 1, 1, None)), (Ok(0), Ok(8)));
+    });
+}
+
+#[test]
+fn rows_wait_for_a_reset_and_stay_remapped() {
+    in_child("ecc::rows_wait_for_a_reset_and_stay_remapped", "dgx-h100", || {
+        let nvml = nvml();
+        let (lib, device) = (nvml.lib(), nvml.device_by_index(0).unwrap());
+        let rows = || {
+            let (mut corrected, mut uncorrected, mut pending, mut failed) = (9, 9, 9, 9);
+            let code = ask!(
+                lib,
+                device,
+                nvmlDeviceGetRemappedRows,
+                &mut corrected,
+                &mut uncorrected,
+                &mut pending,
+                &mut failed
+            );
+            (code, corrected, uncorrected, pending, failed)
+        };
+        assert_eq!(rows(), (0, 0, 0, 0, 0));
+        count("0", "rows.uncorrectable", 1);
+        assert_eq!(rows(), (0, 0, 1, 1, 0));
+        let mut banks = nvmlRowRemapperHistogramValues_t { max: 0, high: 0, partial: 0, low: 0, none: 0 };
+        assert_eq!(ask!(lib, device, nvmlDeviceGetRowRemapperHistogram, &mut banks), 0);
+        assert_eq!((banks.max, banks.high, banks.none), (2559, 1, 0));
+        own_folder().reset("0").unwrap();
+        assert_eq!(rows(), (0, 0, 1, 0, 0));
+        count("0", "rows.failed", 1);
+        count("0", "repairs.tpc", 1);
+        let mut repairs =
+            nvmlRepairStatus_t { version: 1 << 24 | 12, bChannelRepairPending: 9, bTpcRepairPending: 9 };
+        assert_eq!(ask!(lib, device, nvmlDeviceGetRepairStatus, &mut repairs), 0);
+        assert_eq!((repairs.bChannelRepairPending, repairs.bTpcRepairPending), (0, 1));
+        own_folder().reset("0").unwrap();
+        assert_eq!(rows(), (0, 0, 1, 0, 1));
+    });
+}
+
+#[test]
+fn pages_are_retired_with_address_and_time_and_a_short_buffer_is_told_how_many() {
+    in_child(
+        "ecc::pages_are_retired_with_address_and_time_and_a_short_buffer_is_told_how_many",
+        "t4",
+        || {
+            own_folder().freeze_clock().unwrap();
+            let nvml = nvml();
+            let (lib, device) = (nvml.lib(), nvml.device_by_index(0).unwrap());
+            count("0", "pages.uncorrectable", 2);
+            let list = |cause: u32, room: u32| {
+                let (mut count, mut addresses, mut times) = (room, [0_u64; 4], [0_u64; 4]);
+                let (places, dates) = (addresses.as_mut_ptr(), times.as_mut_ptr());
+                let code = ask!(lib, device, nvmlDeviceGetRetiredPages_v2, cause, &mut count, places, dates);
+                (code, count, addresses, times)
+            };
+            let now = own_folder().state().unwrap().clock.now_us() / 1_000_000;
+            let (code, count, addresses, times) = list(1, 4);
+            assert_eq!((code, count, times), (0, 2, [now, now, 0, 0]));
+            assert!(addresses[0] != addresses[1] && addresses[..2].iter().all(|address| address % 4096 == 0));
+            assert_eq!(list(1, 1), (Code::INSUFFICIENT_SIZE.0, 2, [0; 4], [0; 4]));
+            assert_eq!(list(0, 0).0, 0);
+            let pending = || {
+                let mut pending = 9;
+                assert_eq!(ask!(lib, device, nvmlDeviceGetRetiredPagesPendingStatus, &mut pending), 0);
+                pending
+            };
+            assert_eq!(pending(), 1);
+            own_folder().reset("0").unwrap();
+            assert_eq!((pending(), list(1, 4).1), (0, 2));
+        },
+    );
+}
+
+#[test]
+fn root_switches_ecc_until_a_reset_and_clears_one_span_of_counters() {
+    in_child("ecc::root_switches_ecc_until_a_reset_and_clears_one_span_of_counters", "dgx-h100", || {
+        let nvml = nvml();
+        let (lib, device) = (nvml.lib(), nvml.device_by_index(0).unwrap());
+        let mode = || {
+            let (mut current, mut pending) = (9, 9);
+            assert_eq!(ask!(lib, device, nvmlDeviceGetEccMode, &mut current, &mut pending), 0);
+            (current, pending)
+        };
+        count("0", "ecc.corrected.dram", 4);
+        if !rustix::process::geteuid().is_root() {
+            assert_eq!(ask!(lib, device, nvmlDeviceSetEccMode, 0), Code::NO_PERMISSION.0);
+            assert_eq!(ask!(lib, device, nvmlDeviceClearEccErrorCounts, 0), Code::NO_PERMISSION.0);
+            return;
+        }
+        assert_eq!(ask!(lib, device, nvmlDeviceClearEccErrorCounts, 0), 0);
+        assert_eq!((errors(lib, &device, 0, 0, None), errors(lib, &device, 0, 1, None)), (Ok(0), Ok(4)));
+        assert_eq!(ask!(lib, device, nvmlDeviceSetEccMode, 0), 0);
+        assert_eq!(mode(), (1, 0));
+        own_folder().reset("0").unwrap();
+        assert_eq!(mode(), (0, 0));
+        assert_eq!(errors(lib, &device, 0, 1, None), Err(Code::NOT_SUPPORTED.0));
+        assert_eq!(ask!(lib, device, nvmlDeviceClearEccErrorCounts, 1), Code::NOT_SUPPORTED.0);
+    });
+}
+
+#[test]
+fn errors_of_links_and_of_pcie_are_counted_since_the_driver_was_loaded() {
+    in_child("ecc::errors_of_links_and_of_pcie_are_counted_since_the_driver_was_loaded", "dgx-a100", || {
+        let nvml = nvml();
+        let (lib, device) = (nvml.lib(), nvml.device_by_index(1).unwrap());
+        let seen = || {
+            let (mut replays, mut flits) = (9, [9_u64; 2]);
+            assert_eq!(ask!(lib, device, nvmlDeviceGetPcieReplayCounter, &mut replays), 0);
+            for (link, flits) in flits.iter_mut().enumerate() {
+                assert_eq!(ask!(lib, device, nvmlDeviceGetNvLinkErrorCounter, link as u32, 2, flits), 0);
+            }
+            (replays, flits)
+        };
+        count("1", "pcie.replays", 3);
+        count("1", "nvlink.1.crc-flit", 100);
+        assert_eq!(seen(), (3, [0, 100]));
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(ask!(lib, device, nvmlDeviceResetNvLinkErrorCounters, 1), 0);
+            assert_eq!(seen(), (3, [0, 0]));
+        }
+        own_folder().reset("1").unwrap();
+        assert_eq!(seen(), (0, [0, 0]));
     });
 }

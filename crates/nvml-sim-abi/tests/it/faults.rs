@@ -22,7 +22,7 @@ fn return_fault_strikes_as_often_as_said() {
         let nvml = nvml();
         let device = nvml.device_by_index(0).unwrap();
         let lost = Effect::Return(Code::GPU_IS_LOST.0);
-        own_folder().add_fault(fault("nvmlDeviceGetName", lost, Occurrence::Times(2))).unwrap();
+        own_folder().add_fault(fault("nvmlDeviceGetName", lost.clone(), Occurrence::Times(2))).unwrap();
         for _ in 0..2 {
             assert!(matches!(device.name(), Err(NvmlError::GpuLost)));
         }
@@ -40,8 +40,10 @@ fn fault_of_one_gpu_strikes_its_calls_alone() {
         let nvml = nvml();
         let gpu = |index| nvml.device_by_index(index).unwrap();
         let lost = Effect::Return(Code::GPU_IS_LOST.0);
-        let of_3 =
-            |function| Fault { gpu: Some("3".to_owned()), ..fault(function, lost, Occurrence::Always) };
+        let of_3 = |function| Fault {
+            gpu: Some("3".to_owned()),
+            ..fault(function, lost.clone(), Occurrence::Always)
+        };
         own_folder().add_fault(of_3("nvmlDeviceGetN*")).unwrap();
         own_folder().add_fault(of_3("nvmlDeviceGetTopologyCommonAncestor")).unwrap();
         assert!(matches!(gpu(3).name(), Err(NvmlError::GpuLost)));

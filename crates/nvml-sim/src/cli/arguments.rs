@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::fault::{FaultCommand, When};
 use super::mig::MigCommand;
+use crate::damage::Counter;
 use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::presets;
@@ -157,13 +158,39 @@ pub enum Command {
         #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "79")]
         xid: Option<u64>,
     },
+    /// Count errors of a GPU: ECC, remapped rows, retired pages, PCIe replays, NVLinks.
+    ///
+    /// Rows and pages wait for the next reset of the GPU, or load of the driver.
+    #[command(
+        after_help = "Examples:\n  nvml-sim count --gpu 0 ecc.uncorrected.dram\n  nvml-sim count --gpu 0 rows.uncorrectable --by 2 --settled\n  nvml-sim count --gpu 0 nvlink.3.crc-flit --by 100 --at 90s"
+    )]
+    Count {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// What: ecc.KIND.PLACE, rows.CAUSE, pages.CAUSE, pcie.replays or nvlink.LINK.ERROR; a wrong word lists them all.
+        counter: Counter,
+        /// How many.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        by: u32,
+        /// The MIG GPU instance in which they are: of uncorrected ECC errors outside device memory.
+        #[arg(long, value_name = "ID")]
+        gi: Option<u32>,
+        /// Rows and pages need no reset any more.
+        #[arg(long)]
+        settled: bool,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
+    },
     /// Bring a lost GPU back.
     Return {
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]
         gpu: String,
     },
-    /// Reset a GPU: its MIG instances are gone, and a pending MIG mode is the current one.
+    /// Reset a GPU: its MIG instances are gone, pending modes are current, pending rows and pages out of use, and volatile
+    /// counters 0.
     Reset {
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]

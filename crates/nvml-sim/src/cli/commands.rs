@@ -14,8 +14,6 @@ use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
 use super::{fault, mig, presets, show, watch};
 use crate::faults::FaultEntry;
 use crate::latency::Distribution;
-use crate::mig::MigState;
-use crate::node::Gpu;
 use crate::presets::NODES;
 use crate::state::StateFolder;
 use crate::{functions, install, private_root, root};
@@ -60,15 +58,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Lose { gpu, mode, xid, when } => {
             open(None)?.declare(FaultEntry { lose: Some(mode), xid, ..when.entry(gpu) })?;
         }
+        Command::Count { gpu, counter, by, gi, settled, when } => {
+            let (count, by) = (Some(counter), Some(by));
+            open(None)?.declare(FaultEntry { count, by, gi, settled, ..when.entry(gpu) })?;
+        }
         Command::Reload { driver_version } => open(None)?.reload(driver_version.as_deref())?,
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
-        Command::Reset { gpu } => {
-            let reset = |state: &mut MigState, gpu: &Gpu| {
-                state.reset(gpu);
-                Ok(())
-            };
-            open(None)?.change_mig(&gpu, reset)?;
-        }
+        Command::Reset { gpu } => open(None)?.reset(&gpu)?,
         Command::Mig { command } => mig::run(&open(None)?, command, out)?,
         Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {

@@ -150,27 +150,28 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
 }
 
 /// What befalls a GPU, in words.
-fn told(what: Befall) -> String {
-    let of_xid = |xid| format!("XID {xid}");
+fn told(what: &Befall) -> String {
+    let of_xid = |xid: &u64| format!("XID {xid}");
     match what {
         Befall::Xid { xid, .. } => of_xid(xid),
         Befall::Lose { how, xid } => {
-            let lost = if how == Loss::OffBus { "a fall off the bus" } else { "a loss" };
-            xid.map_or_else(|| lost.to_owned(), |xid| format!("{lost} with {}", of_xid(xid)))
+            let lost = if *how == Loss::OffBus { "a fall off the bus" } else { "a loss" };
+            xid.map_or_else(|| lost.to_owned(), |xid| format!("{lost} with {}", of_xid(&xid)))
         }
+        Befall::Count(counted) => format!("{} more {}", counted.by, counted.counter),
     }
 }
 
 /// An incident in words.
 pub fn describe_incident(incident: &Incident, node: &Node) -> String {
     let gpu = node.find(&incident.gpu).map_or_else(|| incident.gpu.clone(), |gpu| gpu.index.to_string());
-    format!("GPU {gpu}: {} at {}", told(incident.what), incident.at)
+    format!("GPU {gpu}: {} at {}", told(&incident.what), incident.at)
 }
 
 /// A fault in words.
 pub fn describe(fault: &Fault, node: &Node) -> String {
-    let effect = match fault.effect {
-        Effect::Return(code) => format!("returns {}", Code(code)),
+    let effect = match &fault.effect {
+        Effect::Return(code) => format!("returns {}", Code(*code)),
         Effect::Hang => "hangs".to_owned(),
         Effect::Crash => "crashes".to_owned(),
         Effect::Befall(what) => format!("brings {}", told(what)),

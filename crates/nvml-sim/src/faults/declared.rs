@@ -6,8 +6,9 @@ use thiserror::Error;
 
 use super::{Chance, Effect, Fault, Moment, Occurrence, Probability};
 use crate::code::Code;
+use crate::damage::Counter;
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
-use crate::incidents::{Befall, Incident};
+use crate::incidents::Incident;
 use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
@@ -31,12 +32,21 @@ pub struct FaultEntry {
     /// The XID that `gpu` reports.
     #[serde(default)]
     pub xid: Option<u64>,
-    /// The MIG GPU instance that the XID concerns.
+    /// The MIG GPU instance that the XID or the errors concern.
     #[serde(default)]
     pub gi: Option<u32>,
     /// The MIG compute instance that the XID concerns.
     #[serde(default)]
     pub ci: Option<u32>,
+    /// What is counted in `gpu`.
+    #[serde(default)]
+    pub count: Option<Counter>,
+    /// How much `count` rises; 1 where absent.
+    #[serde(default)]
+    pub by: Option<u32>,
+    /// Whether rows and pages of `count` need no reset any more.
+    #[serde(default)]
+    pub settled: bool,
     /// The way in which `gpu` is lost, and reports `xid` if that is given too.
     #[serde(default)]
     pub lose: Option<Loss>,
@@ -77,7 +87,7 @@ const ON_A_GPU: &str = "nvmlDevice*";
 pub enum FaultError {
     /// None of the words for what happens, or more than one.
     #[error(
-        "{count} effects; write one of hang, crash and return, each with a function, or one of xid and lose, with `gpu`"
+        "{count} effects; write one of hang, crash and return, each with a function, or one of xid, lose and count, with `gpu`"
     )]
     Effects {
         /// How many.
@@ -92,6 +102,9 @@ pub enum FaultError {
     /// An instance without an XID, or a compute instance without its GPU instance.
     #[error("{0}")]
     Instance(&'static str),
+    /// Errors that are not counted so, or not in this GPU.
+    #[error("{0}")]
+    Count(String),
     /// No call is struck.
     #[error("`0` calls; write a number from 1, or leave it out for every call")]
     Times,
@@ -124,6 +137,7 @@ impl FaultEntry {
             ("return", self.r#return.is_some()),
             ("lose", self.lose.is_some()),
             ("xid", self.xid.is_some() && self.lose.is_none()),
+            ("count", self.count.is_some()),
         ];
         let mut named = keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));
         named.next().filter(|_| named.next().is_none())
@@ -143,10 +157,10 @@ impl FaultEntry {
             (probability, seed) => probability.map(|it| Chance::new(it, seed.unwrap_or(0))),
         };
         let waits_for_calls = self.after > 0 || self.times.is_some() || chance.is_some();
-        if let (Some(_), Some(code)) = (befall, &self.code) {
+        if let (Some(_), Some(code)) = (&befall, &self.code) {
             return Err(FaultError::needless(code));
         }
-        if let (Some(what), false) = (befall, waits_for_calls) {
+        if let (Some(what), false) = (befall.clone(), waits_for_calls) {
             let at = self.at.unwrap_or(Moment::In(Delay::default()));
             return Ok(Declared::Incident(Incident { gpu: self.gpu.ok_or(FaultError::WhichGpu)?, what, at }));
         }
@@ -170,33 +184,6 @@ impl FaultEntry {
         let (gpu, at, after) = (self.gpu, self.at, self.after);
         Ok(Declared::Fault(Fault { function, gpu, effect, at, after, chance, occurrence }))
     }
-
-    /// What befalls a GPU, if that is what is declared.
-    fn befall(&self) -> Result<Option<Befall>, FaultError> {
-        let others = [&self.hang, &self.crash, &self.r#return].into_iter().flatten().count();
-        if others > 0 && (self.xid.is_some() || self.lose.is_some()) {
-            return Err(FaultError::Effects { count: others + 1 });
-        }
-        let (gpu_instance, compute_instance) = (self.gi, self.ci);
-        let befall = match (self.lose, self.xid) {
-            (Some(how), xid) => Some(Befall::Lose { how, xid }),
-            (None, Some(xid)) => Some(Befall::Xid { xid, gpu_instance, compute_instance }),
-            (None, None) => None,
-        };
-        match (gpu_instance, compute_instance) {
-            (None, None) => {}
-            _ if !matches!(befall, Some(Befall::Xid { .. })) => {
-                return Err(FaultError::Instance(
-                    "only an XID concerns a MIG instance; leave `gi` and `ci` out",
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(FaultError::Instance("a compute instance is one of a GPU instance; add `gi`"));
-            }
-            (Some(_), _) => {}
-        }
-        Ok(befall)
-    }
 }
 
 impl Declared {
@@ -205,8 +192,9 @@ impl Declared {
         Ok(match self {
             Declared::Fault(fault) => Declared::Fault(fault.checked(gpus)?),
             Declared::Incident(incident) => {
-                let gpu = node::find_or_tell(gpus, &incident.gpu)?.uuid.clone();
-                Declared::Incident(Incident { gpu, ..incident })
+                let gpu = node::find_or_tell(gpus, &incident.gpu)?;
+                incident.what.check(gpu)?;
+                Declared::Incident(Incident { gpu: gpu.uuid.clone(), ..incident })
             }
         })
     }
@@ -216,16 +204,19 @@ impl Fault {
     /// This fault, if it can be on a node with these GPUs, with the UUID of the one that it names.
     pub fn checked(mut self, gpus: &[Gpu]) -> Result<Fault, FaultError> {
         functions::check(&self.function)?;
-        if let (Effect::Return(_), "nvmlErrorString") = (self.effect, self.function.as_str()) {
+        if let (Effect::Return(_), "nvmlErrorString") = (&self.effect, self.function.as_str()) {
             return Err(FaultError::ReturnsNoCode { function: self.function });
         }
-        if let (Effect::Befall(_), None) = (self.effect, &self.gpu) {
+        if let (Effect::Befall(_), None) = (&self.effect, &self.gpu) {
             return Err(FaultError::WhichGpu);
         }
         if let Some(name) = &self.gpu {
-            let uuid = node::find_or_tell(gpus, name)?.uuid.clone();
+            let gpu = node::find_or_tell(gpus, name)?;
+            if let Effect::Befall(what) = &self.effect {
+                what.check(gpu)?;
+            }
             functions::check_takes_gpu(&self.function)?;
-            self.gpu = Some(uuid);
+            self.gpu = Some(gpu.uuid.clone());
         }
         Ok(self)
     }
@@ -241,6 +232,7 @@ impl FaultError {
         match self {
             FaultError::Effects { .. } | FaultError::NoFunction(_) | FaultError::ReturnsNoCode { .. } => None,
             FaultError::Code(_) => Some("code"),
+            FaultError::Count(_) => Some("count"),
             FaultError::Times => Some("times"),
             FaultError::Seed => Some("seed"),
             FaultError::NoGpu(_) | FaultError::TakesNoGpu(_) | FaultError::WhichGpu => Some("gpu"),

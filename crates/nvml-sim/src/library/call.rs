@@ -130,7 +130,7 @@ impl Library {
                 pause(delay);
             }
         }
-        let met = Met { function, gpu, folder, complaints: &self.complaints };
+        let met = Met { function, gpu, node, folder, complaints: &self.complaints };
         Ok(if met.suffer(state)? { Course::Late } else { Course::On })
     }
 }

@@ -6,6 +6,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::complaints::Complaints;
 use crate::code::Code;
 use crate::faults::{CallSite, Effect, Fault, Occurrence, strike};
+use crate::node::Node;
 use crate::state::{State, StateFolder, Watch};
 
 /// A call that meets faults.
@@ -14,6 +15,8 @@ pub struct Met<'a> {
     pub function: &'a str,
     /// UUID of its GPU.
     pub gpu: Option<&'a str>,
+    /// The node, where it can be read.
+    pub node: Option<&'a Node>,
     /// Where faults are counted.
     pub folder: &'a StateFolder,
     /// Where failures to count are told.
@@ -50,9 +53,9 @@ impl Met<'_> {
         let strike = |state: &mut State| {
             let now = self.at(state);
             let struck = strike(&mut state.faults, now)?;
-            if let (Effect::Befall(what), Some(gpu)) = (struck.effect, &struck.gpu) {
+            if let (Effect::Befall(what), Some(gpu), Some(node)) = (&struck.effect, &struck.gpu, self.node) {
                 let now_us = state.clock.now_us();
-                state.befall(gpu, what, now_us);
+                state.befall(node, gpu, what, now_us);
             }
             Some(struck)
         };

@@ -171,7 +171,7 @@ impl StateFolder {
             Ok(Ok(((), state))) => Ok(state),
             Err(_) => {
                 let mut state = State::clone(&state);
-                state.catch_up(state.clock.now_us());
+                state.catch_up(&self.node()?, state.clock.now_us());
                 Ok(Arc::new(state))
             }
         }
@@ -264,7 +264,9 @@ impl StateFolder {
         // A writer that was killed, or could not write, may have left this undone.
         self.complete_kernel_log(|| self.declared(), &before)?;
         let mut after = State::clone(&before);
-        after.catch_up(after.clock.now_us());
+        if after.is_behind() {
+            after.catch_up(&self.node()?, after.clock.now_us());
+        }
         let value = match change(&mut after) {
             Ok(value) => value,
             Err(error) => return Ok(Err(error)),

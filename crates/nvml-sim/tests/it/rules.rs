@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nvml_sim::{Befall, Incident, Loss, Node, State, presets};
+use nvml_sim::{Befall, Counted, Counter, Damage, Incident, Loss, Node, State, presets};
 use nvml_sim::{
     Bytes, Delay, Distribution, EventKind, EventLog, EventRecord, GpuLatency, Latency, PciAddress,
     RegisteredEvents,
@@ -148,28 +148,58 @@ proptest! {
         incidents in prop::collection::vec((0_u8..4, prop::option::of(1_u64..100), 0_u64..1000), 0..12),
         looks in prop::collection::btree_set(0_u64..1000, 0..6),
     ) {
-        let node = Node::parse("t4".as_ref(), presets::find(presets::NODES, "t4").unwrap().yaml).unwrap();
+        let preset = presets::find(presets::NODES, "dgx-a100").unwrap();
+        let node = Node::parse("dgx-a100".as_ref(), preset.yaml).unwrap();
+        let uuid = |gpu: u8| node.gpus[usize::from(gpu)].uuid.clone();
         let mut often = State::initial(&node, 0);
         for (gpu, xid, at) in &incidents {
             let what = match xid {
                 Some(xid) => Befall::Xid { xid: *xid, gpu_instance: None, compute_instance: None },
                 None => Befall::Lose { how: Loss::OffBus, xid: Some(79) },
             };
-            often.incidents.push(Incident { gpu: gpu.to_string(), what, at: Moment::At(*at) });
+            often.incidents.push(Incident { gpu: uuid(*gpu), what, at: Moment::At(*at) });
         }
         let mut once = often.clone();
         for now in looks {
-            often.catch_up(now);
+            often.catch_up(&node, now);
             prop_assert!(often.incidents.iter().all(|incident| !incident.at.is_reached(now)));
         }
-        often.catch_up(1000);
-        once.catch_up(1000);
+        often.catch_up(&node, 1000);
+        once.catch_up(&node, 1000);
         prop_assert_eq!(&often, &once);
         prop_assert_eq!(often.events.records.len(), incidents.len());
         prop_assert!(often.events.records.is_sorted_by_key(|event| event.time_us));
         for (gpu, xid, _) in incidents {
-            prop_assert!(xid.is_some() || often.lost.how(&gpu.to_string()) == Some(Loss::OffBus));
+            prop_assert!(xid.is_some() || often.lost.how(&uuid(gpu)) == Some(Loss::OffBus));
         }
+    }
+
+    #[test]
+    fn counters_only_rise_but_for_a_reset_which_leaves_what_lasts(
+        counts in prop::collection::vec((0_usize..8, 1_u32..40, prop::option::of(0_u32..3), any::<bool>()), 0..20),
+    ) {
+        let names = ["ecc.corrected.dram", "ecc.uncorrected.sram-parity.l2", "ecc.uncorrected.sram", "rows.correctable",
+            "rows.failed", "pages.uncorrectable", "pcie.replays", "nvlink.3.crc-flit"];
+        let mut damage = Damage::default();
+        for (name, by, gpu_instance, settled) in counts {
+            let counter: Counter = names[name].parse().unwrap();
+            prop_assert_eq!(counter.to_string(), names[name]);
+            let before = damage.clone();
+            damage.count(Counted { counter, by, gpu_instance, settled }, 7, 1 << 30);
+            for (counter, count) in &before.lasting {
+                prop_assert!(damage.lasting[counter] >= *count);
+            }
+            prop_assert!(damage.pending.iter().all(|(counter, count)| damage.lasting[counter] >= *count));
+            prop_assert_eq!(&damage.volatile, &damage.lasting);
+        }
+        let mut addresses: Vec<u64> = damage.pages.iter().map(|page| page.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        prop_assert_eq!(addresses.len(), damage.pages.len());
+        prop_assert!(addresses.len() <= 64);
+        let mut reset = damage.clone();
+        reset.reset();
+        prop_assert_eq!(reset, Damage { lasting: damage.lasting, pages: damage.pages, ..Damage::default() });
     }
 
     #[test]

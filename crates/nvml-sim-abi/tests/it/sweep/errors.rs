@@ -21,6 +21,19 @@ impl Sweep<'_> {
             let mut count = u32::MAX;
             (f(self.gpu, 0, &mut count, null_mut(), null_mut()), json!(count))
         });
+        ask!(self, nvmlDeviceGetDetailedEccErrors(0, 1), |f| {
+            let mut counts: nvmlEccErrorCounts_t = zeroed();
+            (f(self.gpu, 0, 1, &mut counts), json!(counts.deviceMemory))
+        });
+        ask!(self, nvmlDeviceGetRowRemapperHistogram, |f| {
+            let mut banks: nvmlRowRemapperHistogramValues_t = zeroed();
+            (f(self.gpu, &mut banks), json!([banks.max, banks.high, banks.partial, banks.low, banks.none]))
+        });
+        ask!(self, nvmlDeviceGetRepairStatus, |f| {
+            let mut status: nvmlRepairStatus_t = zeroed();
+            status.version = 1 << 24 | 12;
+            (f(self.gpu, &mut status), json!([status.bChannelRepairPending, status.bTpcRepairPending]))
+        });
         ask!(self, nvmlDeviceGetRemappedRows, |f| {
             let [mut a, mut b, mut c, mut d] = [u32::MAX; 4];
             (f(self.gpu, &mut a, &mut b, &mut c, &mut d), json!([a, b, c, d]))
