@@ -1,6 +1,7 @@
 //! The implemented functions of NVML, one file for each of its subjects. This file knows how a C function is
 //! made from a few safe lines; the files know what each function answers.
 
+mod accounting;
 mod compute_instances;
 mod devices;
 mod ecc;
@@ -64,6 +65,7 @@ use checked;
 
 /// The names of the functions that the simulation implements, by file.
 pub const IMPLEMENTED: &[&[&str]] = &[
+    accounting::NAMES,
     compute_instances::NAMES,
     devices::NAMES,
     ecc::NAMES,

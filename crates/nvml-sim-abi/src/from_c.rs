@@ -88,6 +88,11 @@ impl<T> Out<T> {
         self.0.is_null()
     }
 
+    /// An array of the caller's to which a struct of this type points; null where it does not.
+    pub fn array<E>(&self, start: *mut E) -> Out<E> {
+        Out(start)
+    }
+
     /// Fails on a null pointer, for parameters that are checked before work begins.
     pub fn present(&self) -> Result<&Self, Code> {
         if self.0.is_null() { Err(Code::INVALID_ARGUMENT) } else { Ok(self) }

@@ -5,6 +5,7 @@ mod commands;
 mod fault;
 mod mig;
 mod presets;
+mod process;
 mod show;
 mod watch;
 
@@ -61,6 +62,8 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
                 | ControlError::TakesNoGpu(_)
                 | ControlError::Fault(_)
                 | ControlError::Mig { .. }
+                | ControlError::Process(_)
+                | ControlError::InUse(_)
                 | ControlError::Setting(_) => true,
             })
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {

@@ -14,6 +14,7 @@ use crate::loss::Loss;
 use crate::mig::MigState;
 use crate::node::{self, Gpu, NoGpuError};
 use crate::overrides::Overrides;
+use crate::processes::{InUseError, ProcessError};
 use crate::settings::{self, SettingError, Target};
 use crate::state::{StateFolder, StateFolderError};
 
@@ -49,6 +50,12 @@ pub enum ControlError {
     /// A setting that cannot be.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// A process that cannot be.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A reset of a GPU that is in use.
+    #[error(transparent)]
+    InUse(#[from] InUseError),
 }
 
 impl StateFolder {
@@ -82,12 +89,6 @@ impl StateFolder {
         version.map_or(Ok(()), node::check_driver_version).map_err(StateFolderError::Node)?;
         let node = self.node()?;
         Ok(self.update(|state| state.reload(&node, version))?)
-    }
-
-    /// Resets a GPU.
-    pub fn reset(&self, gpu: &str) -> Result<(), ControlError> {
-        let gpu = self.gpu(gpu)?;
-        Ok(self.update(|state| state.reset(&gpu))?)
     }
 
     /// Brings a lost GPU back.
@@ -203,8 +204,15 @@ impl StateFolder {
         change: impl FnOnce(&mut MigState, &Gpu) -> Result<T, Code>,
     ) -> Result<T, ControlError> {
         let gpu = self.gpu(gpu)?;
-        let changed = self.commit(|state| change(&mut state.mig, &gpu))?;
+        let changed = self.commit(|state| state.change_mig(&gpu, change))?;
         changed.map(|(value, _)| value).map_err(|code| ControlError::Mig { gpu: gpu.index, code })
+    }
+
+    /// Asks for a MIG mode of a GPU. The inner error is the activation status: why it is not the current one.
+    pub fn set_mig_mode(&self, gpu: &str, on: bool) -> Result<Result<(), Code>, ControlError> {
+        let gpu = self.gpu(gpu)?;
+        let changed = self.commit(|state| state.set_mig_mode(&gpu, on))?;
+        changed.map(|(status, _)| status).map_err(|code| ControlError::Mig { gpu: gpu.index, code })
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
@@ -264,7 +272,7 @@ fn refusal(code: Code) -> &'static str {
     match code {
         Code::NOT_SUPPORTED => "it cannot do MIG, or MIG is off",
         Code::INSUFFICIENT_RESOURCES => "what is there already leaves no room",
-        Code::IN_USE => "instances are left that must go first",
+        Code::IN_USE => "instances or processes are left that must go first",
         Code::NOT_FOUND => "there is no such instance",
         Code::INVALID_ARGUMENT => "no such profile or place there",
         _ => "the driver says no more",

@@ -37,6 +37,7 @@ mod overrides;
 mod pci;
 pub mod presets;
 mod private_root;
+mod processes;
 pub mod root;
 mod settings;
 mod snapshot;
@@ -75,11 +76,16 @@ pub use mig::{
     GpuInstanceProfile, GpuInstanceView, GpuMig, MigState, MigTable,
 };
 pub use model::{Architecture, Brand, ComputeCapability, Model};
-pub use modes::Modes;
+pub use modes::{ComputeMode, Modes};
 pub use node::{Fabric, Gpu, NoGpuError, Node, NodeError};
 pub use overrides::{Overrides, RecoveryAction};
 pub use pci::PciAddress;
 pub use private_root::PrivateRootError;
+pub use processes::{
+    ACCOUNTING_PROCESSES_MAX, Accounting, AccountingStats, EndedProcess, InUseError, InstancePlace,
+    ParsePercentError, Percent, Process, ProcessEntry, ProcessError, ProcessKind, ProcessLoad, ProcessSample,
+    Processes,
+};
 pub use settings::{SETTINGS, Setting, SettingError};
 pub use snapshot::{GpuView, Snapshot};
 pub use state::{State, StateFolder, StateFolderError};

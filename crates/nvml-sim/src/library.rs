@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::code::Code;
 use crate::driver_load::KnownLoad;
 use crate::events::RegisteredEvents;
+use crate::modes::{ComputeMode, Modes};
 use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
@@ -96,6 +97,49 @@ impl Library {
         self.change(|state| {
             state.modes_of(gpu.gpu).persistence_mode = on;
             Ok(())
+        })
+    }
+
+    /// `nvmlDeviceSetComputeMode`, which only root may. Of a GPU with MIG on it cannot be changed.
+    pub fn set_compute_mode(&self, gpu: GpuView<'_>, mode: ComputeMode) -> Result<(), Code> {
+        self.change_modes(gpu, |modes| modes.compute_mode = mode)
+    }
+
+    /// `nvmlDeviceSetAccountingMode`, which only root may. Switched off, it forgets all.
+    pub fn set_accounting_mode(&self, gpu: GpuView<'_>, on: bool) -> Result<(), Code> {
+        self.change_modes(gpu, |modes| modes.set_accounting(on))
+    }
+
+    /// `nvmlDeviceClearAccountingPids`, which only root may.
+    pub fn clear_accounting(&self, gpu: GpuView<'_>) -> Result<(), Code> {
+        self.change_modes(gpu, |modes| {
+            if let Some(accounting) = &mut modes.accounting {
+                accounting.clear();
+            }
+        })
+    }
+
+    fn change_modes(&self, gpu: GpuView<'_>, change: impl FnOnce(&mut Modes)) -> Result<(), Code> {
+        self.change_state_of(gpu, |state| {
+            if state.mig.gpus.get(&gpu.gpu.uuid).is_some_and(|mig| mig.enabled) {
+                return Err(Code::NOT_SUPPORTED);
+            }
+            change(state.modes_of(gpu.gpu));
+            Ok(())
+        })
+    }
+
+    /// Changes the state of a GPU that answers, which only root may.
+    fn change_state_of<T>(
+        &self,
+        gpu: GpuView<'_>,
+        change: impl FnOnce(&mut State) -> Result<T, Code>,
+    ) -> Result<T, Code> {
+        self.change(|state| {
+            if state.lost.contains(&gpu.gpu.uuid) {
+                return Err(Code::GPU_IS_LOST);
+            }
+            change(state)
         })
     }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
+use crate::processes::Accounting;
 
 /// The modes of one GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,12 @@ pub struct Modes {
     /// The range in MHz that memory clocks are locked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked_memory: Option<(u32, u32)>,
+    /// Which processes may compute.
+    #[serde(default, skip_serializing_if = "ComputeMode::is_default")]
+    pub compute_mode: ComputeMode,
+    /// What is written down of processes; nothing while accounting is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounting: Option<Accounting>,
 }
 
 impl Modes {
@@ -34,7 +41,14 @@ impl Modes {
             application_clocks: None,
             locked_graphics: None,
             locked_memory: None,
+            compute_mode: ComputeMode::Default,
+            accounting: None,
         }
+    }
+
+    /// Switches accounting; off, what was written down is gone.
+    pub fn set_accounting(&mut self, on: bool) {
+        self.accounting = on.then(|| self.accounting.take().unwrap_or_default());
     }
 
     /// Between which graphics clocks the GPU may run. Locked clocks go before application clocks.
@@ -45,5 +59,24 @@ impl Modes {
             (None, Some((_, graphics))) => (0, graphics.min(most)),
             (None, None) => (0, most),
         }
+    }
+}
+
+/// Which processes may compute on a GPU; numbers are `nvmlComputeMode_t`. 1, one thread alone, drivers no longer have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComputeMode {
+    /// Any.
+    #[default]
+    Default = 0,
+    /// None.
+    Prohibited = 2,
+    /// One at a time.
+    ExclusiveProcess = 3,
+}
+
+impl ComputeMode {
+    fn is_default(&self) -> bool {
+        *self == ComputeMode::Default
     }
 }

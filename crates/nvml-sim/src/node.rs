@@ -16,6 +16,7 @@ use crate::load::Load;
 use crate::model::Model;
 use crate::node_file::NodeFile;
 use crate::pci::PciAddress;
+use crate::processes::ProcessEntry;
 use crate::topology::{Link, PciePlace};
 use crate::yaml::{self, YamlError};
 use check::Check;
@@ -51,6 +52,8 @@ pub struct Node {
     pub latency: Latency,
     /// The faults of a node that was just made.
     pub faults: Vec<Declared>,
+    /// The processes of a node that was just made.
+    pub processes: Vec<ProcessEntry>,
     /// The GPUs by NVML index.
     pub gpus: Vec<Gpu>,
 }
@@ -116,7 +119,7 @@ impl Node {
             .unwrap_or_else(|| format!("{}.{}", cuda_version / 1000, declared.driver.version));
         check.nvml(&nvml_version)?;
         let fabric = declared.fabric.map(|fabric| check.fabric(&fabric)).transpose()?;
-        Ok(Node {
+        let mut node = Node {
             driver_version: declared.driver.version,
             nvml_version,
             cuda_version,
@@ -128,8 +131,11 @@ impl Node {
             fabric,
             latency,
             faults,
+            processes: Vec::new(),
             gpus,
-        })
+        };
+        node.processes = check.processes(declared.processes, &node)?;
+        Ok(node)
     }
 
     /// This node with another driver; its NVML follows.

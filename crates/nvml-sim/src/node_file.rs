@@ -11,6 +11,7 @@ use crate::latency::Latency;
 use crate::load::Load;
 use crate::model::ModelLayer;
 use crate::pci::PciAddress;
+use crate::processes::ProcessEntry;
 use crate::topology::PciePlace;
 
 /// A node file as written.
@@ -45,6 +46,9 @@ pub struct NodeFile {
     /// Faults that wait for calls from the beginning.
     #[serde(default)]
     pub faults: Vec<FaultEntry>,
+    /// Processes that run from the beginning.
+    #[serde(default)]
+    pub processes: Vec<ProcessEntry>,
     /// The GPUs in the order of their NVML index.
     pub gpus: Vec<GpuEntry>,
 }

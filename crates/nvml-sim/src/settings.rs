@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::bytes::Bytes;
 use crate::model::Model;
-use crate::modes::Modes;
+use crate::modes::{ComputeMode, Modes};
 use crate::overrides::{Overrides, RecoveryAction};
 
 /// A setting that cannot be.
@@ -104,6 +104,27 @@ pub const SETTINGS: &[Setting] = &[
         apply: |value, to| {
             let on = value.choice(&[("on", true), ("off", false)])?;
             to.modes.persistence_mode = on.unwrap_or(Modes::initial().persistence_mode);
+            Ok(())
+        },
+    },
+    Setting {
+        key: "compute-mode",
+        values: "default, exclusive-process or prohibited",
+        apply: |value, to| {
+            let modes = [
+                ("default", ComputeMode::Default),
+                ("exclusive-process", ComputeMode::ExclusiveProcess),
+                ("prohibited", ComputeMode::Prohibited),
+            ];
+            to.modes.compute_mode = value.choice(&modes)?.unwrap_or_default();
+            Ok(())
+        },
+    },
+    Setting {
+        key: "accounting-mode",
+        values: "on or off",
+        apply: |value, to| {
+            to.modes.set_accounting(value.choice(&[("on", true), ("off", false)])?.unwrap_or(false));
             Ok(())
         },
     },

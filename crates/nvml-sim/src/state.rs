@@ -25,6 +25,7 @@ use crate::mig::MigState;
 use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
+use crate::processes::Processes;
 
 pub use folder::{StateFolder, StateFolderError};
 pub use watch::{Watch, pause};
@@ -64,6 +65,9 @@ pub struct State {
     /// What has gone wrong in GPUs, by UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub damage: BTreeMap<String, Damage>,
+    /// Processes that run.
+    #[serde(default, skip_serializing_if = "Processes::is_empty")]
+    pub processes: Processes,
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
@@ -96,12 +100,19 @@ impl State {
             mig: MigState::default(),
             ecc: BTreeMap::new(),
             damage: BTreeMap::new(),
+            processes: Processes::default(),
             overrides: BTreeMap::new(),
             counters: counters_of(node, now_us),
             latency: None,
             faults: Vec::new(),
             incidents: Vec::new(),
         };
+        for entry in &node.processes {
+            if let Some(gpu) = node.find(&entry.gpu) {
+                // One that cannot be was refused when the node was read.
+                let _ = state.start_process(gpu, entry.clone(), now_us);
+            }
+        }
         for declared in &node.faults {
             state.add(node, declared.clone(), now_us);
         }
@@ -125,6 +136,7 @@ impl State {
 
     /// Resets a GPU: a driver that is loaded anew does the same to all.
     pub fn reset(&mut self, gpu: &Gpu) {
+        self.end_processes_of(gpu);
         self.mig.reset(gpu);
         self.reset_memory(gpu);
     }
@@ -145,6 +157,7 @@ impl State {
         if let Some(version) = version {
             self.driver.version = Some(version.to_owned());
         }
+        self.end_all_processes();
         self.modes.clear();
         for gpu in &node.gpus {
             self.modes_of(gpu);

@@ -4,7 +4,7 @@
 use crate::bytes::Bytes;
 use crate::code::Code;
 use crate::counters::{Drive, Pace, Quantity, Totals};
-use crate::modes::Modes;
+use crate::modes::{ComputeMode, Modes};
 use crate::overrides::RecoveryAction;
 use crate::snapshot::GpuView;
 use crate::throttle::{Reason, Reasons};
@@ -155,12 +155,13 @@ impl GpuView<'_> {
         self.total(Quantity::Energy)
     }
 
-    /// Frame buffer used by processes.
+    /// Frame buffer used by the load and by processes.
     pub fn memory_used(&self) -> Bytes {
         let usable = self.gpu.model.memory_usable();
         let set = self.overrides().and_then(|set| set.memory_used);
         // The node file may have changed since it was set.
-        set.unwrap_or_else(|| self.memory_of_load(usable)).min(usable)
+        let own = || self.memory_of_load(usable).0.saturating_add(self.processes_memory().0);
+        set.unwrap_or_else(|| Bytes(own())).min(usable)
     }
 
     /// The load's share of some memory.
@@ -276,6 +277,11 @@ impl GpuView<'_> {
     /// Modes of the GPU.
     pub fn modes(&self) -> Modes {
         self.snapshot.state.modes.get(&self.gpu.uuid).cloned().unwrap_or_else(Modes::initial)
+    }
+
+    /// Which processes may compute. A GPU with MIG on has the default mode, as NVML documents.
+    pub fn compute_mode(&self) -> ComputeMode {
+        if self.is_mig_enabled() { ComputeMode::Default } else { self.modes().compute_mode }
     }
 
     /// Whether the driver stays loaded without clients.

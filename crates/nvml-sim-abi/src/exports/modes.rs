@@ -1,6 +1,6 @@
-//! Modes of a GPU: persistence, compute, display, accounting, virtualisation, addressing, and the fabric.
+//! Modes of a GPU: persistence, compute, display, virtualisation, addressing, and the fabric.
 
-use nvml_sim::Code;
+use nvml_sim::{Code, ComputeMode};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
@@ -8,6 +8,8 @@ use super::{exports, gpu};
 /// `nvmlDeviceAddressingModeType_t`: no common address space with the CPU, or one by the hardware's translation.
 const ADDRESSING_NONE: u32 = 0;
 const ADDRESSING_ATS: u32 = 2;
+/// `nvmlComputeMode_t`: one thread alone.
+const EXCLUSIVE_THREAD: u32 = 1;
 /// `nvmlGpuFabricState_t`: the GPU has joined its fabric.
 const FABRIC_COMPLETED: u8 = 3;
 /// Each part of the health mask says "no": nothing degraded, no route unhealthy, configuration as it should be.
@@ -25,8 +27,17 @@ exports! {
         if mode > 1 { Err(Code::INVALID_ARGUMENT) } else { call.library.set_persistence_mode(view, mode == 1) }
     };
     fn nvmlDeviceGetComputeMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
-        gpu(call, &device)?;
-        mode.put(0)
+        mode.put(gpu(call, &device)?.compute_mode() as u32)
+    };
+    // One thread alone, as mode 1 was, drivers can no longer do.
+    fn nvmlDeviceSetComputeMode(device: nvmlDevice_t, mode: u32) => |call| {
+        let view = gpu(call, &device)?;
+        let modes = [ComputeMode::Default, ComputeMode::Prohibited, ComputeMode::ExclusiveProcess];
+        match modes.into_iter().find(|known| *known as u32 == mode) {
+            Some(mode) => call.library.set_compute_mode(view, mode),
+            None if mode == EXCLUSIVE_THREAD => Err(Code::NOT_SUPPORTED),
+            None => Err(Code::INVALID_ARGUMENT),
+        }
     };
     fn nvmlDeviceGetDisplayMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
         gpu(call, &device)?;
@@ -35,10 +46,6 @@ exports! {
     fn nvmlDeviceGetDisplayActive(device: nvmlDevice_t, active: *mut u32) => |call| {
         gpu(call, &device)?;
         active.put(0)
-    };
-    fn nvmlDeviceGetAccountingMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
-        gpu(call, &device)?;
-        mode.put(0)
     };
     fn nvmlDeviceGetVirtualizationMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
         gpu(call, &device)?;

@@ -42,12 +42,6 @@ exports! {
         }
         info.put(nvmlSystemDriverBranchInfo_t { version: word, branch: text_array(&branch) })
     };
-    fn nvmlSystemGetProcessName(pid: u32, name: *mut c_char, length: u32) => |_| {
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).map_err(|_| Code::NOT_FOUND)?;
-        // The real library cuts a long name to the buffer.
-        let cut: String = comm.trim_end().chars().take(length.saturating_sub(1) as usize).collect();
-        name.put_text(length, &cut)
-    };
     fn nvmlSystemGetHicVersion(count: *mut u32, entries: *mut nvmlHwbcEntry_t) => |_| {
         // No host interface cards: nothing is written to the entries.
         let _ = entries.is_null();

@@ -11,6 +11,7 @@ mod listing;
 mod mig;
 mod misuse;
 mod placement;
+mod processes;
 mod reload;
 mod sharing;
 mod sim;

@@ -18,12 +18,13 @@ macro_rules! call {
         unsafe { function($($argument),*) }
     }};
 }
+pub(crate) use call;
 
-fn version_word<T>(version: u32) -> u32 {
+pub fn version_word<T>(version: u32) -> u32 {
     size_of::<T>() as u32 | version << 24
 }
 
-fn gpu(nvml: &Nvml, index: u32) -> nvmlDevice_t {
+pub fn gpu(nvml: &Nvml, index: u32) -> nvmlDevice_t {
     // SAFETY: the handle is a number.
     unsafe { nvml.device_by_index(index).unwrap().handle() }
 }
@@ -39,7 +40,7 @@ fn uuid(nvml: &Nvml, device: nvmlDevice_t) -> String {
     text(&buffer)
 }
 
-fn mig_device(nvml: &Nvml, index: u32) -> Result<nvmlDevice_t, u32> {
+pub fn mig_device(nvml: &Nvml, index: u32) -> Result<nvmlDevice_t, u32> {
     let mut device = null_mut();
     match call!(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu(nvml, 0), index, &mut device)) {
         0 => Ok(device),
@@ -48,7 +49,7 @@ fn mig_device(nvml: &Nvml, index: u32) -> Result<nvmlDevice_t, u32> {
 }
 
 /// MIG on, by what needs no rights of root.
-fn switch_on(folder: &StateFolder, gpu: &str) {
+pub fn switch_on(folder: &StateFolder, gpu: &str) {
     let _ = folder.change_mig(gpu, |mig, gpu| mig.set_mode(gpu, true)).unwrap();
     reset(folder, gpu);
 }
@@ -62,7 +63,7 @@ fn reset(folder: &StateFolder, gpu: &str) {
 }
 
 /// Makes a GPU instance and in it a compute instance.
-fn make(folder: &StateFolder, profile: u32, compute: u32) -> (u32, u32) {
+pub fn make(folder: &StateFolder, profile: u32, compute: u32) -> (u32, u32) {
     let steps = |mig: &mut nvml_sim::MigState, gpu: &nvml_sim::Gpu| {
         let instance = mig.create(gpu, profile, None)?;
         Ok((instance, mig.create_compute(gpu, instance, compute, None)?))

@@ -19,6 +19,7 @@ const NOT_GETTERS: &[&str] = &[
     "nvmlComputeInstanceGetInfo",
     "nvmlComputeInstanceGetInfo_v2",
     "nvmlDeviceClearEccErrorCounts",
+    "nvmlDeviceClearAccountingPids",
     "nvmlDeviceCreateGpuInstance",
     "nvmlDeviceCreateGpuInstanceWithPlacement",
     // Root alone may ask; what it tells is tested beside the other counters.
@@ -26,6 +27,8 @@ const NOT_GETTERS: &[&str] = &[
     "nvmlDeviceRegisterEvents",
     "nvmlDeviceResetNvLinkErrorCounters",
     "nvmlDeviceSetEccMode",
+    "nvmlDeviceSetAccountingMode",
+    "nvmlDeviceSetComputeMode",
     "nvmlDeviceSetMigMode",
     "nvmlDeviceSetPersistenceMode",
     "nvmlErrorString",

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::fault::{FaultCommand, When};
 use super::mig::MigCommand;
+use super::process::ProcessCommand;
 use crate::damage::Counter;
 use crate::latency::Delay;
 use crate::loss::Loss;
@@ -191,10 +192,21 @@ pub enum Command {
     },
     /// Reset a GPU: its MIG instances are gone, pending modes are current, pending rows and pages out of use, and volatile
     /// counters 0.
+    ///
+    /// Refused while processes run on it, as by nvidia-smi.
     Reset {
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]
         gpu: String,
+        /// End the processes that run on it too.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Processes on GPUs: what they use, and what they keep from happening.
+    Process {
+        /// What to do.
+        #[command(subcommand)]
+        command: ProcessCommand,
     },
     /// Multi-instance GPUs: modes, instances, profiles.
     Mig {

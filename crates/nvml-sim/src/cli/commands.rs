@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
-use super::{fault, mig, presets, show, watch};
+use super::{fault, mig, presets, process, show, watch};
 use crate::faults::FaultEntry;
 use crate::latency::Distribution;
 use crate::presets::NODES;
@@ -64,7 +64,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Reload { driver_version } => open(None)?.reload(driver_version.as_deref())?,
         Command::Return { gpu } => open(None)?.give_back(&gpu)?,
-        Command::Reset { gpu } => open(None)?.reset(&gpu)?,
+        Command::Reset { gpu, force: true } => open(None)?.reset_by_force(&gpu)?,
+        Command::Reset { gpu, force: false } => open(None)?.reset(&gpu)?,
+        Command::Process { command } => process::run(&open(None)?, command, out)?,
         Command::Mig { command } => mig::run(&open(None)?, command, out)?,
         Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {

@@ -118,11 +118,16 @@ pub fn run(folder: &StateFolder, command: MigCommand, out: &mut impl Write) -> R
 }
 
 fn set_mode(folder: &StateFolder, gpu: &str, mode: Mode, out: &mut impl Write) -> Result<()> {
-    let (index, status) =
-        folder.change_mig(gpu, |mig, gpu| Ok((gpu.index, mig.set_mode(gpu, mode == Mode::On)?)))?;
+    let index = folder.gpu(gpu)?.index;
+    let status = folder.set_mig_mode(gpu, mode == Mode::On)?;
     let word = if mode == Mode::On { "on" } else { "off" };
     match status {
         Ok(()) => writeln!(out, "GPU {index}: MIG is {word}")?,
+        Err(code @ Code::IN_USE) => writeln!(
+            out,
+            "GPU {index}: MIG {word} is pending ({code}); end the instances and processes on it, then \
+             `nvml-sim reset --gpu {index}` makes it current"
+        )?,
         Err(code) => writeln!(
             out,
             "GPU {index}: MIG {word} is pending ({code}); `nvml-sim reset --gpu {index}` makes it current"

@@ -7,6 +7,7 @@ use crate::model::Model;
 use crate::modes::Modes;
 use crate::node::Gpu;
 use crate::overrides::Overrides;
+use crate::processes::ProcessLoad;
 use crate::state::State;
 use crate::throttle::{Reason, Reasons};
 
@@ -27,6 +28,7 @@ pub struct Drive<'a> {
     time: LoadTime,
     overrides: Option<&'a Overrides>,
     modes: Modes,
+    processes: ProcessLoad,
     counters: Counters,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Drive<'a> {
             time: LoadTime { begun_us: counters.load_since_us, seed },
             overrides,
             modes: state.modes.get(&gpu.uuid).cloned().unwrap_or_else(Modes::initial),
+            processes: ProcessLoad::of(state.processes.of(&gpu.uuid)),
             counters,
         }
     }
@@ -91,7 +94,7 @@ impl<'a> Drive<'a> {
     }
 
     fn activity(&self, of_load: &Activity) -> Activity {
-        let mut activity = *of_load;
+        let mut activity = of_load.beside(self.processes);
         let Some(set) = self.overrides else { return activity };
         if let Some(percent) = set.utilization_gpu {
             activity = activity.with_busy(percent * 10);

@@ -13,7 +13,10 @@ const PUBLISH_US: u64 = 100_000;
 impl State {
     /// Whether a change from `before` matters to counters.
     pub fn moves_counters(&self, before: &State) -> bool {
-        self.driver != before.driver || self.overrides != before.overrides || self.modes != before.modes
+        self.driver != before.driver
+            || self.overrides != before.overrides
+            || self.modes != before.modes
+            || self.processes != before.processes
     }
 
     /// Keeps what the counters of the GPUs had come to before this state.
@@ -23,7 +26,8 @@ impl State {
             let uuid = &gpu.uuid;
             let is_reloaded = self.driver.number != before.driver.number;
             let is_changed = self.overrides.get(uuid) != before.overrides.get(uuid)
-                || self.modes.get(uuid) != before.modes.get(uuid);
+                || self.modes.get(uuid) != before.modes.get(uuid)
+                || !self.processes.of(uuid).eq(before.processes.of(uuid));
             if !is_reloaded && !is_changed {
                 continue;
             }

@@ -27,17 +27,12 @@ impl Library {
         gpu: GpuView<'_>,
         change: impl FnOnce(&mut MigState, &Gpu) -> Result<T, Code>,
     ) -> Result<T, Code> {
-        self.change(|state| {
-            if state.lost.contains(&gpu.gpu.uuid) {
-                return Err(Code::GPU_IS_LOST);
-            }
-            change(&mut state.mig, gpu.gpu)
-        })
+        self.change_state_of(gpu, |state| state.change_mig(gpu.gpu, change))
     }
 
     /// `nvmlDeviceSetMigMode`; the inner error is the activation status.
     pub fn set_mig_mode(&self, gpu: GpuView<'_>, on: bool) -> Result<Result<(), Code>, Code> {
-        self.change_mig(gpu, |mig, gpu| mig.set_mode(gpu, on))
+        self.change_state_of(gpu, |state| state.set_mig_mode(gpu.gpu, on))
     }
 
     /// Makes a GPU instance, and gives its handle.

@@ -1,5 +1,7 @@
 //! What the parts of a GPU do at one moment of a load, in parts of a thousand. It knows no model's figures.
 
+use crate::processes::{Percent, ProcessLoad};
+
 /// An activity; all but `power_watts` in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Activity {
@@ -73,6 +75,20 @@ impl Activity {
         let media = self.encoder + self.decoder + self.jpeg + self.ofa;
         let sum = self.sm * 500 + self.tensor * 500 + self.fp64 * 300 + self.dram * 300 + media * 50;
         (sum / 1000).min(1000)
+    }
+
+    /// This beside what processes use.
+    pub fn beside(self, processes: ProcessLoad) -> Activity {
+        if processes == ProcessLoad::default() {
+            return self;
+        }
+        let both = |own: u32, other: Percent| (own + other.number() * 10).min(1000);
+        Activity {
+            dram: both(self.dram, processes.memory_activity),
+            encoder: both(self.encoder, processes.encoder),
+            decoder: both(self.decoder, processes.decoder),
+            ..self.with_busy(both(self.busy, processes.sm))
+        }
     }
 
     /// The same work with another share of busy time.

@@ -19,6 +19,15 @@ impl MigState {
         Ok(status)
     }
 
+    /// Asks for the mode of a GPU that is in use: it stays pending, and that is the activation status.
+    pub fn set_pending_mode(&mut self, gpu: &Gpu, on: bool) -> Result<Result<(), Code>, Code> {
+        let mig = self.of(gpu)?;
+        mig.pending = on;
+        let status = if mig.enabled == on { Ok(()) } else { Err(Code::IN_USE) };
+        self.forget_default(gpu);
+        Ok(status)
+    }
+
     /// Resets a GPU; one that cannot do MIG has nothing to lose.
     pub fn reset(&mut self, gpu: &Gpu) {
         self.restart(gpu, GpuMig::reset);

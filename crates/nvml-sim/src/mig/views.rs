@@ -148,7 +148,11 @@ impl<'a> DeviceView<'a> {
             DeviceView::Gpu(view) => {
                 (view.gpu.model.memory, view.gpu.model.memory_reserved, view.memory_used())
             }
-            DeviceView::Mig(device) => (device.of.profile.memory, Bytes(0), Bytes(0)),
+            DeviceView::Mig(device) => {
+                let memory = device.of.profile.memory;
+                // The node file may have changed since.
+                (memory, Bytes(0), self.processes_memory().min(memory))
+            }
         }
     }
 }

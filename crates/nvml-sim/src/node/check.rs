@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{Fabric, Gpu, NodeError, find_or_tell, limits};
+use super::{Fabric, Gpu, Node, NodeError, find_or_tell, limits};
 use crate::faults::{Declared, FaultEntry};
 use crate::functions;
 use crate::identity;
@@ -13,6 +13,8 @@ use crate::model::{Model, ModelLayer};
 use crate::node_file::{FabricSection, GpuEntry, NodeFile};
 use crate::pci::PciAddress;
 use crate::presets;
+use crate::processes::ProcessEntry;
+use crate::state::State;
 use crate::topology::{Link, PciePlace};
 use crate::yaml::{self, YamlError};
 
@@ -294,6 +296,19 @@ impl Check<'_> {
             })
         });
         checked.collect()
+    }
+
+    /// Processes that can begin on the node one after the other.
+    pub fn processes(&self, entries: Vec<ProcessEntry>, node: &Node) -> Result<Vec<ProcessEntry>, NodeError> {
+        let mut trial = State::initial(node, 0);
+        for (index, entry) in entries.iter().enumerate() {
+            let fail = |key: &str, problem: String| self.fail(format!("processes[{index}].{key}"), problem);
+            let gpu = find_or_tell(&node.gpus, &entry.gpu).map_err(|error| fail("gpu", error.to_string()))?;
+            trial
+                .start_process(gpu, entry.clone(), 0)
+                .map_err(|error| fail(error.key(), error.to_string()))?;
+        }
+        Ok(entries)
     }
 
     /// The version names files of a host root, so it must not be a path either.

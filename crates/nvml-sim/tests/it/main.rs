@@ -10,6 +10,7 @@ mod mig;
 mod mig_command;
 mod node_files;
 mod private_root;
+mod processes;
 mod rules;
 mod sim;
 mod state_folder;

@@ -130,5 +130,10 @@ fn condition(gpu: &Gpu, state: &State) -> String {
         }
         words.extend((instances > 0).then(|| format!("{instances} GPU instances")));
     }
+    match state.processes.of(&gpu.uuid).count() {
+        0 => {}
+        1 => words.push("1 process".to_owned()),
+        count => words.push(format!("{count} processes")),
+    }
     if words.is_empty() { "ok".to_owned() } else { words.join(", ") }
 }

@@ -1,0 +1,55 @@
+//! What ends processes, and what they keep from happening: an instance or a mode that one of them needs stays. It knows the
+//! state, not who changes it.
+
+use super::Process;
+use crate::code::Code;
+use crate::mig::MigState;
+use crate::node::Gpu;
+use crate::state::State;
+
+impl State {
+    /// Ends the processes of a pid. Returns on how many GPUs or instances it ran.
+    pub fn end_process(&mut self, pid: u32, now_us: u64) -> usize {
+        self.end_processes(now_us, |process| process.pid == pid)
+    }
+
+    fn end_processes(&mut self, now_us: u64, ends: impl Fn(&Process) -> bool) -> usize {
+        let ended = self.processes.take(ends);
+        for (gpu, modes) in &mut self.modes {
+            let own: Vec<&Process> = ended.iter().filter(|process| process.gpu == *gpu).collect();
+            if let (Some(accounting), false) = (&mut modes.accounting, own.is_empty()) {
+                accounting.write_down(&own, now_us);
+            }
+        }
+        ended.len()
+    }
+
+    /// Ends the processes of a GPU, as a reset of it does.
+    pub fn end_processes_of(&mut self, gpu: &Gpu) {
+        self.end_processes(self.clock.now_us(), |process| process.gpu == gpu.uuid);
+    }
+
+    /// Ends all processes, as a driver that is loaded anew does.
+    pub fn end_all_processes(&mut self) {
+        self.end_processes(self.clock.now_us(), |_| true);
+    }
+
+    /// Changes MIG mode or instances of a GPU, all or nothing: `IN_USE` where a process needs what would be gone.
+    pub fn change_mig<T>(
+        &mut self,
+        gpu: &Gpu,
+        change: impl FnOnce(&mut MigState, &Gpu) -> Result<T, Code>,
+    ) -> Result<T, Code> {
+        let value = change(&mut self.mig, gpu)?;
+        let fit = self.processes.fit(&gpu.uuid, self.mig.gpus.get(&gpu.uuid));
+        if fit { Ok(value) } else { Err(Code::IN_USE) }
+    }
+
+    /// Asks for a MIG mode. The inner error is the activation status: `IN_USE` while a process runs on the GPU.
+    pub fn set_mig_mode(&mut self, gpu: &Gpu, on: bool) -> Result<Result<(), Code>, Code> {
+        match self.processes.of(&gpu.uuid).next() {
+            Some(_) => self.mig.set_pending_mode(gpu, on),
+            None => self.mig.set_mode(gpu, on),
+        }
+    }
+}
