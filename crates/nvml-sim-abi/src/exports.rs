@@ -2,13 +2,17 @@
 //! made from a few safe lines; the files know what each function answers.
 
 mod accounting;
+mod clocks;
 mod compute_instances;
 mod devices;
 mod ecc;
 mod events;
+mod fans;
 mod fields;
+mod gpm;
 mod gpu_instances;
 mod identity;
+mod media;
 mod mig;
 mod modes;
 mod nvlink;
@@ -17,6 +21,7 @@ mod power;
 mod processes;
 mod system;
 mod telemetry;
+mod throttle;
 
 use nvml_sim::{Call, Code, DeviceView, GpuView};
 use nvml_wrapper_sys::bindings::nvmlDevice_st;
@@ -66,13 +71,17 @@ use checked;
 /// The names of the functions that the simulation implements, by file.
 pub const IMPLEMENTED: &[&[&str]] = &[
     accounting::NAMES,
+    clocks::NAMES,
     compute_instances::NAMES,
     devices::NAMES,
     ecc::NAMES,
     events::NAMES,
+    fans::NAMES,
     fields::NAMES,
+    gpm::NAMES,
     gpu_instances::NAMES,
     identity::NAMES,
+    media::NAMES,
     mig::NAMES,
     modes::NAMES,
     nvlink::NAMES,
@@ -81,6 +90,7 @@ pub const IMPLEMENTED: &[&[&str]] = &[
     processes::NAMES,
     system::NAMES,
     telemetry::NAMES,
+    throttle::NAMES,
     &["nvmlErrorString"],
 ];
 

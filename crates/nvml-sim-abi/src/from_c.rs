@@ -182,6 +182,20 @@ impl<T> Out<T> {
     }
 }
 
+impl<T> Out<T> {
+    /// The same memory as the beginning of its struct, for structs that newer headers have made longer.
+    pub fn beginning<B>(&self) -> Out<B> {
+        const { assert!(size_of::<B>() <= size_of::<T>()) };
+        Out(self.0.cast())
+    }
+
+    /// The array behind the beginning of a struct; null where the struct is.
+    pub fn behind<B, E>(&self) -> Out<E> {
+        let bytes = if self.0.is_null() { 0 } else { size_of::<B>() };
+        Out(self.0.cast::<u8>().wrapping_add(bytes).cast())
+    }
+}
+
 /// The version word of a struct.
 pub fn version_word<T>(version: u32) -> u32 {
     (size_of::<T>() as u32) | version << 24

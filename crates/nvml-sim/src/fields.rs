@@ -70,7 +70,8 @@ impl GpuView<'_> {
         }
     }
 
-    fn driver_branch(&self) -> u32 {
+    /// The number that a driver version begins with.
+    pub fn driver_branch(&self) -> u32 {
         let version = &self.snapshot.node.driver_version;
         version.split('.').next().and_then(|branch| branch.parse().ok()).unwrap_or(0)
     }

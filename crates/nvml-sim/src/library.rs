@@ -8,9 +8,11 @@ mod delays;
 mod ecc;
 mod event_wait;
 mod find;
+mod gpm;
 mod handle;
 mod mig;
 mod suffer;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +28,7 @@ use call_log::CallLog;
 use complaints::Complaints;
 use delays::Delays;
 use find::FindError;
+use gpm::GpmSamples;
 
 pub use call::Call;
 pub use event_wait::LibraryEvent;
@@ -49,6 +52,7 @@ struct Process {
     node: Option<Arc<Node>>,
     event_sets: BTreeMap<u32, RegisteredEvents>,
     event_sets_made: u32,
+    gpm: GpmSamples,
     load: KnownLoad,
 }
 
@@ -84,6 +88,7 @@ impl Library {
             1 => {
                 process.node = None;
                 process.event_sets.clear();
+                process.gpm = GpmSamples::default();
                 process.load.end();
             }
             _ => {}

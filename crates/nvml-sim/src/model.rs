@@ -235,6 +235,11 @@ impl Model {
         clocks
     }
 
+    /// Whether its memory is HBM, which has stacks of 1024 bits: no other memory has so wide a bus.
+    pub fn has_hbm(&self) -> bool {
+        self.memory_bus_width >= 1024
+    }
+
     /// The part of the frame buffer that processes can use.
     pub fn memory_usable(&self) -> Bytes {
         Bytes(self.memory.0.saturating_sub(self.memory_reserved.0))

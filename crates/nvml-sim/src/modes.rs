@@ -1,6 +1,8 @@
 //! Modes of one GPU that the driver keeps: what programs and people switch, as opposed to what is read. It knows the
 //! modes of a driver that was just loaded.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
@@ -30,6 +32,16 @@ pub struct Modes {
     /// What is written down of processes; nothing while accounting is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounting: Option<Accounting>,
+    /// Speeds of fans in percent, where a program has set them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fan_percents: BTreeMap<u32, u32>,
+    /// Whether GPM samples are streamed.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub gpm_streaming: bool,
+}
+
+fn is_off(mode: &bool) -> bool {
+    !mode
 }
 
 impl Modes {
@@ -43,6 +55,8 @@ impl Modes {
             locked_memory: None,
             compute_mode: ComputeMode::Default,
             accounting: None,
+            fan_percents: BTreeMap::new(),
+            gpm_streaming: false,
         }
     }
 

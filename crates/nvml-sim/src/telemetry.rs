@@ -4,7 +4,8 @@
 use crate::bytes::Bytes;
 use crate::code::Code;
 use crate::counters::{Drive, Pace, Quantity, Totals};
-use crate::modes::{ComputeMode, Modes};
+use crate::model::Architecture;
+use crate::modes::ComputeMode;
 use crate::overrides::RecoveryAction;
 use crate::snapshot::GpuView;
 use crate::throttle::{Reason, Reasons};
@@ -17,33 +18,8 @@ pub const ENGINE_SAMPLE_US: u32 = 167_000;
 const POWER_US: u64 = 1_000_000;
 /// PCIe throughput is that of 20 ms, as NVML's documentation says.
 const PCIE_US: u64 = 20_000;
-/// HBM has stacks of 1024 bits; no other memory has so wide a bus.
-const HBM_BITS: u32 = 1024;
-/// Memory clock of a GPU without HBM that idles in P8, as listings of T4, L4 and GeForce show it.
-const GDDR_IDLE_MHZ: u32 = 405;
 /// HBM is so much warmer than the die (assumed).
 const HBM_WARMER_CELSIUS: u32 = 6;
-
-/// A clock; numbers are `nvmlClockType_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockKind {
-    /// Graphics.
-    Graphics = 0,
-    /// Multiprocessors.
-    Sm = 1,
-    /// Memory.
-    Memory = 2,
-    /// Video engines.
-    Video = 3,
-}
-
-impl ClockKind {
-    /// The clock of a number.
-    pub fn of(number: u32) -> Result<ClockKind, Code> {
-        let all = [ClockKind::Graphics, ClockKind::Sm, ClockKind::Memory, ClockKind::Video];
-        all.into_iter().find(|kind| *kind as u32 == number).ok_or(Code::INVALID_ARGUMENT)
-    }
-}
 
 /// A media engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +49,8 @@ impl GpuView<'_> {
         Drive::of(self.gpu, &self.snapshot.state)
     }
 
-    fn now_us(&self) -> u64 {
+    /// The node's time, in microseconds since 1970.
+    pub fn now_us(&self) -> u64 {
         self.snapshot.state.clock.now_us()
     }
 
@@ -105,13 +82,28 @@ impl GpuView<'_> {
         self.drive().celsius(self.now_us())
     }
 
-    /// Degrees Celsius of memory; `NOT_SUPPORTED` where the memory is not HBM.
+    /// Degrees Celsius of memory; `NOT_SUPPORTED` where it has no sensor.
     pub fn memory_temperature(&self) -> Result<u32, Code> {
-        if self.has_hbm() { Ok(self.temperature() + HBM_WARMER_CELSIUS) } else { Err(Code::NOT_SUPPORTED) }
+        match self.gpu.model.temperature_memory_max_celsius {
+            0 => Err(Code::NOT_SUPPORTED),
+            _ => Ok(self.temperature().saturating_add(HBM_WARMER_CELSIUS)),
+        }
     }
 
-    fn has_hbm(&self) -> bool {
-        self.gpu.model.memory_bus_width >= HBM_BITS
+    /// Degrees Celsius to the nearest temperature that slows the GPU down: the driver's, as it comes first. Since Ada, as
+    /// listings show it.
+    pub fn temperature_margin(&self) -> Result<i32, Code> {
+        let model = &self.gpu.model;
+        if model.architecture < Architecture::Ada {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        let nearest = model.temperature_max_celsius.min(model.temperature_slowdown_celsius);
+        Ok(nearest as i32 - self.temperature() as i32)
+    }
+
+    /// Fails where JPEG decoders and optical flow accelerators tell nothing: before Turing, as NVML's header says.
+    pub fn has_jpeg(&self) -> Result<(), Code> {
+        if self.gpu.model.architecture < Architecture::Turing { Err(Code::NOT_SUPPORTED) } else { Ok(()) }
     }
 
     /// Percent of the last second that kernels ran, and that memory was read or written.
@@ -145,6 +137,18 @@ impl GpuView<'_> {
         u32::try_from(self.average(Quantity::Energy, POWER_US)).unwrap_or(u32::MAX)
     }
 
+    /// Milliwatts as `nvmlDeviceGetPowerUsage` tells them: of this moment before Ampere and on GA100, the average of a second
+    /// on later ones, as NVML's documentation says. GA100 is the one with HBM.
+    pub fn power_usage_milliwatts(&self) -> u32 {
+        let model = &self.gpu.model;
+        let is_ga100 = model.architecture == Architecture::Ampere && model.has_hbm();
+        if model.architecture < Architecture::Ampere || is_ga100 {
+            self.power_milliwatts()
+        } else {
+            self.power_average_milliwatts()
+        }
+    }
+
     /// The power limit in milliwatts, as it was set or the model's.
     pub fn power_limit_milliwatts(&self) -> u32 {
         u32::try_from(self.drive().limit_milliwatts()).unwrap_or(u32::MAX)
@@ -169,50 +173,16 @@ impl GpuView<'_> {
         Bytes(of.0 / 1000 * u64::from(self.pace().activity.memory_used))
     }
 
-    /// A clock at this moment, in MHz.
-    pub fn clock_mhz(&self, kind: ClockKind) -> u32 {
-        let model = &self.gpu.model;
-        let pace = self.pace();
-        match kind {
-            ClockKind::Graphics | ClockKind::Sm => pace.clock_mhz,
-            ClockKind::Memory => self.memory_clock_mhz(&pace),
-            // It follows the graphics clock (assumed).
-            ClockKind::Video => {
-                let part = u64::from(model.clock_video_mhz) * u64::from(pace.clock_mhz);
-                let mhz = part / u64::from(model.clock_graphics_mhz.max(1));
-                u32::try_from(mhz).unwrap_or(u32::MAX)
-            }
-        }
-    }
-
-    /// HBM keeps its clock; other memory is slow while nothing runs.
-    fn memory_clock_mhz(&self, pace: &Pace) -> u32 {
-        let most = self.gpu.model.clock_memory_mhz;
-        let wanted = if pace.activity.busy == 0 && !self.has_hbm() { GDDR_IDLE_MHZ.min(most) } else { most };
-        match self.modes().locked_memory {
-            Some((low, high)) => wanted.clamp(low.min(high), high).min(most),
-            None => wanted,
-        }
-    }
-
-    /// The highest a clock can be, in MHz.
-    pub fn clock_max_mhz(&self, kind: ClockKind) -> u32 {
-        let model = &self.gpu.model;
-        match kind {
-            ClockKind::Graphics | ClockKind::Sm => model.clock_graphics_mhz,
-            ClockKind::Memory => model.clock_memory_mhz,
-            ClockKind::Video => model.clock_video_mhz,
-        }
-    }
-
-    /// The P-state: 0 is the fastest. GPUs with HBM stay there; others idle in P8, as listings show.
-    pub fn performance_state(&self) -> u32 {
-        if self.is_idle() && !self.has_hbm() { 8 } else { 0 }
-    }
-
     /// The PCIe generation that the link runs at: the first one in P8, as listings show.
     pub fn pcie_generation(&self) -> u32 {
         if self.performance_state() == 8 { 1 } else { self.gpu.model.pcie_generation }
+    }
+
+    /// Percent of the PCIe link's bandwidth that the busier direction used in the last second.
+    pub fn bus_utilization(&self) -> u32 {
+        let all = self.drive().pcie_bandwidth().max(1);
+        let used = |of| self.average(of, UTILIZATION_US) * 100 / all;
+        u32::try_from(used(Quantity::PcieTx).max(used(Quantity::PcieRx))).unwrap_or(100).min(100)
     }
 
     /// PCIe throughput of the last 20 ms, in KB/s.
@@ -272,11 +242,6 @@ impl GpuView<'_> {
             _ => return Err(Code::INVALID_ARGUMENT),
         };
         Ok((ns, now))
-    }
-
-    /// Modes of the GPU.
-    pub fn modes(&self) -> Modes {
-        self.snapshot.state.modes.get(&self.gpu.uuid).cloned().unwrap_or_else(Modes::initial)
     }
 
     /// Which processes may compute. A GPU with MIG on has the default mode, as NVML documents.

@@ -1,116 +1,79 @@
-//! Power, clocks and the PCIe link.
+//! Power, energy and the PCIe link.
 
-use nvml_sim::{Code, GpuView};
+use nvml_sim::{Code, Direction};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
 
-/// `nvmlClockType_t`.
-const GRAPHICS: u32 = 0;
-const SM: u32 = 1;
-const MEMORY: u32 = 2;
-const VIDEO: u32 = 3;
-/// `nvmlClockId_t`: current, and the highest that a customer may set.
-const CLOCK_CURRENT: u32 = 0;
-const CLOCK_CUSTOMER_MAX: u32 = 3;
-/// `nvmlClocksEventReason…`: all that exist.
-const REASONS: u64 = 0x1FF;
+/// `nvmlPowerScopeType_t`: the GPU alone.
+const SCOPE_GPU: nvmlPowerScopeType_t = 0;
+/// `nvmlPowerSource_t`: not a battery.
+const SOURCE_AC: u32 = 0;
+/// `nvmlPcieUtilCounter_t`.
+const PCIE_TX: u32 = 0;
+const PCIE_RX: u32 = 1;
 /// MB/s of one lane in each PCIe generation from the first.
 const PCIE_MBPS: [u32; 6] = [2500, 5000, 8000, 16000, 32000, 64000];
 
-fn clock_max(view: GpuView<'_>, kind: u32) -> Result<u32, Code> {
-    match kind {
-        GRAPHICS | SM => Ok(view.gpu.model.clock_graphics_mhz),
-        MEMORY => Ok(view.gpu.model.clock_memory_mhz),
-        VIDEO => Ok(view.gpu.model.clock_video_mhz),
-        _ => Err(Code::INVALID_ARGUMENT),
-    }
-}
-
-fn clock_now(view: GpuView<'_>, kind: u32) -> Result<u32, Code> {
-    match kind {
-        GRAPHICS | SM => Ok(view.clock_mhz(nvml_sim::ClockKind::Graphics)),
-        kind => clock_max(view, kind),
-    }
-}
-
-fn reasons(view: GpuView<'_>) -> u64 {
-    view.throttle_reasons().bits()
-}
-
 exports! {
     fn nvmlDeviceGetPowerUsage(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
-        milliwatts.put(gpu(call, &device)?.power_milliwatts())
+        milliwatts.put(gpu(call, &device)?.power_usage_milliwatts())
+    };
+    fn nvmlDeviceGetPowerSource(device: nvmlDevice_t, source: *mut nvmlPowerSource_t) => |call| {
+        gpu(call, &device)?;
+        source.put(SOURCE_AC)
+    };
+    fn nvmlDeviceGetPowerManagementLimit(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
+        milliwatts.put(gpu(call, &device)?.power_limit_milliwatts())
+    };
+    fn nvmlDeviceGetEnforcedPowerLimit(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
+        milliwatts.put(gpu(call, &device)?.power_limit_milliwatts())
+    };
+    fn nvmlDeviceGetPowerManagementLimitConstraints(device: nvmlDevice_t, low: *mut u32, high: *mut u32) => |call| {
+        let (least, most) = gpu(call, &device)?.power_limits_milliwatts();
+        high.present()?;
+        low.put(least)?;
+        high.put(most)
+    };
+    fn nvmlDeviceSetPowerManagementLimit(device: nvmlDevice_t, milliwatts: u32) => |call| {
+        call.library.set_power_limit(gpu(call, &device)?, milliwatts)
+    };
+    // The scope of a whole module is only there where GPU and CPU share one.
+    fn nvmlDeviceSetPowerManagementLimit_v2(device: nvmlDevice_t, power: *mut nvmlPowerValue_v2_t) => |call| {
+        power.expect_version(2)?;
+        let view = gpu(call, &device)?;
+        let nvmlPowerValue_v2_t { powerScope, powerValueMw, .. } = power.get()?;
+        if powerScope != SCOPE_GPU {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        call.library.set_power_limit(view, powerValueMw)
+    };
+    fn nvmlDeviceGetPowerState(device: nvmlDevice_t, state: *mut u32) => |call| {
+        state.put(gpu(call, &device)?.performance_state())
+    };
+    fn nvmlDeviceGetPerformanceState(device: nvmlDevice_t, state: *mut u32) => |call| {
+        state.put(gpu(call, &device)?.performance_state())
+    };
+    fn nvmlDeviceGetCurrPcieLinkGeneration(device: nvmlDevice_t, generation: *mut u32) => |call| {
+        generation.put(gpu(call, &device)?.pcie_generation())
+    };
+    fn nvmlDeviceGetPcieThroughput(device: nvmlDevice_t, counter: u32, kbps: *mut u32) => |call| {
+        let view = gpu(call, &device)?;
+        match counter {
+            PCIE_TX => kbps.put(view.pcie_throughput(Direction::Tx)),
+            PCIE_RX => kbps.put(view.pcie_throughput(Direction::Rx)),
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
     };
     fn nvmlDeviceGetPowerManagementMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
         gpu(call, &device)?;
         mode.put(1)
     };
-    fn nvmlDeviceGetPowerManagementLimit(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
-        milliwatts.put(gpu(call, &device)?.gpu.model.power_limit_watts * 1000)
-    };
     fn nvmlDeviceGetPowerManagementDefaultLimit(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
         milliwatts.put(gpu(call, &device)?.gpu.model.power_limit_watts * 1000)
     };
-    fn nvmlDeviceGetEnforcedPowerLimit(device: nvmlDevice_t, milliwatts: *mut u32) => |call| {
-        milliwatts.put(gpu(call, &device)?.gpu.model.power_limit_watts * 1000)
-    };
-    fn nvmlDeviceGetPowerManagementLimitConstraints(device: nvmlDevice_t, low: *mut u32, high: *mut u32) => |call| {
-        let model = &gpu(call, &device)?.gpu.model;
-        high.present()?;
-        low.put(model.power_limit_min_watts * 1000)?;
-        high.put(model.power_limit_watts * 1000)
-    };
     fn nvmlDeviceGetTotalEnergyConsumption(device: nvmlDevice_t, millijoules: *mut u64) => |call| {
         millijoules.put(gpu(call, &device)?.energy_millijoules())
-    };
-    fn nvmlDeviceGetPowerState(device: nvmlDevice_t, state: *mut u32) => |call| {
-        gpu(call, &device)?;
-        state.put(0)
-    };
-    fn nvmlDeviceGetPerformanceState(device: nvmlDevice_t, state: *mut u32) => |call| {
-        gpu(call, &device)?;
-        state.put(0)
-    };
-    fn nvmlDeviceGetClockInfo(device: nvmlDevice_t, kind: u32, mhz: *mut u32) => |call| {
-        mhz.put(clock_now(gpu(call, &device)?, kind)?)
-    };
-    fn nvmlDeviceGetMaxClockInfo(device: nvmlDevice_t, kind: u32, mhz: *mut u32) => |call| {
-        mhz.put(clock_max(gpu(call, &device)?, kind)?)
-    };
-    fn nvmlDeviceGetMaxCustomerBoostClock(device: nvmlDevice_t, kind: u32, mhz: *mut u32) => |call| {
-        mhz.put(clock_max(gpu(call, &device)?, kind)?)
-    };
-    fn nvmlDeviceGetClock(device: nvmlDevice_t, kind: u32, which: u32, mhz: *mut u32) => |call| {
-        let view = gpu(call, &device)?;
-        match which {
-            CLOCK_CURRENT => mhz.put(clock_now(view, kind)?),
-            1..=CLOCK_CUSTOMER_MAX => mhz.put(clock_max(view, kind)?),
-            _ => Err(Code::INVALID_ARGUMENT),
-        }
-    };
-    fn nvmlDeviceGetApplicationsClock(device: nvmlDevice_t, kind: u32, mhz: *mut u32) => |call| {
-        mhz.put(clock_max(gpu(call, &device)?, kind)?)
-    };
-    fn nvmlDeviceGetDefaultApplicationsClock(device: nvmlDevice_t, kind: u32, mhz: *mut u32) => |call| {
-        mhz.put(clock_max(gpu(call, &device)?, kind)?)
-    };
-    fn nvmlDeviceGetCurrentClocksThrottleReasons(device: nvmlDevice_t, mask: *mut u64) => |call| {
-        mask.put(reasons(gpu(call, &device)?))
-    };
-    fn nvmlDeviceGetCurrentClocksEventReasons(device: nvmlDevice_t, mask: *mut u64) => |call| {
-        mask.put(reasons(gpu(call, &device)?))
-    };
-    fn nvmlDeviceGetSupportedClocksThrottleReasons(device: nvmlDevice_t, mask: *mut u64) => |call| {
-        gpu(call, &device)?;
-        mask.put(REASONS)
-    };
-    fn nvmlDeviceGetSupportedClocksEventReasons(device: nvmlDevice_t, mask: *mut u64) => |call| {
-        gpu(call, &device)?;
-        mask.put(REASONS)
-    };
-    fn nvmlDeviceGetCurrPcieLinkGeneration(device: nvmlDevice_t, generation: *mut u32) => |call| {
-        generation.put(gpu(call, &device)?.gpu.model.pcie_generation)
     };
     fn nvmlDeviceGetMaxPcieLinkGeneration(device: nvmlDevice_t, generation: *mut u32) => |call| {
         generation.put(gpu(call, &device)?.gpu.model.pcie_generation)
@@ -132,10 +95,6 @@ exports! {
         let generation = gpu(call, &device)?.gpu.model.pcie_generation as usize;
         let speed = generation.checked_sub(1).and_then(|index| PCIE_MBPS.get(index));
         mbps.put(*speed.ok_or(Code::NOT_SUPPORTED)?)
-    };
-    fn nvmlDeviceGetPcieThroughput(device: nvmlDevice_t, counter: u32, kbps: *mut u32) => |call| {
-        gpu(call, &device)?;
-        if counter > 1 { Err(Code::INVALID_ARGUMENT) } else { kbps.put(0) }
     };
     fn nvmlDeviceGetPcieReplayCounter(device: nvmlDevice_t, count: *mut u32) => |call| {
         count.put(gpu(call, &device)?.pcie_replays())

@@ -8,6 +8,7 @@ mod faults;
 mod finding;
 mod latency;
 mod listing;
+mod loads;
 mod mig;
 mod misuse;
 mod placement;

@@ -83,7 +83,7 @@ fn versions_of_the_library_are_told_before_initialisation() {
 fn refused_function_says_not_supported() {
     in_child("misuse::refused_function_says_not_supported", "dgx-a100", || {
         let nvml = nvml();
-        let error = nvml.device_by_index(0).unwrap().supported_memory_clocks();
+        let error = nvml.device_by_index(0).unwrap().auto_boosted_clocks_enabled();
         assert!(matches!(error, Err(nvml_wrapper::error::NvmlError::NotSupported)), "{error:?}");
     });
 }

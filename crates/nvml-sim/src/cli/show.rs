@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::fault::{describe, describe_incident};
 use crate::clock::Clock;
+use crate::clocks::ClockKind;
 use crate::node::Gpu;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::StateFolder;
-use crate::telemetry::ClockKind;
 
 /// Events shown to people.
 const EVENTS_SHOWN: usize = 5;

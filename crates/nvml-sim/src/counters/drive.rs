@@ -4,7 +4,6 @@
 use super::{Counters, Quantity, Totals};
 use crate::load::{Activity, Load, LoadTime};
 use crate::model::Model;
-use crate::modes::Modes;
 use crate::node::Gpu;
 use crate::overrides::Overrides;
 use crate::processes::ProcessLoad;
@@ -14,9 +13,7 @@ use crate::throttle::{Reason, Reasons};
 /// Bytes a second of one PCIe lane in each generation from the first, after line coding.
 const PCIE_LANE: [u64; 6] =
     [250_000_000, 500_000_000, 984_600_000, 1_969_200_000, 3_938_500_000, 7_563_000_000];
-/// Bytes a second of one NVLink in one direction, by `nvmlNvlinkVersion_t`: 1.0, 2.0, 2.2, 3.0, 3.1, 4.0, 5.0.
-const NVLINK: [u64; 7] = [20, 25, 25, 25, 25, 25, 50];
-const GB: u64 = 1_000_000_000;
+const MB: u64 = 1_000_000;
 /// Temperature follows the power of so long.
 const HEAT_US: u64 = 60_000_000;
 
@@ -27,7 +24,8 @@ pub struct Drive<'a> {
     load: &'a Load,
     time: LoadTime,
     overrides: Option<&'a Overrides>,
-    modes: Modes,
+    limit_milliwatts: u32,
+    graphics_range: (u32, u32),
     processes: ProcessLoad,
     counters: Counters,
 }
@@ -49,6 +47,9 @@ impl<'a> Drive<'a> {
     /// That of a GPU.
     pub fn of(gpu: &'a Gpu, state: &'a State) -> Drive<'a> {
         let overrides = state.overrides.get(&gpu.uuid);
+        let modes = state.modes.get(&gpu.uuid);
+        let (limit, most) =
+            (modes.and_then(|modes| modes.power_limit_milliwatts), gpu.model.clock_graphics_mhz);
         let counters = state.counters.get(&gpu.uuid).cloned().unwrap_or_default();
         // FNV-1a: GPUs of one model and load differ.
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -58,10 +59,20 @@ impl<'a> Drive<'a> {
             load: overrides.and_then(|set| set.load.as_ref()).unwrap_or(&gpu.load),
             time: LoadTime { begun_us: counters.load_since_us, seed },
             overrides,
-            modes: state.modes.get(&gpu.uuid).cloned().unwrap_or_else(Modes::initial),
+            limit_milliwatts: limit.unwrap_or(gpu.model.power_limit_watts * 1000),
+            graphics_range: modes.map_or((0, most), |modes| modes.graphics_range(&gpu.model)),
             processes: ProcessLoad::of(state.processes.of(&gpu.uuid)),
             counters,
         }
+    }
+
+    /// Whether counters rise alike under both.
+    pub fn is_like(&self, other: &Drive<'_>) -> bool {
+        self.load == other.load
+            && self.overrides == other.overrides
+            && self.limit_milliwatts == other.limit_milliwatts
+            && self.graphics_range == other.graphics_range
+            && self.processes == other.processes
     }
 
     /// When the GPU was changed last, in microseconds since 1970.
@@ -81,7 +92,7 @@ impl<'a> Drive<'a> {
 
     /// The limit that power is kept to, in milliwatts.
     pub fn limit_milliwatts(&self) -> u64 {
-        self.modes.power_limit_milliwatts.unwrap_or(self.model.power_limit_watts * 1000).into()
+        self.limit_milliwatts.into()
     }
 
     fn idle_milliwatts(&self) -> u64 {
@@ -95,6 +106,18 @@ impl<'a> Drive<'a> {
 
     fn activity(&self, of_load: &Activity) -> Activity {
         let mut activity = of_load.beside(self.processes);
+        // An engine that the model lacks does nothing.
+        let model = self.model;
+        for (part, engines) in [
+            (&mut activity.encoder, model.encoders),
+            (&mut activity.decoder, model.decoders),
+            (&mut activity.jpeg, model.jpeg_decoders),
+            (&mut activity.ofa, model.optical_flow_accelerators),
+        ] {
+            if engines == 0 {
+                *part = 0;
+            }
+        }
         let Some(set) = self.overrides else { return activity };
         if let Some(percent) = set.utilization_gpu {
             activity = activity.with_busy(percent * 10);
@@ -149,7 +172,7 @@ impl<'a> Drive<'a> {
         let slowed = if wanted < idle { wanted } else { slowed };
         let milliwatts = drawn.unwrap_or(slowed.min(limit));
         let low = self.model.clock_idle_mhz;
-        let (floor, ceiling) = self.modes.graphics_range(self.model);
+        let (floor, ceiling) = self.graphics_range;
         let clock_mhz = if activity.busy == 0 {
             reasons = reasons.with(Reason::Idle);
             low.clamp(floor, ceiling)
@@ -172,7 +195,7 @@ impl<'a> Drive<'a> {
     }
 
     /// PCIe bandwidth in bytes a second, each way.
-    fn pcie(&self) -> u64 {
+    pub fn pcie_bandwidth(&self) -> u64 {
         let generation = (self.model.pcie_generation as usize).checked_sub(1);
         let lane = generation.and_then(|index| PCIE_LANE.get(index)).copied().unwrap_or(0);
         lane * u64::from(self.model.pcie_width)
@@ -180,8 +203,7 @@ impl<'a> Drive<'a> {
 
     /// NVLink bandwidth in bytes a second, of each link and way.
     fn nvlink(&self) -> u64 {
-        let version = (self.model.nvlink_version as usize).checked_sub(1);
-        version.and_then(|index| NVLINK.get(index)).copied().unwrap_or(0) * GB
+        u64::from(self.model.nvlink_mbps) * MB
     }
 
     /// Rates of all counters in a moment.
@@ -200,7 +222,7 @@ impl<'a> Drive<'a> {
         ] {
             put(quantity, part.into());
         }
-        let (pcie, nvlink) = (self.pcie() / 1000, self.nvlink() / 1000);
+        let (pcie, nvlink) = (self.pcie_bandwidth() / 1000, self.nvlink() / 1000);
         put(Quantity::PcieTx, pcie * u64::from(activity.pcie_tx));
         put(Quantity::PcieRx, pcie * u64::from(activity.pcie_rx));
         put(Quantity::NvlinkTx, nvlink * u64::from(activity.nvlink_tx));

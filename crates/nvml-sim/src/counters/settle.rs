@@ -23,25 +23,21 @@ impl State {
     pub fn settle_counters(&mut self, before: &State, gpus: &[Gpu]) {
         let now = self.clock.now_us();
         for gpu in gpus {
-            let uuid = &gpu.uuid;
             let is_reloaded = self.driver.number != before.driver.number;
-            let is_changed = self.overrides.get(uuid) != before.overrides.get(uuid)
-                || self.modes.get(uuid) != before.modes.get(uuid)
-                || !self.processes.of(uuid).eq(before.processes.of(uuid));
-            if !is_reloaded && !is_changed {
+            let (old, new) = (Drive::of(gpu, before), Drive::of(gpu, self));
+            if !is_reloaded && old.is_like(&new) {
                 continue;
             }
-            let (old, new) = (Drive::of(gpu, before), Drive::of(gpu, self));
             let frozen = matches!(self.clock, Clock::Frozen(_));
             let since = if is_reloaded || frozen { now } else { now.saturating_add(PUBLISH_US) };
             let is_new_load = old.load() != new.load();
             let counters = Counters {
-                since_us: since.max(old.since_us().min(now)),
+                since_us: since.max(old.since_us().min(now.saturating_add(PUBLISH_US))),
                 load_since_us: if is_new_load { now } else { old.load_since_us() },
                 totals: if is_reloaded { Totals::default() } else { old.totals(since) },
                 heat_milliwatts: Some(old.heat_milliwatts(now)),
             };
-            self.counters.insert(uuid.clone(), counters);
+            self.counters.insert(gpu.uuid.clone(), counters);
         }
     }
 }

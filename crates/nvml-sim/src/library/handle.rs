@@ -18,6 +18,8 @@ pub enum Kind {
     GpuInstance = 4,
     /// A compute instance, by number.
     ComputeInstance = 5,
+    /// A GPM sample, by number.
+    GpmSample = 8,
 }
 
 /// The handle of a thing.
