@@ -70,7 +70,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
                 RootError::Folder(error) => folder(error),
                 RootError::NotOurs { .. } => true,
                 RootError::Install(error) => install(error),
-                RootError::Io { .. } => false,
+                RootError::Unreachable { .. } | RootError::Io { .. } => false,
             })
     })
 }

@@ -25,7 +25,7 @@ use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
 use call_log::CallLog;
-use complaints::Complaints;
+pub(crate) use complaints::Complaints;
 use delays::Delays;
 use find::FindError;
 use gpm::GpmSamples;

@@ -5,6 +5,7 @@ mod capabilities;
 mod device_nodes;
 mod driver_files;
 mod elf;
+pub(crate) mod follow;
 mod plan;
 mod proc_files;
 mod record;
@@ -51,6 +52,20 @@ pub enum RootError {
         /// The root.
         path: PathBuf,
     },
+    /// A root that should follow its node, and is not there for this process.
+    #[error(
+        "cannot reach the host root {} to let it follow; if it is gone, take its line out of {}",
+        root.display(),
+        list.display()
+    )]
+    Unreachable {
+        /// The root.
+        root: PathBuf,
+        /// Where it is remembered.
+        list: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -63,20 +78,30 @@ pub enum RootError {
     },
 }
 
-/// Lays the root of a node. What lies there under the same names is replaced, and what an earlier run laid for
+/// Lays the root of a node, which follows its MIG instances from then on. What lies there under the same names is replaced, and what an earlier run laid for
 /// another node is removed; nothing else is touched.
 pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<RootReport, RootError> {
     let library = find_library(library)?;
-    let (node, state) = (folder.node()?, folder.state()?);
     if !may_be_laid(root) {
         return Err(RootError::NotOurs { path: root.to_owned() });
     }
-    let mut plan = Plan::new(root);
-    proc_files::plan(&mut plan, &node, &state);
-    sysfs::plan(&mut plan, &node);
-    device_nodes::plan(&mut plan, &node, &state);
-    driver_files::plan(&mut plan, &node, &library, folder.dir());
-    plan.carry_out()
+    // What is due by now happens first: nothing can while the node is held still.
+    folder.state()?;
+    folder.held_still(|node, state, is_held| {
+        let mut plan = Plan::new(root);
+        proc_files::plan(&mut plan, node, state);
+        sysfs::plan(&mut plan, node);
+        device_nodes::plan(&mut plan, node, state);
+        driver_files::plan(&mut plan, node, &library, folder.dir());
+        let mut report = plan.carry_out()?;
+        if !is_held || follow::remember(folder.dir(), root).is_err() {
+            report.notes.push(format!(
+                "the root does not follow its node, since {} cannot be written: lay it again when MIG instances change",
+                folder.dir().display()
+            ));
+        }
+        Ok(report)
+    })?
 }
 
 /// A root that holds an NVML library, but neither our record nor a way to a state folder beside it, is a real driver's.

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, major, makedev, minor, mknodat};
 
 use super::{RootError, RootReport, record};
 
@@ -64,23 +64,47 @@ impl Plan {
         self.entries.push((path.into(), Entry::Device { number: None }));
     }
 
+    /// The number of the character device that lies there now.
+    pub fn number_there(&self, path: &str) -> Option<(u32, u32)> {
+        device_number(&self.root.join(path))
+    }
+
     /// Lays everything, and removes what an earlier run laid and this one does not. What was and will be there is
     /// written down first, so that a run that is killed is made good by the next.
     pub fn carry_out(self) -> Result<RootReport, RootError> {
+        self.lay_all(|_| true, |_, _| false)
+    }
+
+    /// Lays what is planned and is not there so already, and removes what else was laid of a part of the root.
+    pub fn change(self, is_part: impl Fn(&Path) -> bool) -> Result<(), RootError> {
+        self.lay_all(is_part, is_laid).map(|_| ())
+    }
+
+    fn lay_all(
+        self,
+        is_part: impl Fn(&Path) -> bool,
+        is_laid: impl Fn(&Path, &Entry) -> bool,
+    ) -> Result<RootReport, RootError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
             move |source| RootError::Io { action, path, source }
         };
         let root = &self.root;
         fs::create_dir_all(root).map_err(failed("create", root))?;
-        let planned: BTreeSet<PathBuf> = self.entries.iter().map(|(path, _)| path.clone()).collect();
         let before = record::read(root).map_err(failed("read the record in", root))?;
-        let both = before.union(&planned).cloned().collect();
-        record::write(root, &both).map_err(failed("write the record in", root))?;
+        let mut planned: BTreeSet<PathBuf> = self.entries.iter().map(|(path, _)| path.clone()).collect();
+        planned.extend(before.iter().filter(|path| !is_part(path)).cloned());
+        let both: BTreeSet<PathBuf> = before.union(&planned).cloned().collect();
+        if both != before {
+            record::write(root, &both).map_err(failed("write the record in", root))?;
+        }
 
         let (mut forbidden, mut without_number) = (0_usize, 0_usize);
         for (path, entry) in &self.entries {
             let path = root.join(path);
+            if is_laid(&path, entry) {
+                continue;
+            }
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(failed("create", parent))?;
             }
@@ -94,7 +118,9 @@ impl Plan {
         for path in before.difference(&planned) {
             record::remove(root, path).map_err(failed("remove", &root.join(path)))?;
         }
-        record::write(root, &planned).map_err(failed("write the record in", root))?;
+        if planned != both {
+            record::write(root, &planned).map_err(failed("write the record in", root))?;
+        }
         let notes = notes(forbidden, without_number);
         Ok(RootReport { entries: self.entries.len(), root: self.root, notes })
     }
@@ -114,6 +140,21 @@ fn notes(forbidden: usize, without_number: usize) -> Vec<String> {
          there are no more numbers that a container is denied and that no other device of a machine has"
     );
     if without_number > 0 { vec![note] } else { Vec::new() }
+}
+
+/// Whether an entry is there already. Of a device that has no number there is no telling.
+fn is_laid(path: &Path, entry: &Entry) -> bool {
+    match entry {
+        Entry::File { bytes, .. } => fs::read(path).is_ok_and(|there| there == *bytes),
+        Entry::Copy { .. } => false,
+        Entry::Link { to } => fs::read_link(path).is_ok_and(|there| there == *to),
+        Entry::Device { number } => number.is_some() && device_number(path) == *number,
+    }
+}
+
+fn device_number(path: &Path) -> Option<(u32, u32)> {
+    let there = path.symlink_metadata().ok().filter(|there| there.file_type().is_char_device())?;
+    Some((major(there.rdev()), minor(there.rdev())))
 }
 
 /// Lays one entry; false where a device became a file. A running program may have a library of the same name

@@ -11,13 +11,14 @@ use crate::state::State;
 const ROOT_MAY_READ: u32 = 0o400;
 const ALL_MAY_READ: u32 = 0o444;
 
+/// Where the driver's version is told.
+pub const VERSION: &str = "proc/driver/nvidia/version";
+/// Below it, the capabilities that are there.
+pub const CAPABILITIES: &str = "proc/driver/nvidia/capabilities";
+
 /// /proc/driver/nvidia, /proc/driver/nvidia-caps, and the driver's lines in /proc/modules and /proc/devices.
 pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
-    let version = &node.driver_version;
-    plan.file(
-        "proc/driver/nvidia/version",
-        format!("NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  (simulated by nvml-sim)\n"),
-    );
+    plan_version(plan, node);
     plan.file("proc/driver/nvidia/params", "ResmanDebugLevel: 4294967295\nModifyDeviceFiles: 1\n");
     for gpu in &node.gpus {
         plan.file(format!("proc/driver/nvidia/gpus/{}/information", gpu.pci), information(gpu));
@@ -25,19 +26,8 @@ pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     let capable = capabilities::are_there(node);
     if capable {
         plan.file("proc/driver/nvidia-caps/mig-minors", capabilities::minors());
-        for (name, number) in capabilities::FIXED {
-            plan.file(
-                format!("proc/driver/nvidia/capabilities/mig/{name}"),
-                capability(number, ROOT_MAY_READ),
-            );
-        }
     }
-    for instance in capabilities::of_instances(node, state) {
-        plan.file(
-            format!("proc/driver/nvidia/capabilities/{}/access", instance.folder),
-            capability(instance.number, ALL_MAY_READ),
-        );
-    }
+    plan_capabilities(plan, node, state);
     plan.file(
         "proc/modules",
         "nvidia_uvm 2000000 0 - Live 0x0000000000000000 (O)\n\
@@ -51,6 +41,28 @@ pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     let first = node.gpus.first().map_or("none", |gpu| gpu.uuid.as_str());
     let boot = identity::gpu_uuid(first, usize::MAX);
     plan.file("proc/sys/kernel/random/boot_id", format!("{}\n", boot.trim_start_matches("GPU-")));
+}
+
+/// The version of the driver that is loaded.
+pub fn plan_version(plan: &mut Plan, node: &Node) {
+    let version = &node.driver_version;
+    plan.file(
+        VERSION,
+        format!("NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  (simulated by nvml-sim)\n"),
+    );
+}
+
+/// The capabilities that are there.
+pub fn plan_capabilities(plan: &mut Plan, node: &Node, state: &State) {
+    if capabilities::are_there(node) {
+        for (name, number) in capabilities::FIXED {
+            plan.file(format!("{CAPABILITIES}/mig/{name}"), capability(number, ROOT_MAY_READ));
+        }
+    }
+    for instance in capabilities::of_instances(node, state) {
+        let path = format!("{CAPABILITIES}/{}/access", instance.folder);
+        plan.file(path, capability(instance.number, ALL_MAY_READ));
+    }
 }
 
 fn capability(number: u32, mode: u32) -> String {

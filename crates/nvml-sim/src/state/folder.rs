@@ -19,7 +19,9 @@ use super::lock::Lock;
 use super::{FORMAT, State};
 use crate::clock::Clock;
 use crate::kernel_log;
+use crate::library::Complaints;
 use crate::node::{Node, NodeError};
+use crate::root::follow;
 
 const NODE_FILE: &str = "node.yaml";
 const LINK: &str = "state";
@@ -35,6 +37,8 @@ pub struct StateFolder {
     dir: PathBuf,
     /// The state read last, under the name of its file.
     cached: Mutex<Option<(PathBuf, Arc<State>)>>,
+    /// What was said of host roots that do not follow.
+    complaints: Complaints,
 }
 
 /// Why a state folder could not be used.
@@ -126,7 +130,7 @@ impl StateFolder {
     }
 
     fn at(dir: &Path) -> StateFolder {
-        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None) }
+        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), complaints: Complaints::default() }
     }
 
     /// Opens a folder that has a node file.
@@ -147,8 +151,12 @@ impl StateFolder {
 
     /// The node as declared now, with the driver that was loaded last.
     pub fn node(&self) -> Result<Node, StateFolderError> {
+        self.declared_with_driver(&*self.read()?)
+    }
+
+    fn declared_with_driver(&self, state: &State) -> Result<Node, StateFolderError> {
         let mut node = self.declared()?;
-        if let Some(version) = &self.read()?.driver.version {
+        if let Some(version) = &state.driver.version {
             node.load_driver(version);
         }
         Ok(node)
@@ -197,6 +205,8 @@ impl StateFolder {
                 Ok(state) => {
                     let state = Arc::new(state);
                     *cached = Some((name, Arc::clone(&state)));
+                    drop(cached);
+                    self.repair_roots();
                     return Ok(state);
                 }
                 Err(StateFolderError::Io { action, path, source })
@@ -282,11 +292,49 @@ impl StateFolder {
         if has_events {
             self.mark_kernel_log(before.events.last)?;
         }
+        let are_roots_behind = follow::mark(&self.dir, &before, &after);
         self.publish(&after, &self.node_name()?)?;
+        if are_roots_behind {
+            self.let_roots_follow(&after);
+        }
         if has_events {
             self.complete_kernel_log(|| self.declared(), &after)?;
         }
         Ok(Ok((value, Arc::new(after))))
+    }
+
+    /// Brings the host roots in step. A root that cannot be is told of, and keeps no change from being made.
+    fn let_roots_follow(&self, state: &State) {
+        let followed = self.declared_with_driver(state).map(|node| follow::follow(&self.dir, &node, state));
+        match followed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.complaints.say(&error),
+            Err(error) => self.complaints.say(&error),
+        }
+    }
+
+    /// Does for the host roots what a writer has left undone, unless another one is at it.
+    fn repair_roots(&self) {
+        if !follow::are_behind(&self.dir) {
+            return;
+        }
+        let Some(_lock) = Lock::try_take(&self.dir) else { return };
+        let now = fs::read_link(self.dir.join(LINK)).ok().and_then(|name| self.load(&name).ok());
+        if let Some(state) = now {
+            self.let_roots_follow(&state);
+        }
+    }
+
+    /// Looks at the node while nobody changes it. Where the folder cannot be locked, since it cannot be written, there is no
+    /// being sure of that: says which.
+    pub(crate) fn held_still<T>(
+        &self,
+        look: impl FnOnce(&Node, &State, bool) -> T,
+    ) -> Result<T, StateFolderError> {
+        let lock = self.lock();
+        let state = self.read()?;
+        let node = self.declared_with_driver(&state)?;
+        Ok(look(&node, &state, lock.is_ok()))
     }
 
     /// As `commit`, for a change that cannot fail.

@@ -53,6 +53,19 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// The right to change a folder that can be written, if nobody has it at this moment. The turn comes first: to open
+    /// and close the file would take the lock from another thread.
+    pub fn try_take(dir: &Path) -> Option<Lock> {
+        let own = File::open(OWN_PROCESS).ok()?;
+        flock(&own, FlockOperation::NonBlockingLockExclusive).ok()?;
+        let turn = Turn(own);
+        let file = File::options().write(true).open(dir.join(FILE)).ok()?;
+        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Lock { _file: file, _turn: Some(turn) })
+    }
+}
+
 impl Turn {
     /// None where there is no /proc: two threads that change the node at once are then the client's own affair.
     fn take() -> Result<Option<Turn>, (PathBuf, io::Error)> {

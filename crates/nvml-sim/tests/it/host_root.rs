@@ -113,13 +113,16 @@ fn device_nodes_have_numbers_that_containers_are_denied_or_are_plain_files_with_
 }
 
 /// Whether this process may make such device nodes, as root of a whole machine may.
-fn may_make_devices(dir: &Path) -> bool {
+pub fn may_make_devices(dir: &Path) -> bool {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    mknodat(CWD, dir.join("probe"), FileType::CharacterDevice, Mode::RUSR, makedev(4, 40)).is_ok()
+    let probe = dir.join("probe");
+    let made = mknodat(CWD, &probe, FileType::CharacterDevice, Mode::RUSR, makedev(4, 40)).is_ok();
+    let _ = fs::remove_file(probe);
+    made
 }
 
 /// Lays a root with a stand-in for the library.
-fn lay(folder: &StateFolder, host: &Path) -> Result<RootReport, RootError> {
+pub fn lay(folder: &StateFolder, host: &Path) -> Result<RootReport, RootError> {
     let library = host.with_file_name("stand-in.so");
     fs::write(&library, STAND_IN).unwrap();
     root::lay(folder, host, Some(&library))
@@ -176,7 +179,7 @@ fn record_that_leads_out_of_the_root_is_not_followed() {
 }
 
 /// Every file and folder below a folder.
-fn tree(dir: &Path) -> BTreeSet<PathBuf> {
+pub fn tree(dir: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -5,6 +5,7 @@ mod command_line;
 mod counters;
 #[cfg(target_arch = "x86_64")]
 mod crash_points;
+mod following_roots;
 mod host_root;
 mod mig;
 mod mig_command;
