@@ -43,6 +43,11 @@ pub enum Direction {
     Rx = 1,
 }
 
+/// Percent of a rate in thousandths.
+fn percent(rate: u64) -> u32 {
+    u32::try_from((rate + 5) / 10).unwrap_or(100).min(100)
+}
+
 impl GpuView<'_> {
     /// What decides how its counters rise.
     pub fn drive(&self) -> Drive<'_> {
@@ -74,7 +79,7 @@ impl GpuView<'_> {
     }
 
     fn percent(&self, of: Quantity, window_us: u64) -> u32 {
-        u32::try_from((self.average(of, window_us) + 5) / 10).unwrap_or(100).min(100)
+        percent(self.average(of, window_us))
     }
 
     /// Degrees Celsius of the die.
@@ -108,7 +113,9 @@ impl GpuView<'_> {
 
     /// Percent of the last second that kernels ran, and that memory was read or written.
     pub fn utilization(&self) -> (u32, u32) {
-        (self.percent(Quantity::Busy, UTILIZATION_US), self.percent(Quantity::Dram, UTILIZATION_US))
+        let [busy, dram] =
+            self.drive().averages([Quantity::Busy, Quantity::Dram], UTILIZATION_US, self.now_us());
+        (percent(busy), percent(dram))
     }
 
     /// Percent that a media engine worked, over the last `ENGINE_SAMPLE_US`.

@@ -265,15 +265,18 @@ impl<'a> Drive<'a> {
 
     /// A rate, on average of the last microseconds before a time as far as nothing was changed in them.
     pub fn average(&self, of: Quantity, window_us: u64, us: u64) -> u64 {
+        let [rate] = self.averages([of], window_us, us);
+        rate
+    }
+
+    /// The same of several quantities.
+    pub fn averages<const N: usize>(&self, of: [Quantity; N], window_us: u64, us: u64) -> [u64; N] {
         let from = us.saturating_sub(window_us).max(self.counters.since_us);
-        let rate = match us.checked_sub(from).filter(|span| *span > 0) {
-            Some(span) => {
-                let span = u128::from(span);
-                (self.between(from, us).fine(of) + span / 2) / span
-            }
-            None => self.rates(&self.at(us)).fine(of),
+        let (sum, span) = match us.checked_sub(from).filter(|span| *span > 0) {
+            Some(span) => (self.between(from, us), u128::from(span)),
+            None => (self.rates(&self.at(us)), 1),
         };
-        u64::try_from(rate).unwrap_or(u64::MAX)
+        of.map(|of| u64::try_from((sum.fine(of) + span / 2) / span).unwrap_or(u64::MAX))
     }
 
     /// The power that the temperature follows, in milliwatts: the average of a minute, over changes.

@@ -59,11 +59,12 @@ struct Place<'a> {
 impl Place<'_> {
     /// Microseconds in the phase until a position of one run of the curve.
     fn until(&self, position: u64) -> u64 {
-        let within = position.saturating_sub(self.block_us).min(self.times * self.cycle_us);
-        let (cycles, rest) = match self.cycle_us {
-            0 => (0, 0),
-            cycle => (within / cycle, within % cycle),
-        };
+        let within = position.saturating_sub(self.block_us);
+        // Most blocks lie before or behind: no division for them.
+        if within == 0 || within >= self.times * self.cycle_us {
+            return if within == 0 { 0 } else { self.times * self.us };
+        }
+        let (cycles, rest) = (within / self.cycle_us, within % self.cycle_us);
         cycles * self.us + rest.saturating_sub(self.from_us).min(self.us)
     }
 }
