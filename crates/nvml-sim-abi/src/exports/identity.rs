@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::offset_of;
 
-use nvml_sim::{Code, Gpu, GpuView};
+use nvml_sim::{Code, DeviceView, Gpu, GpuView};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{device as device_of, exports, gpu};
@@ -53,7 +53,11 @@ exports! {
         serial.put_text(length, &with_numbers(gpu(call, &device)?)?.gpu.serial)
     };
     fn nvmlDeviceGetIndex(device: nvmlDevice_t, index: *mut u32) => |call| {
-        index.put(gpu(call, &device)?.gpu.index as u32)
+        index.put(match device_of(call, &device)? {
+            DeviceView::Gpu(view) => view.gpu.index as u32,
+            // Within its GPU.
+            DeviceView::Mig(device) => device.made.index,
+        })
     };
     fn nvmlDeviceGetMinorNumber(device: nvmlDevice_t, minor: *mut u32) => |call| {
         minor.put(gpu(call, &device)?.gpu.minor)
@@ -73,8 +77,10 @@ exports! {
         major.put(capability.major.into())?;
         minor.put(capability.minor.into())
     };
+    // "On MIG-enabled GPUs … currently not supported", says NVML's documentation.
     fn nvmlDeviceGetNumGpuCores(device: nvmlDevice_t, cores: *mut u32) => |call| {
-        cores.put(gpu(call, &device)?.gpu.model.cores)
+        let view = gpu(call, &device)?;
+        if view.is_mig_enabled() { Err(Code::NOT_SUPPORTED) } else { cores.put(view.gpu.model.cores) }
     };
     fn nvmlDeviceGetBoardId(device: nvmlDevice_t, board: *mut u32) => |call| {
         board.put(u32::from(gpu(call, &device)?.gpu.pci.bus) << 8)
@@ -109,12 +115,11 @@ exports! {
         memory.put(nvmlMemory_v2_t { version, total, reserved, free: total - reserved - used, used })
     };
     fn nvmlDeviceGetBAR1MemoryInfo(device: nvmlDevice_t, memory: *mut nvmlBAR1Memory_t) => |call| {
-        let total = gpu(call, &device)?.gpu.model.bar1.0;
+        let (total, used) = device_of(call, &device)?.bar1();
+        let (total, used) = (total.0, used.0);
         if total == 0 {
             return Err(Code::NOT_SUPPORTED);
         }
-        // An idle driver keeps one MiB mapped.
-        let used = total.min(1 << 20);
         memory.put(nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - used, bar1Used: used })
     };
     fn nvmlDeviceGetMemoryBusWidth(device: nvmlDevice_t, bits: *mut u32) => |call| {

@@ -3,7 +3,7 @@
 use nvml_sim::{Code, ComputeMode};
 use nvml_wrapper_sys::bindings::*;
 
-use super::{exports, gpu};
+use super::{device as device_of, exports, gpu};
 
 /// `nvmlDeviceAddressingModeType_t`: no common address space with the CPU, or one by the hardware's translation.
 const ADDRESSING_NONE: u32 = 0;
@@ -27,7 +27,8 @@ exports! {
         if mode > 1 { Err(Code::INVALID_ARGUMENT) } else { call.library.set_persistence_mode(view, mode == 1) }
     };
     fn nvmlDeviceGetComputeMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
-        mode.put(gpu(call, &device)?.compute_mode() as u32)
+        // A MIG device has its GPU's (assumed).
+        mode.put(device_of(call, &device)?.gpu().compute_mode() as u32)
     };
     // One thread alone, as mode 1 was, drivers can no longer do.
     fn nvmlDeviceSetComputeMode(device: nvmlDevice_t, mode: u32) => |call| {

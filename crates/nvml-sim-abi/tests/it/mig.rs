@@ -95,6 +95,14 @@ fn mig_device_tells_what_it_is_and_whose_part() {
         let (mut memory, mut is): (nvmlMemory_t, nvmlDeviceAttributes_t) = unsafe { zeroed() };
         assert_eq!(call!(nvml.nvmlDeviceGetMemoryInfo(device, &mut memory)), 0);
         assert_eq!((memory.total >> 20, memory.free >> 20), (40192, 40192));
+        // SAFETY: plain numbers.
+        let mut bar1: nvmlBAR1Memory_t = unsafe { zeroed() };
+        assert_eq!(call!(nvml.nvmlDeviceGetBAR1MemoryInfo(device, &mut bar1)), 0);
+        assert_eq!((bar1.bar1Total >> 20, bar1.bar1Used), (65535, 0));
+        assert_eq!(call!(nvml.nvmlDeviceGetIndex(device, &mut number)), 0);
+        assert_eq!(number, 0);
+        assert_eq!(call!(nvml.nvmlDeviceGetComputeMode(device, &mut number)), 0);
+        assert_eq!(call!(nvml.nvmlDeviceGetNumGpuCores(gpu(&nvml, 0), &mut number)), Code::NOT_SUPPORTED.0);
         assert_eq!(call!(nvml.nvmlDeviceGetAttributes_v2(device, &mut is)), 0);
         assert_eq!((is.multiprocessorCount, is.memorySizeMB), (14, 40192));
         assert_eq!((is.gpuInstanceSliceCount, is.computeInstanceSliceCount), (3, 1));

@@ -155,6 +155,23 @@ impl<'a> DeviceView<'a> {
             }
         }
     }
+
+    /// Its window into the frame buffer over PCIe, and what of it is mapped.
+    pub fn bar1(self) -> (Bytes, Bytes) {
+        const MIB: u64 = 1 << 20;
+        let whole = self.gpu().gpu.model.bar1.0;
+        match self {
+            // An idle driver keeps one MiB mapped.
+            DeviceView::Gpu(_) => (Bytes(whole), Bytes(whole.min(MIB))),
+            // A part as large as that of the memory slices, less one MiB: the listings of NVIDIA's MIG user guide show
+            // 8191, 16383 and 32767 MiB on a GPU of 65536.
+            DeviceView::Mig(device) => {
+                let slices = u64::from(device.of.gpu.gpu.model.mig.slices.max(1));
+                let part = whole / slices * u64::from(device.of.profile.size);
+                (Bytes(part.saturating_sub(MIB)), Bytes(0))
+            }
+        }
+    }
 }
 
 impl Snapshot {

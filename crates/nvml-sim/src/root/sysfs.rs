@@ -8,6 +8,19 @@ const VENDOR: u16 = 0x10DE;
 /// Bridge, other: the class of an NVSwitch.
 const NVSWITCH_CLASS: u32 = 0x06_80_00;
 
+/// Lines of a `resource` file: six BARs, the ROM, six BARs of virtual functions.
+const REGIONS: usize = 13;
+/// Flags of a region, as `<linux/ioport.h>` has them: memory of 32 bits, and of 64 bits that may be prefetched.
+const MEMORY_32: u64 = 0x0004_0200;
+const MEMORY_64_PREFETCH: u64 = 0x0014_220C;
+/// The registers, and the window behind BAR1 that holds them for the CPU: their sizes (assumed).
+const REGISTERS_BYTES: u64 = 16 << 20;
+const WINDOW_BYTES: u64 = 32 << 20;
+/// Where a machine has the regions of its first GPU, and how far those of the next are (assumed).
+const LOW: u64 = 0x8000_0000;
+const HIGH: u64 = 0x2000_0000_0000;
+const STRIDE: u64 = 1 << 40;
+
 /// One folder per PCI device, the machine's name, NUMA nodes and the kernel module.
 pub fn plan(plan: &mut Plan, node: &Node) {
     for gpu in &node.gpus {
@@ -15,6 +28,7 @@ pub fn plan(plan: &mut Plan, node: &Node) {
         let ids = Ids { device: model.pci_device, subsystem: model.pci_subsystem, class: model.pci_class };
         pci_device(plan, gpu.pci, &ids, gpu.numa);
         let folder = folder(gpu.pci);
+        plan.file(folder.clone() + "/resource", regions(gpu));
         plan.link(folder.clone() + "/driver", "../../../../bus/pci/drivers/nvidia");
         plan.file(folder + "/local_cpulist", cpus(node, gpu));
         plan.link(
@@ -25,6 +39,7 @@ pub fn plan(plan: &mut Plan, node: &Node) {
     for switch in &node.nvswitches {
         let ids = Ids { device: node.nvswitch_device, subsystem: 0, class: NVSWITCH_CLASS };
         pci_device(plan, *switch, &ids, None);
+        plan.file(folder(*switch) + "/resource", resource_file(&[]));
     }
     for (numa, list) in &node.cpus {
         plan.file(format!("sys/devices/system/node/node{numa}/cpulist"), format!("{}\n", list.as_str()));
@@ -55,6 +70,29 @@ fn pci_device(plan: &mut Plan, pci: PciAddress, ids: &Ids, numa: Option<u32>) {
     put("class", format!("0x{:06x}", ids.class));
     put("numa_node", numa.map_or("-1".to_owned(), |numa| numa.to_string()));
     plan.file(folder + "/config", config_space(ids));
+}
+
+/// A GPU's regions: registers, frame buffer, and a window.
+fn regions(gpu: &Gpu) -> String {
+    let index = gpu.index as u64;
+    let high = HIGH + index * STRIDE;
+    let bar1 = gpu.model.bar1.0;
+    resource_file(&[
+        (0, LOW + index * REGISTERS_BYTES, REGISTERS_BYTES, MEMORY_32),
+        (1, high, bar1, MEMORY_64_PREFETCH),
+        (3, high + bar1, WINDOW_BYTES, MEMORY_64_PREFETCH),
+    ])
+}
+
+/// First address, last address and flags of each region, as the kernel prints them.
+fn resource_file(regions: &[(usize, u64, u64, u64)]) -> String {
+    let line = |place| {
+        let region = regions.iter().find(|(at, _, bytes, _)| *at == place && *bytes > 0);
+        let (first, last, flags) =
+            region.map_or((0, 0, 0), |(_, first, bytes, flags)| (*first, first + bytes - 1, *flags));
+        format!("0x{first:016x} 0x{last:016x} 0x{flags:016x}\n")
+    };
+    (0..REGIONS).map(line).collect()
 }
 
 /// 256 bytes: ids and class, no capabilities.

@@ -35,6 +35,12 @@ fn root_has_the_files_of_a_driver() {
     let uuid = &folder.node().unwrap().gpus[0].uuid;
     assert!(read("proc/driver/nvidia/gpus/0000:07:00.0/information").contains(uuid));
     assert_eq!(read("sys/bus/pci/devices/0000:07:00.0/numa_node"), "3\n");
+    let regions = read("sys/bus/pci/devices/0000:07:00.0/resource");
+    let regions: Vec<&str> = regions.lines().collect();
+    assert_eq!(regions.len(), 13);
+    assert_eq!(regions[0], "0x0000000080000000 0x0000000080ffffff 0x0000000000040200");
+    assert_eq!(regions[1], "0x0000200000000000 0x0000201fffffffff 0x000000000014220c");
+    assert_eq!(regions[2], "0x0000000000000000 0x0000000000000000 0x0000000000000000");
     assert_eq!(read("sys/bus/pci/devices/0000:07:00.0/class"), "0x030200\n");
     assert_eq!(read("sys/bus/pci/devices/0000:c4:00.0/class"), "0x068000\n");
     assert_eq!(read("sys/bus/pci/devices/0000:c4:00.0/device"), "0x1af1\n");
