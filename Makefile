@@ -33,8 +33,8 @@ e2e: truth $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real o
 	$(CARGO) test -p integration-tests --features cluster --test cluster -- --test-threads=1
 
 truth: ## Let programs of others judge the simulated driver (network, gcc, Go, Python)
-	$(CARGO) build -p nvml-sim -p nvml-sim-abi
-	$(CARGO) test -p integration-tests --features network --test truth
+	$(CARGO) build --workspace --bins --lib
+	$(if $(PEERS),PEERS=$(PEERS)) $(CARGO) test -p integration-tests --features network --test truth
 
 bench: ## Print the performance table (PEERS=DIR measures other device plugins too)
 	@$(CARGO) xtask image || echo "no image was built (see above), so its size is not measured" >&2

@@ -22,7 +22,6 @@ mod node;
 mod plugin;
 mod pod;
 mod protocols;
-mod python;
 mod restarts;
 mod scheduling;
 mod simulation;

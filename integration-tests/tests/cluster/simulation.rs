@@ -49,13 +49,6 @@ pub fn tell(node: &Node, args: &[&str]) -> Result<String> {
     run(&[&["--dir", &*state.to_string_lossy()], args].concat())
 }
 
-/// A command that sees the simulated node's driver.
-pub fn command(node: &Node, of: &str) -> Command {
-    let mut command = Command::new(program("nvml-sim"));
-    command.arg("--dir").arg(state(node)).args(["run", "--", of]);
-    command
-}
-
 /// Each GPU's UUID and the number in its device node's name.
 pub fn minors(node: &Node) -> Result<BTreeMap<String, u64>> {
     gpus(node)?

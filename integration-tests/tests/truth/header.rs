@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fetch::{finish, module_of_others, workspace};
+use crate::fetch::{finish, module_of, workspace};
 use c::Assertion;
 use rust::Interface;
 
@@ -110,7 +110,7 @@ fn library_exports_what_the_header_declares() {
 fn header() -> PathBuf {
     match std::env::var_os(HEADER) {
         Some(path) => PathBuf::from(path),
-        None => module_of_others("github.com/NVIDIA/go-nvml").join("pkg/nvml/nvml.h"),
+        None => module_of("go-walk", "github.com/NVIDIA/go-nvml").join("pkg/nvml/nvml.h"),
     }
 }
 

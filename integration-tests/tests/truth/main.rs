@@ -7,8 +7,17 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test's helpers fail and speak as the test itself does"
 )]
 
+mod expect;
 mod fetch;
 mod header;
+mod node;
+mod nvitop;
+mod peers;
+mod sweep;
+mod toolkit;
+mod walk;

@@ -1,0 +1,196 @@
+//! NVIDIA's own operands on simulated nodes: mig-parted, gpu-feature-discovery and the device plugin do what their
+//! documentation promises. `PEERS=DIR` takes their programs from a folder; else they are built from their modules.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use sim_node::{Process, SimNode, eventually};
+
+use crate::fetch::{self, finish, module_of};
+use crate::node::Node;
+
+/// Runs mig-parted; false where this user may not mount.
+fn mig_parted(node: &Node, verb: &str, file: &Path, config: &str) -> bool {
+    let program = fetch::peer("mig-parted", "nvidia-mig-parted");
+    let Some(mut command) = node.private(&program) else { return false };
+    finish(command.arg(verb).arg("--config-file").arg(file).args(["--selected-config", config]));
+    true
+}
+
+/// The names of the configurations in a file, in its order.
+fn configs(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+    names.filter(|name| !name.starts_with([' ', '-'])).map(str::to_owned).collect()
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_each_of_its_example_configs() {
+    // The example is for eight A100 of 40 GB.
+    let node = Node::yaml(&Node::preset_text("dgx-a100").replace("A100-SXM4-80GB", "A100-SXM4-40GB"));
+    node.lay_root();
+    let file = module_of("mig-parted", "github.com/NVIDIA/mig-parted").join("examples/config.yaml");
+    let configs = configs(&file);
+    assert!(configs.len() > 8, "{configs:?}");
+    for config in &configs {
+        if !(mig_parted(&node, "apply", &file, config) && mig_parted(&node, "assert", &file, config)) {
+            return;
+        }
+        println!("{config}: applied and asserted");
+    }
+}
+
+#[test]
+fn mig_parted_applies_the_configs_that_it_ships_for_each_model() {
+    let ours = |text: &str, name: &str| text.contains(name);
+    let file = module_of("mig-parted", "github.com/NVIDIA/mig-parted")
+        .join("deployments/systemd/config-default.yaml");
+    let configs = configs(&file);
+    for (preset, memory) in [("dgx-a100", "80gb"), ("dgx-h100", "80gb")] {
+        let node = Node::preset(preset);
+        node.lay_root();
+        // Those whose profiles the model has, which NVIDIA's MIG user guide tells.
+        let fitting: Vec<&String> = configs
+            .iter()
+            .filter(|config| {
+                let profiles =
+                    ["1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb", "balanced", "abled"];
+                profiles.iter().any(|profile| ours(config, profile))
+            })
+            .collect();
+        assert!(fitting.len() >= 9, "{memory}: {fitting:?}");
+        for config in fitting {
+            if !(mig_parted(&node, "apply", &file, config) && mig_parted(&node, "assert", &file, config)) {
+                return;
+            }
+            println!("{preset} {config}: applied and asserted");
+        }
+    }
+}
+
+/// Labels that gpu-feature-discovery writes; none where this user may not mount.
+fn labels(node: &Node, strategy: &str) -> Option<BTreeMap<String, String>> {
+    node.lay_root();
+    let file = node.dir().join("labels");
+    let mut command = node.private(&fetch::peer("device-plugin", "gpu-feature-discovery"))?;
+    command.args(["--oneshot", "--no-timestamp", "--mig-strategy", strategy, "--driver-root-ctr-path=/"]);
+    finish(command.arg("--output-file").arg(&file));
+    let text = fs::read_to_string(file).unwrap();
+    let labels = text.lines().filter_map(|line| line.split_once('='));
+    Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn assert_labels(labels: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        let found = labels.get(&format!("nvidia.com/{name}")).map(String::as_str);
+        assert_eq!(found, Some(*value), "nvidia.com/{name} in {labels:#?}");
+    }
+}
+
+#[test]
+fn gpu_feature_discovery_labels_a_t4_and_a_dgx_h100_with_mig() {
+    let Some(t4) = labels(&Node::preset("t4"), "none") else { return };
+    assert_labels(
+        &t4,
+        &[
+            ("gpu.count", "1"),
+            ("gpu.product", "Tesla-T4"),
+            ("gpu.family", "turing"),
+            ("gpu.compute.major", "7"),
+            ("gpu.compute.minor", "5"),
+            ("gpu.memory", "15360"),
+            ("mig.capable", "false"),
+            ("cuda.driver-version.full", "580.95.05"),
+            ("cuda.runtime-version.full", "13.0"),
+            ("vgpu.present", "false"),
+            ("gpu.mode", "compute"),
+        ],
+    );
+    let node = Node::preset("dgx-h100");
+    node.tell(&["mig", "mode", "--gpu", "0", "on"]);
+    node.tell(&["mig", "create", "--gpu", "0", "3g.40gb", "1g.10gb", "1g.10gb"]);
+    let Some(h100) = labels(&node, "mixed") else { return };
+    assert_labels(
+        &h100,
+        &[
+            ("gpu.count", "8"),
+            ("gpu.product", "NVIDIA-H100-80GB-HBM3"),
+            ("gpu.family", "hopper"),
+            ("gpu.machine", "DGXH100"),
+            ("mig.capable", "true"),
+            ("mig.strategy", "mixed"),
+            ("mig-3g.40gb.count", "1"),
+            ("mig-1g.10gb.count", "2"),
+            // NVIDIA's MIG user guide: 60 and 16 multiprocessors, 3 and 1 copy engines.
+            ("mig-3g.40gb.multiprocessors", "60"),
+            ("mig-1g.10gb.multiprocessors", "16"),
+            ("mig-3g.40gb.engines.copy", "3"),
+            ("mig-1g.10gb.slices.gi", "1"),
+        ],
+    );
+}
+
+/// NVIDIA's device plugin on a node with a kubelet; none where this user may not mount. Its folder is fixed, so it gets a
+/// private mount of it.
+fn plugin(node: &SimNode, args: &[&str]) -> Option<Process> {
+    const FOLDER: &str = "/var/lib/kubelet/device-plugins";
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("LEFT OUT: nvidia-device-plugin needs root, for its fixed folder");
+        return None;
+    }
+    // It calls the kubelet by the socket's path as host name, which a real kubelet takes and the fake one's HTTP library
+    // does not: so it stands in the folder, and gets a path that is a host name.
+    let script = format!(
+        "mount -t tmpfs none /var/lib && mkdir -p {FOLDER} && mount --bind \"$0\" {FOLDER} && cd {FOLDER} && exec \"$@\""
+    );
+    let mut command = node.command_at(&sim_node::find("nvml-sim").unwrap());
+    command.arg("--dir").arg(node.driver().dir()).args(["run", "--private", "--root"]).arg(node.root());
+    command.args(["--", "/bin/sh", "-c", &script]).arg(node.plugin_dir());
+    command.arg(fetch::peer("device-plugin", "nvidia-device-plugin"));
+    command.args(["--device-discovery-strategy=nvml", "--device-list-strategy=envvar"]);
+    command.args(["--fail-on-init-error=true", "--driver-root-ctr-path=/", "--kubelet-socket=kubelet.sock"]);
+    command.args(args).stdin(Stdio::null());
+    Some(node.spawn_command("nvidia-device-plugin", command).unwrap())
+}
+
+/// Waits until the kubelet has so many devices that it may hand out.
+fn has(node: &SimNode, plugin: &Process, resource: &str, wanted: usize) {
+    let found = eventually(&format!("{wanted} of {resource}"), fetch::PATIENCE, || {
+        let state = node.kubelet().state().map_err(|error| error.to_string())?;
+        let found = state.resources.get(resource).map(|resource| resource.allocatable);
+        if found == Some(wanted) { Ok(()) } else { Err(format!("{:?}", state.resources)) }
+    });
+    found.unwrap_or_else(|error| panic!("{error}; the plugin said:\n{}", plugin.log()));
+}
+
+#[test]
+fn nvidia_device_plugin_offers_gpus_and_sees_an_xid() {
+    let node = SimNode::builder().preset("dgx-a100").build().unwrap();
+    let Some(plugin) = plugin(&node, &[]) else { return };
+    has(&node, &plugin, "nvidia.com/gpu", 8);
+    // Its README: a GPU with a critical XID is unhealthy.
+    node.driver().inject_xid("3", 79, None, None).unwrap();
+    has(&node, &plugin, "nvidia.com/gpu", 7);
+}
+
+#[test]
+fn nvidia_device_plugin_offers_mig_devices_by_profile() {
+    let node = SimNode::builder().preset("dgx-h100").build().unwrap();
+    let tell = |args: &[&str]| {
+        finish(
+            Command::new(sim_node::find("nvml-sim").unwrap())
+                .arg("--dir")
+                .arg(node.driver().dir())
+                .args(args),
+        );
+    };
+    tell(&["mig", "mode", "--gpu", "0", "on"]);
+    tell(&["mig", "create", "--gpu", "0", "3g.40gb", "1g.10gb", "1g.10gb"]);
+    node.install_driver().unwrap();
+    let Some(plugin) = plugin(&node, &["--mig-strategy=mixed"]) else { return };
+    has(&node, &plugin, "nvidia.com/gpu", 7);
+    has(&node, &plugin, "nvidia.com/mig-1g.10gb", 2);
+    has(&node, &plugin, "nvidia.com/mig-3g.40gb", 1);
+}
