@@ -175,7 +175,10 @@ class Node:
         if name == "pciBusId":
             return pynvml.nvmlDeviceGetPciInfo(self.whole).busId
         if name == "serial":
-            return pynvml.nvmlDeviceGetSerial(self.whole)
+            try:
+                return pynvml.nvmlDeviceGetSerial(self.whole)
+            except pynvml.NVMLError:
+                return "none: products without one are not found by it"
         return pynvml.nvmlDeviceGetUUID(self.handle)
 
     def gpu_instance(self):

@@ -68,6 +68,17 @@ fn nvitop_shows_every_gpu_of_a_node() {
 }
 
 #[test]
+fn nvitop_draws_every_preset() {
+    for preset in nvml_sim::presets::NODES {
+        let node = Node::preset(preset.name);
+        let gpus = node.shown()["gpus"].as_array().unwrap().len();
+        let picture = picture(&node);
+        let drawn = picture.lines().filter(|line| line.contains(" / ") && line.contains("iB |")).count();
+        assert!(drawn >= gpus, "{}: {drawn} of {gpus} GPUs:\n{picture}", preset.name);
+    }
+}
+
+#[test]
 fn nvitop_shows_mig_devices() {
     let node = Node::preset("dgx-h100");
     node.tell(&["mig", "mode", "--gpu", "0", "on"]);

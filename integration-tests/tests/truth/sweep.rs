@@ -49,6 +49,30 @@ fn every_getter_on_a_node_with_different_gpus_answers_as_documented() {
     check(&Node::yaml(yaml), &[gpu("mixed-t4", 0), gpu("mixed-a100", 1), gpu("mixed-h100", 2)]);
 }
 
+/// Codes that no getter gives on a node that is well: the library is there, whole, and fits the caller.
+const NEVER: &[&str] = &[
+    "NVML_ERROR_UNINITIALIZED",
+    "NVML_ERROR_DRIVER_NOT_LOADED",
+    "NVML_ERROR_FUNCTION_NOT_FOUND",
+    "NVML_ERROR_GPU_IS_LOST",
+    "NVML_ERROR_ARGUMENT_VERSION_MISMATCH",
+    "NVML_ERROR_UNKNOWN",
+];
+
+#[test]
+fn every_getter_on_each_preset_comes_back() {
+    for preset in nvml_sim::presets::NODES {
+        let node = Node::preset(preset.name);
+        let answers = ask(&node, &gpu("first", 0));
+        let is_wrong = |answer: &Value| {
+            let error = answer["error"].as_str().unwrap_or_default();
+            answer.get("exception").is_some() || NEVER.contains(&error)
+        };
+        let wrong: Vec<_> = answers.iter().filter(|(_, answer)| is_wrong(answer)).collect();
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", preset.name);
+    }
+}
+
 /// Asks all, and fails with all that is not as expected.
 fn check(node: &Node, subjects: &[Subject]) {
     let table = Table::read(&fetch::package().join("tests/truth/expected/getters.txt"));

@@ -137,7 +137,7 @@ const NEVER: &[&str] =
 
 #[test]
 fn every_method_of_go_nvml_and_go_nvlib_comes_back() {
-    for preset in ["t4", "dgx-a100", "dgx-h100"] {
+    for preset in nvml_sim::presets::NODES.iter().map(|preset| preset.name) {
         let node = Node::preset(preset);
         if preset == "dgx-h100" {
             node.tell(&["mig", "mode", "--gpu", "0", "on"]);
