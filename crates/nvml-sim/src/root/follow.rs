@@ -98,10 +98,15 @@ pub fn follow(dir: &Path, node: &Node, state: &State) -> Result<(), RootError> {
     }
 }
 
-/// Whether a root is still that of a state folder: it may have been laid for another since.
+/// Whether a root is still that of a state folder: it may have been laid for another since. Without our record in it, what is
+/// seen there is not the whole root, as from within a container.
 fn belongs_to(root: &Path, dir: &Path) -> io::Result<bool> {
     let place = |path: &Path| fs::metadata(path).map(|folder| (folder.dev(), folder.ino()));
-    Ok(place(&root.join(LIBRARY_DIR).join(NODE_LINK))? == place(dir)? && record::is_there(root))
+    let is_own = place(&root.join(LIBRARY_DIR).join(NODE_LINK))? == place(dir)?;
+    if is_own && !record::is_there(root) {
+        return Err(ErrorKind::NotFound.into());
+    }
+    Ok(is_own)
 }
 
 fn bring_in_step(root: &Path, node: &Node, state: &State) -> Result<(), RootError> {
