@@ -18,6 +18,7 @@ use crate::control::ControlError;
 use crate::faults::FaultError;
 use crate::functions::{TakesNoGpuError, UnknownFunctionError};
 use crate::install::InstallError;
+use crate::mig::WantedError;
 use crate::private_root::PrivateRootError;
 use crate::root::RootError;
 use crate::settings::SettingError;
@@ -49,6 +50,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<arguments::UsageError>()
             || cause.is::<SettingError>()
+            || cause.is::<WantedError>()
             || cause.is::<UnknownFunctionError>()
             || cause.is::<FaultError>()
             || cause.is::<TakesNoGpuError>()

@@ -8,13 +8,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use distribution::{Distribution, ParseDistributionError};
 
 /// Delays per call.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Latency {
     /// The delay of every call that `functions` does not name.
@@ -34,13 +35,13 @@ pub struct Latency {
 }
 
 /// Delays of calls on one GPU.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct GpuLatency {
     /// The delay of every call that `functions` does not name; as of any GPU where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Distribution>,
-    /// As in [`Latency`].
+    /// Function name, or its beginning and `*` -> delay.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, Distribution>,
 }

@@ -43,6 +43,7 @@ mod private_root;
 mod processes;
 pub mod root;
 mod samples;
+mod schema;
 mod settings;
 mod snapshot;
 mod state;
@@ -94,6 +95,7 @@ pub use processes::{
     Processes,
 };
 pub use samples::Sample;
+pub use schema::node_file_schema;
 pub use settings::{SETTINGS, Setting, SettingError};
 pub use snapshot::{GpuView, Snapshot};
 pub use state::{State, StateFolder, StateFolderError};

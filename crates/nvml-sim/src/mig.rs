@@ -3,11 +3,13 @@
 
 mod compute;
 mod instances;
+mod layout;
 mod mode;
 mod steps;
 mod table;
 mod views;
 
 pub use instances::{ComputeInstance, GpuInstance, GpuMig, MigState};
+pub use layout::{Wanted, WantedError, split, wanted};
 pub use table::{ComputeInstanceProfile, Engines, GpuInstanceProfile, MigTable};
 pub use views::{ComputeInstanceView, DeviceView, GpuInstanceView};

@@ -3,6 +3,7 @@
 
 mod kinds;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -27,8 +28,9 @@ macro_rules! layered {
             $($(#[$other_doc])* pub $other: $other_type,)*
         }
 
-        /// Some of the keys of a model: a preset, or a node file's overrides.
-        #[derive(Clone, Debug, Default, Deserialize)]
+        /// Overrides: the keys of a GPU model. A GPU preset is a file of these keys; in a node file they are different for one
+        /// GPU.
+        #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         pub struct $layer {
             $($(#[$field_doc])* #[serde(default)] $field: Option<$type>,)*
@@ -170,8 +172,6 @@ layered! {
         jpeg_decoders: u32 = mig.engines.jpeg,
         /// Optical flow accelerators; those of the MIG table where absent.
         optical_flow_accelerators: u32 = mig.engines.ofa,
-        /// Copy engines; those of the MIG table where absent, and 2 without one (assumed).
-        copy_engines: u32 = if mig.engines.copy > 0 { mig.engines.copy } else { 2 },
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cpu_list::CpuList;
 use crate::faults::Declared;
 use crate::latency::Latency;
 use crate::load::Load;
+use crate::mig::Wanted;
 use crate::model::Model;
 use crate::node_file::NodeFile;
 use crate::pci::PciAddress;
@@ -90,6 +91,8 @@ pub struct Gpu {
     pub links: Vec<Link>,
     /// What it is busy with.
     pub load: Load,
+    /// The MIG instances of a node that was just made; nothing where MIG is off.
+    pub mig_instances: Option<Vec<Wanted>>,
     /// The model's figures with this GPU's overrides.
     pub model: Model,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::cpu_list::CpuList;
@@ -14,8 +15,8 @@ use crate::pci::PciAddress;
 use crate::processes::ProcessEntry;
 use crate::topology::PciePlace;
 
-/// A node file as written.
-#[derive(Clone, Debug, Deserialize)]
+/// The node file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NodeFile {
     /// Versions of the driver.
@@ -53,8 +54,8 @@ pub struct NodeFile {
     pub gpus: Vec<GpuEntry>,
 }
 
-/// Versions of the driver.
-#[derive(Clone, Debug, Deserialize)]
+/// The driver: its versions.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DriverSection {
     /// Driver version, such as `580.95.05`.
@@ -67,7 +68,7 @@ pub struct DriverSection {
 }
 
 /// The NVLink fabric.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FabricSection {
     /// UUID of the cluster; all zeros on a machine that is no part of a larger fabric.
@@ -78,8 +79,8 @@ pub struct FabricSection {
     pub clique: u32,
 }
 
-/// One GPU.
-#[derive(Clone, Debug, Deserialize)]
+/// A GPU.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct GpuEntry {
     /// Name of a GPU preset.
@@ -104,6 +105,10 @@ pub struct GpuEntry {
     /// Serial number; from the seed where absent.
     #[serde(default)]
     pub serial: Option<String>,
+    /// GPU instances that the GPU has when the node is made, such as `[3g.40gb, 1g.10gb@4]`: each with a compute instance
+    /// that takes all of it, where `@` says or at the driver's choice. MIG is on where the key stands, even with none.
+    #[serde(default)]
+    pub mig_instances: Option<Vec<String>>,
     /// For each NVLink the index of the GPU at its other end, on machines without NVSwitch.
     #[serde(default)]
     pub nvlink_peers: Option<Vec<usize>>,

@@ -9,6 +9,7 @@ mod start;
 mod steps;
 mod views;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -65,7 +66,7 @@ pub struct InstancePlace {
 }
 
 /// How a process uses a GPU; numbers are the modes of `nvmlProcessDetailList_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessKind {
     /// With a compute context.

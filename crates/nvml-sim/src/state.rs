@@ -107,6 +107,10 @@ impl State {
             faults: Vec::new(),
             incidents: Vec::new(),
         };
+        for (gpu, layout) in node.gpus.iter().filter_map(|gpu| Some((gpu, gpu.mig_instances.as_ref()?))) {
+            // It was made once when the node file was checked.
+            let _ = state.mig.lay(gpu, layout);
+        }
         for entry in &node.processes {
             if let Some(gpu) = node.find(&entry.gpu) {
                 // One that cannot be was refused when the node was read.

@@ -35,10 +35,10 @@ exports! {
         current.put(mode.current.into())?;
         pending.put(mode.pending.into())
     };
-    // Every data centre GPU that can do ECC is shipped with it on.
     fn nvmlDeviceGetDefaultEccMode(device: nvmlDevice_t, default: *mut u32) => |call| {
-        gpu(call, &device)?.ecc_mode()?;
-        default.put(1)
+        let view = gpu(call, &device)?;
+        view.ecc_mode()?;
+        default.put(view.gpu.model.ecc_default.into())
     };
     fn nvmlDeviceSetEccMode(device: nvmlDevice_t, mode: u32) => |call| {
         let view = gpu(call, &device)?;

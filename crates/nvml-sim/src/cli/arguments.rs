@@ -64,6 +64,9 @@ pub enum Command {
         /// Print this GPU preset.
         #[arg(long, value_name = "MODEL", conflicts_with = "node")]
         gpu: Option<String>,
+        /// Print the JSON Schema of node files, for editors.
+        #[arg(long, conflicts_with_all = ["node", "gpu"])]
+        schema: bool,
     },
     /// Show the node: driver, GPUs with their readings, MIG devices, and what was done to them.
     Show {
@@ -307,17 +310,6 @@ pub enum UsageError {
     /// A setting that needs a GPU.
     #[error("`{0}` is a reading of one GPU: say which by --gpu")]
     NeedsGpu(String),
-    /// A MIG profile that is not there.
-    #[error("no MIG profile `{name}` there; {known}")]
-    NoProfile {
-        /// As it was written.
-        name: String,
-        /// What would be right.
-        known: String,
-    },
-    /// A MIG place that is none.
-    #[error("`{0}`: after the @ stands the slice at which it begins, such as 3g.40gb@4")]
-    Place(String),
     /// A delay or a seed that is none.
     #[error("{key}: {problem}")]
     Latency {
@@ -326,16 +318,6 @@ pub enum UsageError {
         /// What is wrong with its value.
         problem: String,
     },
-}
-
-impl UsageError {
-    /// A profile that is none of the known ones.
-    pub fn no_profile(name: &str, known: impl Iterator<Item = String>) -> UsageError {
-        let known: Vec<String> = known.collect();
-        let known =
-            if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-        UsageError::NoProfile { name: name.to_owned(), known }
-    }
 }
 
 fn set_help() -> String {

@@ -31,7 +31,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let dir = folder.or_else(|| dir.clone()).ok_or(UsageError::NoFolder)?;
             init(&dir, preset.as_deref(), file.as_deref(), out)?;
         }
-        Command::Presets { node, gpu } => presets::run(node.as_deref(), gpu.as_deref(), out)?,
+        Command::Presets { schema: true, .. } => presets::schema(out)?,
+        Command::Presets { node, gpu, .. } => presets::run(node.as_deref(), gpu.as_deref(), out)?,
         Command::Show { names, folder, output } => {
             let folder = open(folder)?;
             match output {

@@ -7,11 +7,11 @@ use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::arguments::{Output, UsageError};
+use super::arguments::Output;
 use super::show::columns;
 use crate::code::Code;
 use crate::control::ControlError;
-use crate::mig::{ComputeInstanceProfile, GpuInstanceProfile, GpuInstanceView, MigTable};
+use crate::mig::{self, ComputeInstanceProfile, GpuInstanceProfile, GpuInstanceView, Wanted, WantedError};
 use crate::node::Gpu;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::StateFolder;
@@ -145,17 +145,13 @@ fn create(
 ) -> Result<()> {
     let (_, declared) = find(folder, gpu)?;
     let table = &declared.model.mig;
-    let wanted: Vec<_> = words.iter().map(|word| wanted(table, word)).collect::<Result<_, _>>()?;
+    let wanted: Vec<_> = words.iter().map(|word| mig::wanted(table, word)).collect::<Result<_, _>>()?;
     let made = folder.change_mig(gpu, |mig, gpu| {
         let one = |(profile, start): &(&GpuInstanceProfile, Option<u32>)| {
-            let id = mig.create(gpu, profile.id, start.map(|start| (start, profile.size)))?;
-            if !no_compute {
-                let whole = table.compute_of(profile).filter(|whole| whole.slices == profile.slices);
-                // Of two that take all slices the one with all multiprocessors.
-                let whole = whole.max_by_key(|whole| whole.sms).ok_or(Code::NOT_SUPPORTED)?;
-                mig.create_compute(gpu, id, whole.id, None)?;
+            if no_compute {
+                return mig.create(gpu, profile.id, start.map(|start| (start, profile.size)));
             }
-            Ok(id)
+            mig.create_whole(gpu, Wanted { profile: profile.id, start: *start })
         };
         wanted.iter().map(one).collect::<Result<Vec<u32>, Code>>()
     })?;
@@ -196,30 +192,11 @@ fn find(folder: &StateFolder, gpu: &str) -> Result<(Snapshot, Gpu)> {
     Ok((Snapshot { node: Arc::new(folder.node()?), state: folder.state()? }, declared))
 }
 
-/// `PROFILE[@START]`.
-fn split(word: &str) -> Result<(&str, Option<u32>), UsageError> {
-    match word.split_once('@') {
-        None => Ok((word, None)),
-        Some((profile, start)) => {
-            let start = start.parse().map_err(|_| UsageError::Place(word.to_owned()))?;
-            Ok((profile, Some(start)))
-        }
-    }
-}
-
-fn wanted<'a>(table: &'a MigTable, word: &str) -> Result<(&'a GpuInstanceProfile, Option<u32>), UsageError> {
-    let (name, start) = split(word)?;
-    let mut profiles = table.gpu_instances.iter();
-    let found = profiles.find(|known| known.name == name || name.parse() == Ok(known.id));
-    let known = || table.gpu_instances.iter().map(|known| known.name.clone());
-    Ok((found.ok_or_else(|| UsageError::no_profile(name, known()))?, start))
-}
-
 fn compute_wanted<'a>(
     of: GpuInstanceView<'a>,
     word: &str,
-) -> Result<(&'a ComputeInstanceProfile, Option<u32>), UsageError> {
-    let (name, start) = split(word)?;
+) -> Result<(&'a ComputeInstanceProfile, Option<u32>), WantedError> {
+    let (name, start) = mig::split(word)?;
     let profiles = || of.gpu.gpu.model.mig.compute_of(of.profile);
     let found = profiles().find(|known| {
         format!("{}c", known.slices) == name
@@ -227,7 +204,7 @@ fn compute_wanted<'a>(
             || name.parse() == Ok(known.id)
     });
     let known = profiles().map(|known| known.device_name(of.profile));
-    Ok((found.ok_or_else(|| UsageError::no_profile(name, known))?, start))
+    Ok((found.ok_or_else(|| WantedError::no_profile(name, known))?, start))
 }
 
 fn list(folder: &StateFolder, only: Option<&str>, output: Output, out: &mut impl Write) -> Result<()> {

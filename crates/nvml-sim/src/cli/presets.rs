@@ -10,6 +10,7 @@ use super::show::columns;
 use crate::model::{Model, ModelLayer};
 use crate::node::{Gpu, Node, NodeError};
 use crate::presets::{self, Preset};
+use crate::schema::node_file_schema;
 use crate::topology::Link;
 use crate::yaml::{self, YamlError};
 
@@ -43,6 +44,12 @@ pub fn run(node: Option<&str>, gpu: Option<&str>, out: &mut impl Write) -> Resul
         }
     }
     Ok(())
+}
+
+/// Prints the schema of node files.
+pub fn schema(out: &mut impl Write) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &node_file_schema())?;
+    Ok(writeln!(out)?)
 }
 
 fn node_row(preset: &Preset) -> Result<[String; 4], NodeError> {

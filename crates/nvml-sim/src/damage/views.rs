@@ -145,8 +145,7 @@ impl<'a> GpuView<'a> {
     }
 
     fn needs_row_remapping(&self) -> Result<(), Code> {
-        let can = self.gpu.model.architecture >= Architecture::Ampere;
-        if can { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
+        if self.gpu.model.has_row_remapping() { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
     }
 
     fn rows(&self) -> RemappedRows {
@@ -164,12 +163,7 @@ impl<'a> GpuView<'a> {
     /// Spare rows by bank. Which bank a row is in follows from the GPU's UUID and the row's number.
     pub fn row_histogram(&self) -> Result<RowHistogram, Code> {
         self.needs_row_remapping()?;
-        // As `nvidia-smi -q` tells of an A100, an L4 and an H100; of other models assumed.
-        let banks: u32 = match self.gpu.model.architecture {
-            Architecture::Ada => 96,
-            Architecture::Ampere => 640,
-            _ => 2560,
-        };
+        let banks = self.gpu.model.row_remapper_banks;
         let rows = self.rows();
         let remapped = u64::from(rows.correctable) + u64::from(rows.uncorrectable);
         let seed = self.gpu.uuid.bytes().fold(0, |seed, byte| spread(seed, byte.into()));
@@ -218,8 +212,7 @@ impl<'a> GpuView<'a> {
     }
 
     fn needs_page_retirement(&self) -> Result<(), Code> {
-        let can = self.gpu.model.architecture < Architecture::Ampere && self.gpu.model.ecc.is_supported();
-        if can { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
+        if self.gpu.model.has_page_retirement() { Ok(()) } else { Err(Code::NOT_SUPPORTED) }
     }
 
     /// Errors of the chip's own memory: from Ampere on, while ECC is on.

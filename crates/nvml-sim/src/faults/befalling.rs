@@ -4,7 +4,6 @@
 use super::declared::{FaultEntry, FaultError};
 use crate::damage::{Counted, Counter, ErrorKind, MemoryLocation, PAGES_MAX};
 use crate::incidents::Befall;
-use crate::model::Architecture;
 use crate::node::Gpu;
 
 impl FaultEntry {
@@ -70,7 +69,7 @@ impl Befall {
     pub(super) fn check(&self, gpu: &Gpu) -> Result<(), FaultError> {
         let Befall::Count(Counted { counter, by, settled, .. }) = self else { return Ok(()) };
         let (model, name) = (&gpu.model, &gpu.model.name);
-        let remaps = model.architecture >= Architecture::Ampere;
+        let (remaps, retires) = (model.has_row_remapping(), model.has_page_retirement());
         let wrong = match counter {
             _ if *settled && !counter.waits_for_a_reset() => {
                 format!("`{counter}` waits for no reset; leave `settled` out")
@@ -79,17 +78,15 @@ impl Befall {
                 format!("`{counter}`: {name} has no ECC")
             }
             Counter::Repairs(_) if !remaps => {
-                format!("`{counter}`: parts are repaired from Ampere on; {name} is older")
+                format!("`{counter}`: parts are repaired where rows are remapped; {name} remaps none")
             }
             Counter::Rows(_) | Counter::FailedRows if !remaps => {
-                format!(
-                    "`{counter}`: rows are remapped from Ampere on; {name} retires pages (pages.uncorrectable)"
-                )
+                let instead = if retires { "retires pages (pages.uncorrectable)" } else { "remaps none" };
+                format!("`{counter}`: rows are remapped from Ampere on; {name} {instead}")
             }
-            Counter::Pages(_) if remaps => {
-                format!(
-                    "`{counter}`: pages are retired up to Turing; {name} remaps rows (rows.uncorrectable)"
-                )
+            Counter::Pages(_) if !retires => {
+                let instead = if remaps { "remaps rows (rows.uncorrectable)" } else { "retires none" };
+                format!("`{counter}`: pages are retired up to Turing; {name} {instead}")
             }
             Counter::Pages(_) if *by as usize > PAGES_MAX => {
                 format!("`{by}` pages; a GPU retires {PAGES_MAX} at most")

@@ -1,6 +1,7 @@
 //! A fault as people write it, in a node file or as words of the command line: one type, and one check of it. It knows
 //! which keys go together and which names are functions and GPUs.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -13,8 +14,8 @@ use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
 
-/// A fault as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A fault: exactly one of `hang`, `crash`, `return`, `lose`, `xid` and `count`, and when.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FaultEntry {
     /// The function whose calls hang.

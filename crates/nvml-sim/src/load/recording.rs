@@ -1,6 +1,7 @@
 //! A recorded series: points in time, each of which holds until the next. It knows how a series is written and which can
 //! be.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -8,8 +9,8 @@ use super::activity::{Activity, NOTHING};
 use super::curve::{Block, Curve, Phase, Then};
 use crate::latency::Delay;
 
-/// A series.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A recorded load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", try_from = "Written")]
 pub struct Recording {
     /// The points by time.
@@ -21,17 +22,19 @@ pub struct Recording {
     curve: Curve,
 }
 
-/// A series as written.
-#[derive(Deserialize)]
+/// A recorded load.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Written {
+    /// What holds when, in order of time, the first at `0s`.
     points: Vec<Point>,
+    /// After how long the series begins anew; its last point holds for ever where absent.
     #[serde(default)]
     repeat_after: Option<Delay>,
 }
 
-/// What holds from a time of a series; percent where nothing else is said, 0 where absent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A point of a recorded load: what holds from then on, percent where nothing else is said, 0 where absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Point {
     /// Since the series began.

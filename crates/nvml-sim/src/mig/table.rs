@@ -1,5 +1,6 @@
 //! The MIG part of a GPU model: profiles, placements, engines. It knows which tables can be, not what is in use.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -13,8 +14,8 @@ const SLICES_MAX: u32 = 64;
 /// The longest name that stays whole in NVML's buffer, behind `MIG 7c.` and before the end of the text.
 const NAME_BYTES: usize = 88;
 
-/// The MIG profiles of a GPU model; empty where it cannot do MIG.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A MIG table: the profiles of a GPU model; empty where it cannot do MIG.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MigTable {
     /// Memory slices of the GPU, on which placements count.
@@ -27,8 +28,8 @@ pub struct MigTable {
     pub compute_instances: Vec<ComputeInstanceProfile>,
 }
 
-/// Numbers of engines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Engines, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Engines {
     /// Copy engines.
@@ -43,8 +44,8 @@ pub struct Engines {
     pub ofa: u32,
 }
 
-/// A profile of GPU instances.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A GPU instance profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct GpuInstanceProfile {
     /// Number in NVML's header (`NVML_GPU_INSTANCE_PROFILE_*`), by which a profile is asked for.
@@ -70,8 +71,8 @@ pub struct GpuInstanceProfile {
     pub engines: Engines,
 }
 
-/// A profile of compute instances.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A compute instance profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ComputeInstanceProfile {
     /// Number in NVML's header (`NVML_COMPUTE_INSTANCE_PROFILE_*`).

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::{Fabric, Gpu, Node, NodeError, find_or_tell, limits};
+use crate::code::Code;
 use crate::faults::{Declared, FaultEntry};
 use crate::functions;
 use crate::identity;
 use crate::latency::Latency;
+use crate::mig::{self, MigState, Wanted};
 use crate::model::{Model, ModelLayer};
 use crate::node_file::{FabricSection, GpuEntry, NodeFile};
 use crate::pci::PciAddress;
@@ -101,7 +103,7 @@ impl Check<'_> {
         if minor > MINOR_MAX {
             return Err(self.fail(at("minor"), format!("`{minor}` cannot be; write 0 to {MINOR_MAX}")));
         }
-        Ok(Gpu {
+        let mut gpu = Gpu {
             index,
             uuid,
             serial,
@@ -113,7 +115,39 @@ impl Check<'_> {
             links: self.links(index, entry, node, &model)?,
             load: entry.load.clone(),
             model,
-        })
+            mig_instances: None,
+        };
+        gpu.mig_instances = entry.mig_instances.as_ref().map(|words| self.layout(&gpu, words)).transpose()?;
+        Ok(gpu)
+    }
+
+    /// The MIG instances that a GPU has from the beginning: profiles that it has, and room for all.
+    fn layout(&self, gpu: &Gpu, words: &[String]) -> Result<Vec<Wanted>, NodeError> {
+        let at = format!("gpus[{}].mig-instances", gpu.index);
+        if !gpu.model.is_mig_capable() {
+            let problem = format!("{} cannot do MIG; leave the key out", gpu.model.name);
+            return Err(self.fail(at, problem));
+        }
+        let table = &gpu.model.mig;
+        let mut layout = Vec::new();
+        for (index, word) in words.iter().enumerate() {
+            let (profile, start) = mig::wanted(table, word)
+                .map_err(|error| self.fail(format!("{at}[{index}]"), error.to_string()))?;
+            layout.push(Wanted { profile: profile.id, start });
+        }
+        MigState::default().lay(gpu, &layout).map_err(|(index, code)| {
+            let word = words.get(index).map_or("", String::as_str);
+            let profile = layout.get(index).and_then(|wanted| table.by_id(wanted.profile));
+            let starts: Vec<String> =
+                profile.map_or(&[][..], |profile| &profile.starts).iter().map(u32::to_string).collect();
+            let starts = starts.join(", ");
+            let problem = match code {
+                Code::INVALID_ARGUMENT => format!("`{word}` cannot begin there; it begins at {starts}"),
+                _ => format!("`{word}` finds no room beside those before it; it begins at {starts}"),
+            };
+            self.fail(format!("{at}[{index}]"), problem)
+        })?;
+        Ok(layout)
     }
 
     fn numa(&self, at: impl Into<String>, numa: u32, node: &NodeFile) -> Result<(), NodeError> {

@@ -46,7 +46,6 @@ const NUMBERS: &[Number] = &[
     ("decoders", |model| model.decoders, ENGINES),
     ("jpeg-decoders", |model| model.jpeg_decoders, ENGINES),
     ("optical-flow-accelerators", |model| model.optical_flow_accelerators, ENGINES),
-    ("copy-engines", |model| model.copy_engines, ENGINES),
     ("temperature-memory-max-celsius", |model| model.temperature_memory_max_celsius, CELSIUS),
     ("clock-graphics-mhz", |model| model.clock_graphics_mhz, MHZ),
     ("clock-memory-mhz", |model| model.clock_memory_mhz, MHZ),
@@ -113,8 +112,12 @@ pub fn check(model: &Model) -> Result<(), Impossible> {
         let problem = "`true`, but `ecc` is unsupported; write false".to_owned();
         return Err(Impossible { key: "ecc-default", problem });
     }
+    if model.row_remapping && model.row_remapper_banks == 0 {
+        let problem = "`0`, but rows are remapped; write at least 1, or `row-remapping: false`".to_owned();
+        return Err(Impossible { key: "row-remapper-banks", problem });
+    }
     let all = Engines {
-        copy: model.copy_engines,
+        copy: model.mig.engines.copy,
         decode: model.decoders,
         encode: model.encoders,
         jpeg: model.jpeg_decoders,

@@ -1,6 +1,7 @@
 //! A process as people write it, in a node file or as words of the command line. It knows which values can be, not what
 //! runs already.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::start::ProcessError;
@@ -12,17 +13,17 @@ const NAME_BYTES: usize = 4095;
 /// The highest pid of a Linux kernel.
 const PID_MAX: u32 = 1 << 22;
 
-/// A process as written.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A process.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ProcessEntry {
     /// The GPU: index, UUID or PCI address.
     pub gpu: String,
-    /// The MIG GPU instance. A node file has no such key: a node begins without instances.
-    #[serde(skip)]
+    /// The id of its MIG GPU instance, on a GPU with `mig-instances`.
+    #[serde(default)]
     pub gi: Option<u32>,
-    /// The MIG compute instance; where absent, the only one there.
-    #[serde(skip)]
+    /// The id of its MIG compute instance; where absent, the only one there.
+    #[serde(default)]
     pub ci: Option<u32>,
     /// Its number; a free one where absent.
     #[serde(default)]

@@ -103,8 +103,8 @@ impl ProcessError {
             ProcessError::Pid { .. } | ProcessError::Twice { .. } | ProcessError::NotThere { .. } => "pid",
             ProcessError::Name { .. } | ProcessError::OtherName { .. } => "name",
             ProcessError::Memory { .. } => "memory",
+            ProcessError::Instance { .. } => "gi",
             ProcessError::Lost { .. }
-            | ProcessError::Instance { .. }
             | ProcessError::NoGraphics { .. }
             | ProcessError::ComputeMode { .. } => "gpu",
         }

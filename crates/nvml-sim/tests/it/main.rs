@@ -12,6 +12,7 @@ mod mig_command;
 mod node_files;
 mod private_root;
 mod processes;
+mod reference;
 mod rules;
 mod sim;
 mod state_folder;

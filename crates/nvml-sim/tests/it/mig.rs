@@ -121,6 +121,26 @@ fn every_profile_can_be_made_as_often_as_its_table_says_and_not_once_more() {
 }
 
 #[test]
+fn node_can_have_mig_instances_from_the_beginning() {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    let laid = "numa: 3, mig-instances: [3g.40gb@4, 19, 1g.10gb]";
+    let (dir, on) = (tempfile::tempdir().unwrap(), yaml.replacen("numa: 3", laid, 1));
+    // The 3g at slice 4 is instance 2.
+    let on =
+        on.replacen("numa: 1", "numa: 1, mig-instances: []", 1) + "processes:\n  - {gpu: 0, gi: 2, pid: 7}\n";
+    let folder = StateFolder::create(&dir.path().join("node"), Path::new("mine.yaml"), &on).unwrap();
+    let (node, state) = (folder.node().unwrap(), folder.state().unwrap());
+    let of = |gpu: usize| state.mig.gpus.get(&node.gpus[gpu].uuid);
+    let (first, third) = (of(0).unwrap(), of(2).unwrap());
+    assert!(first.enabled && third.enabled && third.instances.is_empty() && of(1).is_none());
+    let starts: Vec<_> = first.instances.values().map(|made| (made.profile, made.start)).collect();
+    assert_eq!(starts.iter().find(|(profile, _)| *profile == 9), Some(&(9, 4)));
+    assert_eq!(starts.len(), 3);
+    assert_eq!(state.processes.of(&node.gpus[0].uuid).map(|process| process.pid).collect::<Vec<_>>(), [7]);
+    assert!(first.instances.values().all(|made| made.compute.len() == 1));
+}
+
+#[test]
 fn one_instance_with_all_media_engines_leaves_only_those_without() {
     let (table, _) = table(RTX_PRO);
     let id_of = |name: &str| table.gpu_instances.iter().find(|profile| profile.name == name).unwrap().id;

@@ -58,12 +58,12 @@ fn identities_do_not_change_between_releases() {
 fn abilities_follow_from_the_architecture_unless_the_file_says_otherwise() {
     let model = |name: &str| preset(name).gpus[0].model.clone();
     let (turing, ampere, hopper) = (model("t4"), model("dgx-a100"), model("dgx-h100"));
-    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_page_retirement()), [true, false, false]);
-    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_row_remapping()), [false, true, true]);
-    assert_eq!([&turing, &ampere, &hopper].map(|model| model.has_gpm()), [false, false, true]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.page_retirement), [true, false, false]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.row_remapping), [false, true, true]);
+    assert_eq!([&turing, &ampere, &hopper].map(|model| model.gpm), [false, false, true]);
     assert_eq!([&turing, &ampere, &hopper].map(|model| model.fabric), [false, false, true]);
     assert_eq!([&turing, &ampere, &hopper].map(|model| model.nvlink_mbps), [0, 25_000, 26_562]);
-    assert_eq!((ampere.decoders, ampere.copy_engines, ampere.power_limit_max_watts), (5, 7, 400));
+    assert_eq!((ampere.decoders, ampere.jpeg_decoders, ampere.power_limit_max_watts), (5, 1, 400));
     let clocks = ampere.clocks_graphics_mhz();
     assert_eq!((clocks[..2].to_vec(), clocks.last()), (vec![1410, 1395], Some(&210)));
     assert_eq!([&turing, &ampere, &hopper].map(|model| model.row_remapper_banks), [0, 1280, 2560]);
@@ -186,6 +186,7 @@ fn impossible_values_are_named_with_their_path_and_what_can_be() {
         ("clocks-memory-mhz: [5001, 5001]", "clocks-memory-mhz", "falling numbers that begin with 5001"),
         ("clocks-memory-mhz: [405]", "clocks-memory-mhz", "falling numbers that begin with 5001"),
         ("ecc: unsupported, ecc-default: true", "ecc-default", "write false"),
+        ("row-remapping: true, row-remapper-banks: 0", "row-remapper-banks", "write at least 1"),
         ("decoders: 65", "decoders", "from 0 to 64"),
         ("memory-reserved: 16GiB", "memory-reserved", "at most 15GiB"),
         ("bar1: 1B", "bar1", "from 1MiB to 16384GiB"),
@@ -293,12 +294,83 @@ fn duplicate_key_is_told_without_advice_to_programmers() {
     assert_eq!(message, "mine.yaml:2:1: seed: duplicate mapping key: seed (at `seed: y`)");
 }
 
+/// The message for a node of two GPUs of a model, of which each says something more.
+fn message_of_two(model: &str, first: &str, second: &str) -> String {
+    let yaml = format!(
+        "driver: {{version: 580.95.05, cuda: \"13.0\"}}\nseed: x\ngpus:\n\
+         - {{model: {model}, {first}}}\n- {{model: {model}, {second}}}\n"
+    );
+    Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string()
+}
+
 #[test]
-fn two_gpus_at_one_address_are_refused() {
-    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\"}\nseed: x\ngpus:\n\
-                - {model: T4, pci: \"0000:01:00.0\"}\n- {model: T4, pci: \"01:00.0\"}\n";
-    let message = Node::parse(Path::new("mine.yaml"), yaml).unwrap_err().to_string();
-    assert!(message.contains("gpus[1].pci"), "{message}");
+fn what_two_gpus_cannot_share_is_refused_by_path() {
+    let uuid = "uuid: GPU-3df640ae-dda3-a15f-46e4-0fadbed1687a";
+    for (first, second, key) in [
+        ("", ", pci: \"01:00.0\"", "pci"),
+        (uuid, &uuid.replace("3df640ae", "3DF640AE"), "uuid"),
+        ("minor: 1", "serial: x", "minor"),
+        ("serial: \"1320000000000\"", "serial: \"1320000000000\"", "serial"),
+    ] {
+        let address = if second.contains("pci") { "" } else { ", pci: \"0000:02:00.0\"" };
+        let first = format!("pci: \"0000:01:00.0\", {first}");
+        let second = format!("{}{address}", second.trim_start_matches(", "));
+        let message = message_of_two("T4", first.trim_end_matches(", "), &second);
+        let path = format!("mine.yaml: gpus[1].{key}: ");
+        assert!(message.starts_with(&path) && message.contains("each GPU needs its own"), "{message}");
+    }
+}
+
+#[test]
+fn nvlinks_that_cannot_be_are_refused_by_path() {
+    for (model, first, second, path, hint) in [
+        (
+            "V100-SXM2-16GB",
+            "[2]",
+            "[]",
+            "gpus[0].nvlink-peers",
+            "`2` is not the index of another GPU; write 0 to 1",
+        ),
+        ("V100-SXM2-16GB", "[0]", "[]", "gpus[0].nvlink-peers", "and not 0 itself"),
+        (
+            "V100-SXM2-16GB",
+            "[1, 1]",
+            "[0]",
+            "gpus[0].nvlink-peers",
+            "names GPU 0 1 times; write each link at both ends",
+        ),
+        ("V100-SXM2-16GB", "[1, 1, 1, 1, 1, 1, 1]", "[]", "gpus[0].nvlink-peers", "the model has 6"),
+        ("T4", "[1]", "[0]", "gpus[0].nvlink-peers", "the model has 0"),
+    ] {
+        let gpu = |bus: u8, peers: &str| format!("pci: \"0000:0{bus}:00.0\", nvlink-peers: {peers}");
+        let message = message_of_two(model, &gpu(1, first), &gpu(2, second));
+        assert!(message.contains(path) && message.contains(hint), "{message}");
+    }
+}
+
+#[test]
+fn mig_instances_that_a_gpu_cannot_have_are_refused_by_path() {
+    let message = |model: &str, layout: &str| {
+        let first = format!("pci: \"0000:01:00.0\", mig-instances: {layout}");
+        message_of_two(model, &first, "pci: \"0000:02:00.0\"")
+    };
+    for (layout, index, hint) in [
+        ("[9g.1gb]", 0, "no MIG profile `9g.1gb` there; it has 1g.10gb, 1g.10gb+me"),
+        (
+            "[3g.40gb, 4g.40gb@0, 1g.10gb]",
+            2,
+            "`1g.10gb` finds no room beside those before it; it begins at 0, 1, 2",
+        ),
+        ("[1g.10gb+me, 1g.10gb+me]", 1, "finds no room"),
+        ("[3g.40gb@2]", 0, "cannot begin there; it begins at 0, 4"),
+        ("[3g.40gb@four]", 0, "after the @ stands the slice"),
+    ] {
+        let message = message("A100-SXM4-80GB", layout);
+        let path = format!("mine.yaml: gpus[0].mig-instances[{index}]: ");
+        assert!(message.starts_with(&path) && message.contains(hint), "{message}");
+    }
+    let message = message("T4", "[]");
+    assert!(message.contains("gpus[0].mig-instances: Tesla T4 cannot do MIG"), "{message}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn node_file_declares_processes_and_is_held_to_the_same_rules() {
         ("- {gpu: 3}\n", "processes[0].gpu: no GPU `3`"),
         ("- {gpu: 0, memory: 8GiB}\n- {gpu: 0, memory: 8GiB}\n", "processes[1].memory: 8GiB are more than"),
         ("- {gpu: 0, sm: 101%}\n", "processes[0].sm: `101%` is not a percentage"),
-        ("- {gpu: 0, gi: 1}\n", "unknown field"),
+        ("- {gpu: 0, gi: 1}\n", "processes[0].gi: GPU 0 has MIG off"),
         ("- {gpu: 0, pid: 7}\n- {gpu: 0, pid: 7}\n", "processes[1].pid: process 7 runs there already"),
         ("- {gpu: 0, name: \"\"}\n", "processes[0].name: `` is no name"),
     ] {
