@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
     }
     let mut code = String::new();
     for name in known.difference(&implemented) {
-        let _ = writeln!(code, "refuse!({name});");
+        let _ = writeln!(code, "refuse!({name}{});", first_parameter(name));
     }
     let list = |names: &mut dyn Iterator<Item = &String>| {
         names.map(|name| format!("\"{name}\", ")).collect::<String>()
@@ -51,6 +51,25 @@ fn main() -> io::Result<()> {
     );
     let out = env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| io::Error::other("no OUT_DIR"))?;
     fs::write(out.join("refusals.rs"), code)
+}
+
+/// Functions of GPUs that take PCI addresses instead of handles.
+const BY_ADDRESS: &[&str] = &[
+    "nvmlDeviceDiscoverGpus",
+    "nvmlDeviceModifyDrainState",
+    "nvmlDeviceQueryDrainState",
+    "nvmlDeviceRemoveGpu",
+    "nvmlDeviceRemoveGpu_v2",
+];
+
+/// What a function takes first, as far as a refusal looks at it.
+fn first_parameter(name: &str) -> &'static str {
+    match name {
+        name if BY_ADDRESS.contains(&name) => "",
+        name if name.starts_with("nvmlDevice") => " of a GPU",
+        name if name.starts_with("nvmlGpuInstance") => " of a GPU instance",
+        _ => "",
+    }
 }
 
 /// The functions that the sources define: lines with `fn nvml…(`.

@@ -2,16 +2,20 @@
 //! made from a few safe lines; the files know what each function answers.
 
 mod accounting;
+mod board;
 mod clocks;
 mod compute_instances;
+mod confidential;
 mod devices;
 mod ecc;
 mod events;
+mod fabric;
 mod fans;
 mod fields;
 mod gpm;
 mod gpu_instances;
 mod identity;
+mod licensing;
 mod media;
 mod mig;
 mod modes;
@@ -20,8 +24,10 @@ mod placement;
 mod power;
 mod processes;
 mod system;
+mod system_events;
 mod telemetry;
 mod throttle;
+mod units;
 
 use nvml_sim::{Call, Code, DeviceView, GpuView};
 use nvml_wrapper_sys::bindings::nvmlDevice_st;
@@ -72,16 +78,20 @@ use checked;
 pub const IMPLEMENTED: &[&[&str]] = &[
     accounting::NAMES,
     clocks::NAMES,
+    board::NAMES,
     compute_instances::NAMES,
+    confidential::NAMES,
     devices::NAMES,
     ecc::NAMES,
     events::NAMES,
     fans::NAMES,
+    fabric::NAMES,
     fields::NAMES,
     gpm::NAMES,
     gpu_instances::NAMES,
     identity::NAMES,
     media::NAMES,
+    licensing::NAMES,
     mig::NAMES,
     modes::NAMES,
     nvlink::NAMES,
@@ -89,8 +99,10 @@ pub const IMPLEMENTED: &[&[&str]] = &[
     power::NAMES,
     processes::NAMES,
     system::NAMES,
+    system_events::NAMES,
     telemetry::NAMES,
     throttle::NAMES,
+    units::NAMES,
     &["nvmlErrorString"],
 ];
 

@@ -115,6 +115,18 @@ impl<T> Out<T> {
         Ok(())
     }
 
+    /// Writes the first two numbers of a struct of which versions differ behind them.
+    pub fn put_two(&self, one: i32, other: u32) -> Result<(), Code> {
+        self.present()?;
+        const { assert!(size_of::<T>() >= 8) };
+        // SAFETY: not null, and by `take` valid for writes of every version of the struct, which all begin so.
+        unsafe {
+            ptr::write_unaligned(self.0.cast::<i32>(), one);
+            ptr::write_unaligned(self.0.cast::<u32>().add(1), other);
+        }
+        Ok(())
+    }
+
     /// Writes answers one after another: the caller's array has at least as many places.
     pub fn put_all(&self, values: impl IntoIterator<Item = T>) -> Result<(), Code> {
         self.present()?;

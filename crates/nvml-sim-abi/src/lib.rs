@@ -10,7 +10,7 @@ mod refusals;
 pub mod structs;
 
 pub use exports::IMPLEMENTED;
-pub use refusals::{KNOWN, REFUSED};
+pub use refusals::{KNOWN, REASONS, REFUSED, Reason};
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,13 @@
 //! Which CPUs and NUMA nodes are near a GPU. It knows masks, not how they are asked for.
 
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 use crate::code::Code;
 use crate::node::Gpu;
 use crate::snapshot::{GpuView, Snapshot};
+
+/// As many CPUs as `nvmlDeviceSetCpuAffinity` knows, by NVML's documentation.
+const CPUS_TO_BIND: u32 = 1024;
 
 /// How near is near; numbers are `NVML_AFFINITY_SCOPE_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,25 @@ impl GpuView<'_> {
             }
         }
         not_empty(mask)
+    }
+
+    /// Binds the calling thread to the near CPUs. `UNKNOWN` where this machine has none of them.
+    pub fn bind_thread(&self) -> Result<(), Code> {
+        let near = self.cpu_affinity(CPUS_TO_BIND / 64, AffinityScope::Node)?;
+        let mut cpus = CpuSet::new();
+        for cpu in 0..CPUS_TO_BIND as usize {
+            if near.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1) {
+                cpus.set(cpu);
+            }
+        }
+        sched_setaffinity(None, &cpus).map_err(|_| Code::UNKNOWN)
+    }
+
+    /// Lets the calling thread run on all CPUs.
+    pub fn unbind_thread(&self) -> Result<(), Code> {
+        let mut cpus = CpuSet::new();
+        (0..CPUS_TO_BIND as usize).for_each(|cpu| cpus.set(cpu));
+        sched_setaffinity(None, &cpus).map_err(|_| Code::UNKNOWN)
     }
 
     /// The GPU's NUMA node, or all of its socket.

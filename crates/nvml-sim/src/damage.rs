@@ -125,6 +125,15 @@ impl Damage {
         }
     }
 
+    /// Clears one error counter of an NVLink, or of all of them.
+    pub fn clear_link_error(&mut self, link: Option<u32>, error: LinkError) {
+        let is_it = |counter: &Counter| match counter {
+            Counter::NvLink(of, what) => *what == error && link.is_none_or(|link| link == *of),
+            _ => false,
+        };
+        self.volatile.retain(|counter, _| !is_it(counter));
+    }
+
     /// Clears the error counters of an NVLink.
     pub fn clear_link(&mut self, link: u32) {
         let of_link = |counter: &Counter| matches!(counter, Counter::NvLink(of, _) if *of == link);

@@ -57,6 +57,17 @@ pub fn serial(seed: &str, index: usize) -> String {
     format!("1{:012}", number % 1_000_000_000_000)
 }
 
+/// Sixteen bytes that follow from words, for identifiers that are not text.
+pub fn derived(words: &[&str]) -> [u8; 16] {
+    digest(words)
+}
+
+/// The serial number of the chassis of a cluster: 13 digits.
+pub fn chassis_serial(cluster: [u8; 16]) -> String {
+    let number = u128::from_be_bytes(cluster) % 1_000_000_000_000;
+    format!("1{number:012}")
+}
+
 /// The sixteen bytes of a `GPU-…` UUID, if it is one.
 pub fn uuid_bytes(uuid: &str) -> Option<[u8; 16]> {
     bytes_after("GPU-", uuid)

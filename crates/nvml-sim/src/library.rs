@@ -12,6 +12,8 @@ mod gpm;
 mod handle;
 mod mig;
 mod suffer;
+mod switching;
+mod system_events;
 mod tuning;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ struct Process {
     event_sets: BTreeMap<u32, RegisteredEvents>,
     event_sets_made: u32,
     gpm: GpmSamples,
+    system_event_sets: BTreeMap<u32, u64>,
     load: KnownLoad,
 }
 
@@ -89,6 +92,7 @@ impl Library {
                 process.node = None;
                 process.event_sets.clear();
                 process.gpm = GpmSamples::default();
+                process.system_event_sets.clear();
                 process.load.end();
             }
             _ => {}

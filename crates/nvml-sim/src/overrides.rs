@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
+use crate::fabric::{FabricHealth, FabricState};
 use crate::load::Load;
 use crate::throttle::Reasons;
 
@@ -34,6 +35,12 @@ pub struct Overrides {
     /// What the driver says must be done with the GPU (field 230).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery_action: Option<RecoveryAction>,
+    /// How far it is in joining its fabric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fabric_state: Option<FabricState>,
+    /// What is wrong with its place in the fabric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fabric_health: Option<FabricHealth>,
 }
 
 /// What the driver says must be done with a GPU; numbers are `nvmlDeviceGpuRecoveryAction_t`.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::bytes::Bytes;
+use crate::fabric::{FabricHealth, FabricState};
 use crate::model::Model;
 use crate::modes::{ComputeMode, Modes};
 use crate::overrides::{Overrides, RecoveryAction};
@@ -140,6 +141,34 @@ pub const SETTINGS: &[Setting] = &[
                 ("drain-and-reset", RecoveryAction::DrainAndReset),
             ];
             value.choice(&actions).map(|it| to.readings.recovery_action = it)
+        },
+    },
+    Setting {
+        key: "fabric-state",
+        values: "not-started, in-progress, completed or failed",
+        apply: |value, to| {
+            let states = [
+                ("not-started", FabricState::NotStarted),
+                ("in-progress", FabricState::InProgress),
+                ("completed", FabricState::Completed),
+                ("failed", FabricState::Failed),
+            ];
+            value.choice(&states).map(|it| to.readings.fabric_state = it)
+        },
+    },
+    Setting {
+        key: "fabric-health",
+        values: "healthy, degraded-bandwidth, route-recovery, route-unhealthy, access-timeout or no-partition",
+        apply: |value, to| {
+            let healths = [
+                ("healthy", FabricHealth::Healthy),
+                ("degraded-bandwidth", FabricHealth::DegradedBandwidth),
+                ("route-recovery", FabricHealth::RouteRecovery),
+                ("route-unhealthy", FabricHealth::RouteUnhealthy),
+                ("access-timeout", FabricHealth::AccessTimeout),
+                ("no-partition", FabricHealth::NoPartition),
+            ];
+            value.choice(&healths).map(|it| to.readings.fabric_health = it)
         },
     },
 ];

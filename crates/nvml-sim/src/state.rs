@@ -26,6 +26,7 @@ use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::overrides::Overrides;
 use crate::processes::Processes;
+use crate::switches::Switches;
 
 pub use folder::{StateFolder, StateFolderError};
 pub use watch::{Watch, pause};
@@ -68,6 +69,9 @@ pub struct State {
     /// Processes that run.
     #[serde(default, skip_serializing_if = "Processes::is_empty")]
     pub processes: Processes,
+    /// Rarer switches.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub switches: Switches,
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
@@ -101,6 +105,7 @@ impl State {
             ecc: BTreeMap::new(),
             damage: BTreeMap::new(),
             processes: Processes::default(),
+            switches: Switches::default(),
             overrides: BTreeMap::new(),
             counters: counters_of(node, now_us),
             latency: None,
@@ -143,6 +148,7 @@ impl State {
         self.end_processes_of(gpu);
         self.mig.reset(gpu);
         self.reset_memory(gpu);
+        self.switches.reset(&gpu.uuid);
     }
 
     /// The memory of a GPU that was reset: what waited for that is done, and what counts since then is gone.
@@ -163,6 +169,7 @@ impl State {
         }
         self.end_all_processes();
         self.modes.clear();
+        self.switches = Switches::default();
         for gpu in &node.gpus {
             self.modes_of(gpu);
             self.mig.reload(gpu);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::code::Code;
-use crate::node::{Fabric, Gpu};
+use crate::node::Gpu;
 use crate::pci::PciAddress;
 use crate::snapshot::GpuView;
 
@@ -114,12 +114,6 @@ impl GpuView<'_> {
             links if link >= links => Err(Code::INVALID_ARGUMENT),
             _ => Ok(self.gpu.links.get(link as usize).copied()),
         }
-    }
-
-    /// The NVLink fabric that this GPU has joined.
-    pub fn fabric(&self) -> Result<&Fabric, Code> {
-        let fabric = self.snapshot.node.fabric.as_ref().filter(|_| self.gpu.model.fabric);
-        fabric.ok_or(Code::NOT_SUPPORTED)
     }
 
     /// Number of NVLinks that end at an NVSwitch.

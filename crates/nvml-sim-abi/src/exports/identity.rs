@@ -8,7 +8,6 @@ use nvml_wrapper_sys::bindings::*;
 
 use super::{device as device_of, exports, gpu};
 use crate::from_c::text_array;
-use crate::structs::nvmlBBXTimeData_v1_t;
 
 /// PCI vendor id of NVIDIA.
 pub(super) const VENDOR: u32 = 0x10DE;
@@ -147,9 +146,6 @@ exports! {
         default.present()?;
         enabled.put(1)?;
         default.put(1)
-    };
-    fn nvmlDeviceGetBBXTimeData_v1(device: nvmlDevice_t, data: *mut nvmlBBXTimeData_v1_t) in "13.3" => |call| {
-        data.put(nvmlBBXTimeData_v1_t { timeRun: gpu(call, &device)?.seconds_with_driver() })
     };
     fn nvmlDeviceGetPciInfoExt(device: nvmlDevice_t, info: *mut nvmlPciInfoExt_t) => |call| {
         let version = info.expect_version(1)?;

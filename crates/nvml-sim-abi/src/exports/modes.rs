@@ -1,4 +1,4 @@
-//! Modes of a GPU: persistence, compute, display, virtualisation, addressing, and the fabric.
+//! Modes of a GPU: persistence, compute, display, virtualisation, addressing, rights.
 
 use nvml_sim::{Code, ComputeMode};
 use nvml_wrapper_sys::bindings::*;
@@ -10,13 +10,9 @@ const ADDRESSING_NONE: u32 = 0;
 const ADDRESSING_ATS: u32 = 2;
 /// `nvmlComputeMode_t`: one thread alone.
 const EXCLUSIVE_THREAD: u32 = 1;
-/// `nvmlGpuFabricState_t`: the GPU has joined its fabric.
-const FABRIC_COMPLETED: u8 = 3;
-/// Each part of the health mask says "no": nothing degraded, no route unhealthy, configuration as it should be.
-const FABRIC_HEALTH_MASK: u32 = 0b10 | 0b10 << 2 | 0b10 << 4 | 0b10 << 6 | 1 << 8;
-const FABRIC_HEALTHY: u8 = 1;
-/// `nvmlGpuFabricInfo_v2_t` ends before the health summary.
-const FABRIC_INFO_V2_BYTES: usize = size_of::<nvmlGpuFabricInfo_v2_t>();
+/// `nvmlRestrictedAPI_t`: setting application clocks; and automatic boost, which GPUs since Pascal do by those clocks.
+const RESTRICT_APPLICATION_CLOCKS: u32 = 0;
+const RESTRICT_AUTO_BOOST: u32 = 1;
 
 exports! {
     fn nvmlDeviceGetPersistenceMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
@@ -57,37 +53,25 @@ exports! {
         let value = if gpu(call, &device)?.gpu.model.c2c { ADDRESSING_ATS } else { ADDRESSING_NONE };
         mode.put(nvmlDeviceAddressingMode_t { version, value })
     };
-    fn nvmlDeviceGetGpuFabricInfo(device: nvmlDevice_t, info: *mut nvmlGpuFabricInfo_t) => |call| {
+    fn nvmlDeviceGetC2cModeInfoV(device: nvmlDevice_t, mode: *mut nvmlC2cModeInfo_v1_t) => |call| {
         let view = gpu(call, &device)?;
-        let fabric = view.fabric()?;
-        info.put(nvmlGpuFabricInfo_t {
-            clusterUuid: fabric.cluster_uuid,
-            status: 0,
-            cliqueId: fabric.clique,
-            state: FABRIC_COMPLETED,
-        })
+        mode.present()?;
+        if view.gpu.model.c2c { mode.put(nvmlC2cModeInfo_v1_t { isC2cEnabled: 1 }) } else { Err(Code::NOT_SUPPORTED) }
     };
-    fn nvmlDeviceGetGpuFabricInfoV(device: nvmlDevice_t, info: *mut nvmlGpuFabricInfoV_t) => |call| {
-        let version = info.version()?;
-        let bytes = match version >> 24 {
-            2 => FABRIC_INFO_V2_BYTES,
-            3 => size_of::<nvmlGpuFabricInfo_v3_t>(),
-            _ => return Err(Code::ARGUMENT_VERSION_MISMATCH),
-        };
-        if version & 0xFF_FFFF != bytes as u32 {
-            return Err(Code::ARGUMENT_VERSION_MISMATCH);
-        }
+    fn nvmlDeviceGetAPIRestriction(device: nvmlDevice_t, kind: u32, restricted: *mut u32) => |call| {
         let view = gpu(call, &device)?;
-        let fabric = view.fabric()?;
-        let whole = nvmlGpuFabricInfo_v3_t {
-            version,
-            clusterUuid: fabric.cluster_uuid,
-            status: 0,
-            cliqueId: fabric.clique,
-            state: FABRIC_COMPLETED,
-            healthMask: FABRIC_HEALTH_MASK,
-            healthSummary: FABRIC_HEALTHY,
-        };
-        info.put_beginning(whole, bytes)
+        match kind {
+            RESTRICT_APPLICATION_CLOCKS => restricted.put(view.are_application_clocks_for_root().into()),
+            RESTRICT_AUTO_BOOST => restricted.present().and(Err(Code::NOT_SUPPORTED)),
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
+    };
+    fn nvmlDeviceSetAPIRestriction(device: nvmlDevice_t, kind: u32, restricted: u32) => |call| {
+        let view = gpu(call, &device)?;
+        match (kind, restricted) {
+            (RESTRICT_APPLICATION_CLOCKS, 0 | 1) => call.library.restrict_application_clocks(view, restricted == 1),
+            (RESTRICT_AUTO_BOOST, 0 | 1) => Err(Code::NOT_SUPPORTED),
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
     };
 }

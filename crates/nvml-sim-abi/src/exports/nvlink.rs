@@ -1,6 +1,6 @@
 //! NVLinks: state, version and what is at their other end.
 
-use nvml_sim::{Call, Code, Link, LinkError};
+use nvml_sim::{Call, Code, Link, LinkError, NVLINK_BANDWIDTHS};
 use nvml_wrapper_sys::bindings::*;
 
 use super::identity::{OLD_PCI_INFO_BYTES, VENDOR, pci_info};
@@ -15,6 +15,12 @@ const CAPABILITIES: u32 = 6;
 /// Two of them that GPUs on x86 lack: access to system memory, and atomics on it.
 const NOT_ON_X86: [u32; 2] = [1, 3];
 const SLI_BRIDGE: u32 = 4;
+
+/// A simulated link runs no firmware.
+const NO_FIRMWARE: nvmlNvlinkFirmwareInfo_t = nvmlNvlinkFirmwareInfo_t {
+    firmwareVersion: [nvmlNvlinkFirmwareVersion_t { ucodeType: 0, major: 0, minor: 0, subMinor: 0 }; 100],
+    numValidEntries: 0,
+};
 
 fn connected(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<Link, Code> {
     gpu(call, device)?.link(link)?.ok_or(Code::NOT_SUPPORTED)
@@ -85,5 +91,44 @@ exports! {
     };
     fn nvmlDeviceResetNvLinkErrorCounters(device: nvmlDevice_t, link: u32) => |call| {
         call.library.clear_nvlink_errors(gpu(call, &device)?, link)
+    };
+    fn nvmlDeviceGetNvLinkInfo(device: nvmlDevice_t, info: *mut nvmlNvLinkInfo_v2_t) => |call| {
+        let word = info.version()?;
+        let whole = nvmlNvLinkInfo_v2_t { version: word, isNvleEnabled: 0, firmwareInfo: NO_FIRMWARE };
+        let v1 = info.of_version::<nvmlNvLinkInfo_v1_t>(1);
+        if v1.is_err() {
+            info.expect_version(2)?;
+        }
+        // Encryption of NVLinks came with Blackwell.
+        gpu(call, &device)?.nvlink_bandwidth()?;
+        match v1 {
+            Ok((v1, _)) => v1.put_beginning_of(whole),
+            Err(_) => info.put(whole),
+        }
+    };
+    fn nvmlDeviceGetNvlinkSupportedBwModes(device: nvmlDevice_t, modes: *mut nvmlNvlinkSupportedBwModes_v1_t) => |call| {
+        let version = modes.expect_version(1)?;
+        gpu(call, &device)?.nvlink_bandwidth()?;
+        let mut list = [0; 23];
+        for (place, mode) in list.iter_mut().zip(NVLINK_BANDWIDTHS) {
+            *place = mode as u8;
+        }
+        let count = NVLINK_BANDWIDTHS.len() as u8;
+        modes.put(nvmlNvlinkSupportedBwModes_v1_t { version, bwModes: list, totalBwModes: count })
+    };
+    fn nvmlDeviceGetNvlinkBwMode(device: nvmlDevice_t, mode: *mut nvmlNvlinkGetBwMode_v1_t) => |call| {
+        let version = mode.expect_version(1)?;
+        let bandwidth = gpu(call, &device)?.nvlink_bandwidth()?;
+        mode.put(nvmlNvlinkGetBwMode_v1_t { version, bIsBest: (bandwidth == 0).into(), bwMode: bandwidth })
+    };
+    fn nvmlDeviceSetNvlinkBwMode(device: nvmlDevice_t, mode: *mut nvmlNvlinkSetBwMode_v1_t) => |call| {
+        mode.expect_version(1)?;
+        let view = gpu(call, &device)?;
+        let wanted = mode.get()?;
+        call.library.set_nvlink_bandwidth(view, (wanted.bSetBest == 0).then_some(wanted.bwMode))
+    };
+    fn nvmlDeviceSetNvLinkDeviceLowPowerThreshold(device: nvmlDevice_t, info: *mut nvmlNvLinkPowerThres_t) => |call| {
+        let view = gpu(call, &device)?;
+        call.library.set_nvlink_sleep(view, info.get()?.lowPwrThreshold)
     };
 }

@@ -41,6 +41,8 @@ exports! {
     fn nvmlDeviceGetMemoryAffinity(device: nvmlDevice_t, words: u32, mask: *mut u64, scope: u32) => |call| {
         mask.put_all(gpu(call, &device)?.memory_affinity(words, AffinityScope::from_number(scope)?)?)
     };
+    fn nvmlDeviceSetCpuAffinity(device: nvmlDevice_t) => |call| gpu(call, &device)?.bind_thread();
+    fn nvmlDeviceClearCpuAffinity(device: nvmlDevice_t) => |call| gpu(call, &device)?.unbind_thread();
     // Only where a GPU's memory is a NUMA node of its own.
     fn nvmlDeviceGetNumaNodeId(device: nvmlDevice_t, node: *mut u32) => |call| {
         let view = gpu(call, &device)?;

@@ -47,8 +47,15 @@ exports! {
         let _ = entries.is_null();
         count.put(0)
     };
-    fn nvmlUnitGetCount(count: *mut u32) => |_| {
-        count.put(0)
+    // Root alone may know, by NVML's documentation.
+    fn nvmlSystemGetNvlinkBwMode(mode: *mut u32) => |call| {
+        mode.present()?;
+        let bandwidth = call.snapshot()?.nvlink_bandwidth()?;
+        call.needs_root()?;
+        mode.put(bandwidth)
+    };
+    fn nvmlSystemSetNvlinkBwMode(mode: u32) => |call| {
+        call.library.set_system_nvlink_bandwidth(call.snapshot()?, mode)
     };
 }
 

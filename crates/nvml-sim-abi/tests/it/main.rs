@@ -5,6 +5,7 @@
 mod ecc;
 mod events;
 mod faults;
+mod fields;
 mod finding;
 mod latency;
 mod listing;
@@ -13,8 +14,10 @@ mod mig;
 mod misuse;
 mod placement;
 mod processes;
+mod programs;
 mod reload;
 mod sharing;
 mod sim;
 mod surface;
 mod sweep;
+mod switches;

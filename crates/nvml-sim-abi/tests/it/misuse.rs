@@ -1,6 +1,6 @@
 //! Wrong arguments and wrong times: each gets its code, none a crash.
 
-use nvml_sim::Code;
+use nvml_sim::{Code, FaultEntry};
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlMemory_v2_t};
 
 use crate::sim::{in_child, library, nvml, own_folder};
@@ -85,6 +85,30 @@ fn refused_function_says_not_supported() {
         let nvml = nvml();
         let error = nvml.device_by_index(0).unwrap().auto_boosted_clocks_enabled();
         assert!(matches!(error, Err(nvml_wrapper::error::NvmlError::NotSupported)), "{error:?}");
+    });
+}
+
+#[test]
+fn refused_function_looks_at_its_handle_and_meets_faults_of_its_gpu() {
+    in_child("misuse::refused_function_looks_at_its_handle_and_meets_faults_of_its_gpu", "dgx-a100", || {
+        let nvml = nvml();
+        let bridge = *nvml.lib().nvmlDeviceGetBridgeChipInfo.as_ref().unwrap();
+        let gpu = |index| {
+            // SAFETY: the handle lives as long as the library.
+            unsafe { nvml.device_by_index(index).unwrap().handle() }
+        };
+        let ask = |gpu| {
+            // SAFETY: the function follows no pointer.
+            Code(unsafe { bridge(gpu, std::ptr::null_mut()) })
+        };
+        own_folder().lose("1", None).unwrap();
+        let (function, code) = ("nvmlDeviceGetBridgeChipInfo".to_owned(), "NOT_READY".to_owned());
+        let entry = FaultEntry { r#return: Some(function), code: Some(code), ..FaultEntry::default() };
+        own_folder().declare(FaultEntry { gpu: Some("2".to_owned()), ..entry }).unwrap();
+        assert_eq!(ask(gpu(0)), Code::NOT_SUPPORTED);
+        assert_eq!(ask(gpu(1)), Code::GPU_IS_LOST);
+        assert_eq!(ask(gpu(2)), Code::NOT_READY);
+        assert_eq!(ask(std::ptr::null_mut()), Code::INVALID_ARGUMENT);
     });
 }
 

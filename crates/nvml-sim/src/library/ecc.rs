@@ -33,6 +33,19 @@ impl Library {
     }
 }
 
+impl Library {
+    /// Clears what a field counts, which only errors of NVLinks can be.
+    pub fn clear_field(&self, gpu: GpuView<'_>, number: u32, scope: u32) -> Result<(), Code> {
+        let (link, error) = gpu.link_error_of_field(number, scope)?;
+        self.change(|state| {
+            if let Some(damage) = state.damage.get_mut(&gpu.gpu.uuid) {
+                damage.clear_link_error(link, error);
+            }
+            Ok(())
+        })
+    }
+}
+
 impl Call<'_> {
     /// Fails unless the caller is root, for the few readings that NVML keeps for it.
     pub fn needs_root(&self) -> Result<(), Code> {

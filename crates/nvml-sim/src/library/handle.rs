@@ -20,6 +20,8 @@ pub enum Kind {
     ComputeInstance = 5,
     /// A GPM sample, by number.
     GpmSample = 8,
+    /// A set of system events, by number.
+    SystemEventSet = 6,
 }
 
 /// The handle of a thing.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// One more than the highest field number of NVML 13.
-const FIELDS_END: u32 = 280;
+const FIELDS_END: u32 = 310;
 
 impl Sweep<'_> {
     /// Every field that has a value.

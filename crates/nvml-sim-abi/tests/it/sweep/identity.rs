@@ -63,6 +63,44 @@ impl Sweep<'_> {
     }
 
     pub(super) fn board(&mut self) {
+        for object in 0..5 {
+            ask!(self, nvmlDeviceGetInforomVersion(object), |f| {
+                let mut text = [0; 16];
+                (f(self.gpu, object, text.as_mut_ptr(), 16), text_of(&text))
+            });
+        }
+        numbers!(self, u32: nvmlDeviceGetInforomConfigurationChecksum);
+        ask!(self, nvmlDeviceValidateInforom, |f| (f(self.gpu), json!(null)));
+        ask!(self, nvmlDeviceGetLastBBXFlushTime, |f| {
+            let (mut time, mut span) = (0, 0);
+            (f(self.gpu, &mut time, &mut span), json!([time, span]))
+        });
+        ask!(self, nvmlDeviceGetPdi, |f| {
+            let mut pdi: nvmlPdi_v1_t = zeroed();
+            pdi.version = version_word::<nvmlPdi_v1_t>(1);
+            (f(self.gpu, &mut pdi), json!(pdi.value))
+        });
+        ask!(self, nvmlDeviceGetCapabilities, |f| {
+            let mut mask: nvmlDeviceCapabilities_v1_t = zeroed();
+            mask.version = version_word::<nvmlDeviceCapabilities_v1_t>(1);
+            (f(self.gpu, &mut mask), json!(mask.capMask))
+        });
+        for version in [1, 2] {
+            ask!(self, nvmlDeviceGetPlatformInfo(version), |f| {
+                let mut info: nvmlPlatformInfo_v2_t = zeroed();
+                info.version = version_word::<nvmlPlatformInfo_v2_t>(version);
+                let code = f(self.gpu, &mut info);
+                let answer = json!({
+                    "ib": info.ibGuid, "chassis": info.chassisSerialNumber, "slot": info.slotNumber,
+                    "tray": info.trayIndex, "host": info.hostId, "peer": info.peerType, "module": info.moduleId,
+                });
+                (code, answer)
+            });
+        }
+        ask_later!(self, nvmlDeviceGetHostname_v1: Asks<nvmlHostname_v1_t>, |f| {
+            let mut name = nvmlHostname_v1_t { value: [0; 64] };
+            (f(self.gpu, &mut name), text_of(&name.value))
+        });
         ask_later!(self, nvmlDeviceGetBBXTimeData_v1: Asks<nvmlBBXTimeData_v1_t>, |f| {
             let mut data = nvmlBBXTimeData_v1_t::default();
             (f(self.gpu, &mut data), json!(data.timeRun))

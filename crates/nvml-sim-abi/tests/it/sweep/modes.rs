@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// Lists of licences.
+macro_rules! licences {
+    ($sweep:ident: $($name:ident)*) => {$(
+        ask!($sweep, $name, |f| {
+            let mut features: nvmlGridLicensableFeatures_t = zeroed();
+            let code = f($sweep.gpu, &mut features);
+            (code, json!([features.isGridLicenseSupported, features.licensableFeaturesCount]))
+        });
+    )*};
+}
+
 impl Sweep<'_> {
     pub(super) fn modes(&mut self) {
         numbers!(self, u32: nvmlDeviceGetPersistenceMode nvmlDeviceGetComputeMode nvmlDeviceGetDisplayMode
@@ -22,5 +33,12 @@ impl Sweep<'_> {
             mode.version = version_word::<nvmlDeviceAddressingMode_t>(1);
             (f(self.gpu, &mut mode), json!(mode.value))
         });
+        ask!(self, nvmlDeviceGetC2cModeInfoV, |f| {
+            let mut mode = nvmlC2cModeInfo_v1_t { isC2cEnabled: 9 };
+            (f(self.gpu, &mut mode), json!(mode.isC2cEnabled))
+        });
+        choices!(self, u32, 0..3, nvmlDeviceGetAPIRestriction);
+        licences!(self: nvmlDeviceGetGridLicensableFeatures nvmlDeviceGetGridLicensableFeatures_v2
+            nvmlDeviceGetGridLicensableFeatures_v3 nvmlDeviceGetGridLicensableFeatures_v4);
     }
 }

@@ -28,6 +28,30 @@ impl Sweep<'_> {
         }
     }
 
+    pub(super) fn nvlink_modes(&mut self) {
+        for version in [1, 2] {
+            ask!(self, nvmlDeviceGetNvLinkInfo(version), |f| {
+                let mut info: nvmlNvLinkInfo_v2_t = zeroed();
+                info.version = match version {
+                    1 => version_word::<nvmlNvLinkInfo_v1_t>(1),
+                    _ => version_word::<nvmlNvLinkInfo_v2_t>(2),
+                };
+                (f(self.gpu, &mut info), json!([info.isNvleEnabled, info.firmwareInfo.numValidEntries]))
+            });
+        }
+        ask!(self, nvmlDeviceGetNvlinkSupportedBwModes, |f| {
+            let mut modes: nvmlNvlinkSupportedBwModes_v1_t = zeroed();
+            modes.version = version_word::<nvmlNvlinkSupportedBwModes_v1_t>(1);
+            let code = f(self.gpu, &mut modes);
+            (code, json!({ "modes": modes.bwModes, "count": modes.totalBwModes }))
+        });
+        ask!(self, nvmlDeviceGetNvlinkBwMode, |f| {
+            let mut mode: nvmlNvlinkGetBwMode_v1_t = zeroed();
+            mode.version = version_word::<nvmlNvlinkGetBwMode_v1_t>(1);
+            (f(self.gpu, &mut mode), json!({ "best": mode.bIsBest, "mode": mode.bwMode }))
+        });
+    }
+
     pub(super) fn fabric(&mut self) {
         ask!(self, nvmlDeviceGetGpuFabricInfo, |f| {
             let mut info: nvmlGpuFabricInfo_t = zeroed();

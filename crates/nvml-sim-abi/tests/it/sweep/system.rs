@@ -39,6 +39,22 @@ impl Sweep<'_> {
             let mut count = u32::MAX;
             (f(&mut count), json!(count))
         });
+        ask!(self, nvmlUnitGetHandleByIndex, |f| {
+            let mut unit = null_mut();
+            (f(0, &mut unit), json!(null))
+        });
+        ask!(self, nvmlUnitGetUnitInfo, |f| (f(null_mut(), &mut zeroed()), json!(null)));
+        ask!(self, nvmlUnitGetLedState, |f| (f(null_mut(), &mut zeroed()), json!(null)));
+        ask!(self, nvmlUnitSetLedState, |f| (f(null_mut(), 0), json!(null)));
+        ask!(self, nvmlUnitGetPsuInfo, |f| (f(null_mut(), &mut zeroed()), json!(null)));
+        ask!(self, nvmlUnitGetTemperature, |f| (f(null_mut(), 0, &mut 0), json!(null)));
+        ask!(self, nvmlUnitGetFanSpeedInfo, |f| (f(null_mut(), &mut zeroed()), json!(null)));
+        ask!(self, nvmlUnitGetDevices, |f| (f(null_mut(), &mut 0, null_mut()), json!(null)));
+        ask!(self, nvmlGetExcludedDeviceCount, |f| {
+            let mut count = u32::MAX;
+            (f(&mut count), json!(count))
+        });
+        ask!(self, nvmlGetExcludedDeviceInfoByIndex, |f| (f(0, &mut zeroed()), json!(null)));
         for cpu in [0, 60] {
             ask!(self, nvmlSystemGetTopologyGpuSet(cpu), |f| {
                 let (mut count, mut gpus) = (64, [null_mut(); 64]);
