@@ -116,6 +116,9 @@ impl Plan {
             }
         }
         for path in before.difference(&planned) {
+            // What a run that was killed was about to put there.
+            let next = beside(path);
+            record::remove(root, &next).map_err(failed("remove", &root.join(&next)))?;
             record::remove(root, path).map_err(failed("remove", &root.join(path)))?;
         }
         if planned != both {
@@ -157,11 +160,15 @@ fn device_number(path: &Path) -> Option<(u32, u32)> {
     Some((major(there.rdev()), minor(there.rdev())))
 }
 
+/// Where an entry is made before it takes its place.
+fn beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.next", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 /// Lays one entry; false where a device became a file. A running program may have a library of the same name
 /// open, so each is made beside and renamed.
 fn lay(path: &Path, entry: &Entry) -> io::Result<bool> {
-    let next =
-        path.with_file_name(format!(".{}.next", path.file_name().unwrap_or_default().to_string_lossy()));
+    let next = beside(path);
     match fs::remove_file(&next) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

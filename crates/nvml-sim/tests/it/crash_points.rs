@@ -148,15 +148,7 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, String> {
 fn copy(from: &Path) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let node = dir.path().join("node");
-    for entry in from.read_dir().into_iter().flatten() {
-        let path = entry.unwrap().path();
-        fs::create_dir_all(&node).unwrap();
-        let to = node.join(path.file_name().unwrap());
-        match fs::read_link(&path) {
-            Ok(target) => symlink(target, to).unwrap(),
-            Err(_) => drop(fs::copy(&path, to).unwrap()),
-        }
-    }
+    copy_tree(from, &node);
     (dir, node)
 }
 
@@ -259,32 +251,50 @@ fn root_that_was_laid_in_part_is_laid_whole_by_the_next_run() {
     fs::write(library.path(), "no library").unwrap();
     let library = library.path().to_str().unwrap();
     let (_dir, folder) = crate::sim::node("t4");
-    let lay = |root: &Path| {
-        said(&nvml_sim(folder.dir()).args(["root", "--library", library]).arg(root).output().unwrap());
+    let (_other, other) = crate::sim::node("t4");
+    other.reload(Some("999.1")).unwrap();
+    let lay = |folder: &StateFolder, root: &Path| {
+        nvml_sim::root::lay(folder, root, Some(Path::new(library))).unwrap();
         tree(root)
     };
-    let whole = tempfile::tempdir().unwrap();
-    let whole = lay(&whole.path().join("root"));
-    // One folder for all: each run finds what the one before has left.
+    // Each of another version of the driver, so that most names differ.
+    let whole = [&folder, &other].map(|folder| {
+        let root = tempfile::tempdir().unwrap();
+        (folder, lay(folder, &root.path().join("root")))
+    });
     let root = tempfile::tempdir().unwrap();
     let root = root.path().join("root");
     let words = ["root", "--library", library, root.to_str().unwrap()];
-    let mut rest = 0;
-    let ends = each_end(
-        &[Fate::Kill, Fate::Tear],
-        || ((), folder.dir().to_owned()),
-        &words,
-        |_, _, at| {
-            rest += 1;
-            // Each time would take long, and proves no more: a run that is killed begins with the leavings of another.
-            if rest % 16 == 0 {
-                assert_eq!(lay(&root), whole, "{at}");
-                fs::remove_dir_all(&root).unwrap();
-            }
-        },
-    );
-    assert_eq!(lay(&root), whole);
-    assert!(ends > whole.len(), "{ends}");
+    let mut points = 0;
+    let output = trace(folder.dir(), &words, |call| {
+        // What a process that is killed here leaves. To kill one for each point, from the beginning, takes too long.
+        let left = tempfile::tempdir().unwrap();
+        let left = left.path().join("root");
+        copy_tree(&root, &left);
+        let (next, whole) = &whole[points % 2];
+        assert_eq!(lay(next, &left), *whole, "change {points}, {call:?}");
+        points += 1;
+        Fate::GoOn
+    });
+    said(&output.unwrap());
+    assert!(points > 2 * whole[0].1.len(), "{points}");
+}
+
+/// A copy of a folder as it is, device nodes left out: a run makes them anew.
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in from.read_dir().into_iter().flatten() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let kind = path.symlink_metadata().unwrap();
+        if kind.is_symlink() {
+            symlink(fs::read_link(&path).unwrap(), to).unwrap();
+        } else if kind.is_dir() {
+            fs::create_dir_all(&to).unwrap();
+            copy_tree(&path, &to);
+        } else if kind.is_file() {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
 }
 
 #[test]
