@@ -51,6 +51,7 @@ macro_rules! exports {
             #[unsafe(no_mangle)]
             pub unsafe extern "C" fn $name($($parameter: $type),*) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
                 let device = $crate::from_c::first_device(&[$($crate::from_c::Parameter::device(&$parameter)),*]);
+                $crate::spoil::begin($crate::from_c::has_counts(&[$($crate::from_c::Parameter::is_answer(&$parameter)),*]));
                 // SAFETY: what the caller promises by this function's own contract.
                 $(let $parameter = unsafe { $crate::from_c::Parameter::take($parameter) };)*
                 $crate::library().call(stringify!($name), device, |$call| $body)

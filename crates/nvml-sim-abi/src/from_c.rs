@@ -3,12 +3,15 @@
 #![expect(unsafe_code, reason = "reads and writes memory that a C caller hands over")]
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
-use std::ptr;
+use std::{ptr, slice};
 
-use nvml_sim::Code;
+use nvml_sim::{Code, garbage};
 use nvml_wrapper_sys::bindings::{nvmlDevice_st, nvmlUUIDValue_t};
+
+use crate::spoil::{is_number, spoil};
 
 /// How a C parameter becomes a value that is safe to use.
 pub trait Parameter {
@@ -20,6 +23,11 @@ pub trait Parameter {
         None
     }
 
+    /// Whether the function answers there.
+    fn is_answer(&self) -> bool {
+        false
+    }
+
     /// Takes the parameter.
     ///
     /// # Safety
@@ -27,8 +35,9 @@ pub trait Parameter {
     unsafe fn take(self) -> Self::Value;
 }
 
-/// Memory that the function may read and write, or an opaque handle.
-pub struct Out<T>(*mut T);
+/// Memory that the function may read and write, or an opaque handle; and whether it has been read. What was read says how
+/// much room the caller has, so a fault never spoils what is written back there.
+pub struct Out<T>(*mut T, Cell<bool>);
 
 /// Memory that the function may read.
 pub struct In<T>(*const T, PhantomData<T>);
@@ -40,8 +49,13 @@ impl<T: 'static> Parameter for *mut T {
         (TypeId::of::<T>() == TypeId::of::<nvmlDevice_st>()).then(|| self.addr() as u64)
     }
 
+    // Handles are pointers to what has no size.
+    fn is_answer(&self) -> bool {
+        size_of::<T>() > 0
+    }
+
     unsafe fn take(self) -> Out<T> {
-        Out(self)
+        Out(self, Cell::new(false))
     }
 }
 
@@ -67,6 +81,11 @@ macro_rules! plain {
 
 plain!(u32 i32 u64);
 
+/// Whether a function answers in more than one place, of which one can then be a count of another's.
+pub fn has_counts(are_answers: &[bool]) -> bool {
+    are_answers.iter().filter(|is_answer| **is_answer).count() > 1
+}
+
 /// The first GPU among a call's parameters.
 pub fn first_device(parameters: &[Option<u64>]) -> Option<u64> {
     parameters.iter().find_map(|parameter| *parameter)
@@ -90,28 +109,29 @@ impl<T> Out<T> {
 
     /// An array of the caller's to which a struct of this type points; null where it does not.
     pub fn array<E>(&self, start: *mut E) -> Out<E> {
-        Out(start)
+        Out(start, Cell::new(false))
     }
 
     /// Fails on a null pointer, for parameters that are checked before work begins.
     pub fn present(&self) -> Result<&Self, Code> {
         if self.0.is_null() { Err(Code::INVALID_ARGUMENT) } else { Ok(self) }
     }
+}
 
+impl<T: 'static> Out<T> {
     /// Writes the answer.
     pub fn put(&self, value: T) -> Result<(), Code> {
         self.present()?;
-        // SAFETY: not null, and by `take` valid for writes of T. Unaligned memory of a careless caller works.
-        unsafe { ptr::write_unaligned(self.0, value) };
+        // SAFETY: not null, and by `take` valid for writes of T.
+        unsafe { self.write(0, &raw const value, size_of::<T>()) };
         Ok(())
     }
 
     /// Writes the first `bytes` of an answer, for functions that are older than the end of its struct.
     pub fn put_beginning(&self, value: T, bytes: usize) -> Result<(), Code> {
         self.present()?;
-        let bytes = bytes.min(size_of::<T>());
         // SAFETY: not null, valid for at least `bytes` by the old function's documentation; T is at least as long.
-        unsafe { ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.0.cast::<u8>(), bytes) };
+        unsafe { self.write(0, &raw const value, bytes.min(size_of::<T>())) };
         Ok(())
     }
 
@@ -132,24 +152,45 @@ impl<T> Out<T> {
         self.present()?;
         for (index, value) in values.into_iter().enumerate() {
             // SAFETY: the caller's array has this many places, by the contract of this function.
-            unsafe { ptr::write_unaligned(self.0.add(index), value) };
+            unsafe { self.write(index, &raw const value, size_of::<T>()) };
         }
         Ok(())
     }
+
+    /// Writes the first `bytes` of an answer to a place of the caller's array, and nonsense over them if a fault has struck
+    /// this call. Unaligned memory of a careless caller works.
+    ///
+    /// # Safety
+    /// The place is valid for `bytes`, and so is the answer.
+    unsafe fn write<L>(&self, index: usize, answer: *const L, bytes: usize) {
+        // SAFETY: by this function's contract.
+        let to = unsafe { self.0.add(index) }.cast::<u8>();
+        if self.1.get() || garbage::draw().is_none() {
+            // SAFETY: both are valid for `bytes`, and the answer is a value of our own.
+            return unsafe { ptr::copy_nonoverlapping(answer.cast::<u8>(), to, bytes) };
+        }
+        // SAFETY: valid for `bytes`; what another program has there are bytes, whatever it has written.
+        let before = unsafe { slice::from_raw_parts(to, bytes) }.to_vec();
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(answer.cast::<u8>(), to, bytes) };
+        // SAFETY: valid for `bytes`, and the caller waits meanwhile.
+        spoil(unsafe { slice::from_raw_parts_mut(to, bytes) }, &before, is_number::<T>());
+    }
 }
 
-impl<T: Copy> Out<T> {
+impl<T: Copy + 'static> Out<T> {
     /// Writes one of the places of the caller's array; `index` is below the length that the caller gave.
     pub fn put_at(&self, index: usize, value: T) -> Result<(), Code> {
         self.present()?;
         // SAFETY: not null, and the caller's array has this place by the contract of this function.
-        unsafe { ptr::write_unaligned(self.0.add(index), value) };
+        unsafe { self.write(index, &raw const value, size_of::<T>()) };
         Ok(())
     }
 
     /// Reads what the caller wrote there.
     pub fn get(&self) -> Result<T, Code> {
         self.present()?;
+        self.1.set(true);
         // SAFETY: not null, and by `take` valid for reads of T.
         Ok(unsafe { ptr::read_unaligned(self.0) })
     }
@@ -177,11 +218,12 @@ impl<T> Out<T> {
     }
 }
 
-impl<T> Out<T> {
+impl<T: 'static> Out<T> {
     /// The caller's memory as another version of its struct, if its version word says so; and that word.
     pub fn of_version<V>(&self, version: u32) -> Result<(Out<V>, u32), Code> {
-        let word = Out::<V>(self.0.cast()).expect_version(version)?;
-        Ok((Out(self.0.cast()), word))
+        let other = Out::<V>(self.0.cast(), Cell::new(false));
+        let word = other.expect_version(version)?;
+        Ok((other, word))
     }
 
     /// Writes an answer of which the caller's struct is the beginning.
@@ -189,7 +231,7 @@ impl<T> Out<T> {
         self.present()?;
         let bytes = size_of::<T>().min(size_of::<L>());
         // SAFETY: not null, and by `take` valid for writes of T; L is at least as long as what is copied.
-        unsafe { ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.0.cast::<u8>(), bytes) };
+        unsafe { self.write(0, &raw const value, bytes) };
         Ok(())
     }
 }
@@ -198,13 +240,13 @@ impl<T> Out<T> {
     /// The same memory as the beginning of its struct, for structs that newer headers have made longer.
     pub fn beginning<B>(&self) -> Out<B> {
         const { assert!(size_of::<B>() <= size_of::<T>()) };
-        Out(self.0.cast())
+        Out(self.0.cast(), Cell::new(false))
     }
 
     /// The array behind the beginning of a struct; null where the struct is.
     pub fn behind<B, E>(&self) -> Out<E> {
         let bytes = if self.0.is_null() { 0 } else { size_of::<B>() };
-        Out(self.0.cast::<u8>().wrapping_add(bytes).cast())
+        Out(self.0.cast::<u8>().wrapping_add(bytes).cast(), Cell::new(false))
     }
 }
 

@@ -7,6 +7,7 @@
 mod exports;
 mod from_c;
 mod refusals;
+mod spoil;
 pub mod structs;
 
 pub use exports::IMPLEMENTED;

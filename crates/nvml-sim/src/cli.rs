@@ -43,7 +43,9 @@ pub fn main() -> ExitCode {
 fn is_bad_usage(error: &anyhow::Error) -> bool {
     let folder = |error: &StateFolderError| !matches!(error, StateFolderError::Io { .. });
     let install = |error: &InstallError| match error {
-        InstallError::NotThere { .. } | InstallError::NotInRoot { .. } => true,
+        InstallError::NotThere { .. } | InstallError::NotInRoot { .. } | InstallError::NoSymbols { .. } => {
+            true
+        }
         InstallError::Folder(error) => folder(error),
         InstallError::NotFound { .. } | InstallError::Io { .. } => false,
     };

@@ -9,13 +9,13 @@ use thiserror::Error;
 use crate::code::Code;
 use crate::faults::{Declared, Fault, FaultEntry, FaultError};
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
+use crate::incidents::Recovery;
 use crate::latency::{Distribution, GpuLatency, Latency};
 use crate::loss::Loss;
 use crate::mig::MigState;
 use crate::node::{self, Gpu, NoGpuError};
-use crate::overrides::Overrides;
 use crate::processes::{InUseError, ProcessError};
-use crate::settings::{self, SettingError, Target};
+use crate::settings::SettingError;
 use crate::state::{StateFolder, StateFolderError};
 
 /// The XID of a GPU that has fallen off the bus.
@@ -93,8 +93,7 @@ impl StateFolder {
 
     /// Brings a lost GPU back.
     pub fn give_back(&self, gpu: &str) -> Result<(), ControlError> {
-        let gpu = self.uuid_of(gpu)?;
-        Ok(self.update(|state| state.lost.give_back(&gpu))?)
+        self.declare(FaultEntry { recover: Some(Recovery::Return), ..of_gpu(gpu) })
     }
 
     /// Sets a reading or mode of a GPU; empty text gives it back.
@@ -105,18 +104,8 @@ impl StateFolder {
     /// Sets readings and modes of a GPU, all or none.
     pub fn set_all(&self, gpu: &str, values: &[(&str, &str)]) -> Result<(), ControlError> {
         let gpu = self.gpu(gpu)?;
-        self.commit(|state| {
-            let mut readings = state.overrides.remove(&gpu.uuid).unwrap_or_default();
-            let modes = state.modes_of(&gpu);
-            for (key, value) in values {
-                let target = Target { model: &gpu.model, readings: &mut readings, modes: &mut *modes };
-                settings::set(key, value, target)?;
-            }
-            if readings != Overrides::default() {
-                state.overrides.insert(gpu.uuid.clone(), readings);
-            }
-            Ok::<_, SettingError>(())
-        })??;
+        let values = values.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.commit(|state| state.set(&gpu, &values))??;
         Ok(())
     }
 
@@ -241,7 +230,7 @@ impl StateFolder {
                 fault.gpu.as_ref() != Some(&gpu)
                     || function.is_some_and(|function| fault.function != function)
             });
-            state.incidents.retain(|incident| incident.gpu != gpu || function.is_some());
+            state.incidents.retain(|incident| incident.gpu.as_ref() != Some(&gpu) || function.is_some());
             before - state.faults.len() - state.incidents.len()
         })?)
     }

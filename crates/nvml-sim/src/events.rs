@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::GpuView;
+
 /// What NVML reports as GPU or compute instance of an event that concerns no MIG instance.
 pub const NO_INSTANCE: u32 = u32::MAX;
 
@@ -17,6 +19,8 @@ const KEPT: usize = 256;
 pub enum EventKind {
     /// A critical XID error.
     Xid = 0x8,
+    /// The recovery action has changed.
+    RecoveryAction = 0x8000,
 }
 
 impl EventKind {
@@ -27,7 +31,18 @@ impl EventKind {
 }
 
 /// The kinds that a GPU says it supports: ECC single and double bit, performance state, XID, clock.
-pub const SUPPORTED: u64 = 0x1F;
+const SUPPORTED: u64 = 0x1F;
+/// The first driver branch with the kinds of NVML 13, the recovery action among them.
+const RECOVERY_ACTION_SINCE: u32 = 580;
+
+impl GpuView<'_> {
+    /// The kinds of events that it says it supports, as bits.
+    pub fn supported_events(&self) -> u64 {
+        let branch = self.snapshot.state.driver_branch(&self.snapshot.node);
+        let recovery = if branch >= RECOVERY_ACTION_SINCE { EventKind::RecoveryAction.bit() } else { 0 };
+        SUPPORTED | recovery
+    }
+}
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +54,11 @@ pub struct EventRecord {
     pub gpu: String,
     /// Its kind.
     pub kind: EventKind,
-    /// The XID.
+    /// The XID, or the new recovery action.
     pub data: u64,
+    /// The recovery action before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
     /// When, by the node's clock, in microseconds since 1970.
     pub time_us: u64,
     /// The MIG GPU instance that it concerns.

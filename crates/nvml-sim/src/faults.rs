@@ -46,9 +46,16 @@ pub enum Effect {
     Return(u32),
     /// Blocks until the fault is cleared or the process is killed.
     Hang,
+    /// Blocks in the kernel, beyond the reach of SIGKILL, until it thaws.
+    Freeze,
     /// Ends the process by SIGSEGV.
     Crash,
-    /// Befalls the fault's GPU; the call goes on and sees what has become of it.
+    /// Lets it succeed with nonsense where it would succeed.
+    Garbage {
+        /// Which nonsense.
+        seed: u64,
+    },
+    /// Befalls the fault's GPU, or the node; the call goes on and sees what has become of it.
     Befall(Befall),
 }
 

@@ -67,7 +67,8 @@ pub fn check(pattern: &str) -> Result<(), UnknownFunctionError> {
     Err(UnknownFunctionError { pattern: pattern.to_owned(), closest })
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
+/// Every function of NVML.
+pub fn names() -> impl Iterator<Item = &'static str> {
     SYMBOLS.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 

@@ -1,50 +1,103 @@
-//! What befalls a GPU: an XID, a loss, errors that are counted. At once, at a moment of the node's clock, or when a call is
-//! struck. It knows how it changes a state, not who looks at that or keeps it.
+//! What befalls a GPU: an XID, a loss, errors that are counted, NVLinks that go down, and what ends all that again. At
+//! once, at a moment of the node's clock, or when a call is struck. It knows how it changes a state, not who looks at that
+//! or keeps it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::damage::Counted;
+use crate::damage::{Cause, Counted, Counter, ErrorKind, MemoryLocation, Place};
 use crate::events::{EventKind, EventRecord};
 use crate::faults::Moment;
 use crate::loss::Loss;
-use crate::node::Node;
+use crate::node::{Gpu, Node};
+use crate::overrides::{Overrides, RecoveryAction};
+use crate::recovery::SINCE_BRANCH;
+use crate::settings::{self, SettingError, Target};
 use crate::state::State;
 
-/// What befalls a GPU.
+/// What befalls a GPU, or with a load of the driver all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Befall {
     /// A critical XID is reported.
-    Xid {
-        /// Its number.
-        xid: u64,
-        /// The MIG GPU instance that it concerns.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        gpu_instance: Option<u32>,
-        /// The MIG compute instance that it concerns.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        compute_instance: Option<u32>,
-    },
+    Xid(Report),
     /// It is lost, and reports an XID at the same moment if one is given.
     Lose {
         /// In which way.
         how: Loss,
         /// The XID.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        xid: Option<u64>,
+        report: Option<Report>,
     },
     /// Errors are counted.
     Count(Counted),
+    /// An uncorrectable error of device memory: it is counted, its row or page waits for a reset, and XIDs tell of it.
+    MemoryError(Containment),
+    /// NVLinks go down, all where none is named, and an XID is reported if one is given.
+    LinksDown {
+        /// Which.
+        links: Vec<u32>,
+        /// The XID.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Report>,
+    },
+    /// NVLinks come up again, all where none is named.
+    LinksUp(Vec<u32>),
+    /// It recovers.
+    Recover(Recovery),
+    /// Readings and modes are set.
+    Set(BTreeMap<String, String>),
+    /// The driver is loaded anew, in this version where one is given.
+    Reload(Option<String>),
+}
+
+/// An XID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Report {
+    /// Its number.
+    pub xid: u64,
+    /// The MIG GPU instance that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_instance: Option<u32>,
+    /// The MIG compute instance that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_instance: Option<u32>,
+    /// Whether the recovery action stays as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_action: bool,
+}
+
+/// Whether the driver could keep an uncorrectable memory error to the program that met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Containment {
+    /// It could: from Ampere on.
+    Contained,
+    /// It could not, and the GPU needs a reset.
+    Uncontained,
+}
+
+/// How a GPU recovers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// A lost one comes back.
+    Return,
+    /// It is reset.
+    Reset,
 }
 
 /// What will befall a GPU at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Incident {
-    /// UUID of the GPU.
-    pub gpu: String,
+    /// UUID of the GPU; none where it befalls the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// What.
     pub what: Befall,
     /// When, by the node's clock.
@@ -52,39 +105,124 @@ pub struct Incident {
 }
 
 impl State {
-    /// Lets something befall a GPU of the node, at a time in microseconds since 1970. On a GPU that the node has no more it
-    /// is lost on nobody.
-    pub fn befall(&mut self, node: &Node, gpu: &str, what: &Befall, time_us: u64) {
-        let Some(gpu) = node.gpus.iter().find(|known| known.uuid == gpu) else { return };
-        match *what {
-            Befall::Xid { xid, gpu_instance, compute_instance } => {
-                self.report(&gpu.uuid, xid, (gpu_instance, compute_instance), time_us);
+    /// Lets something befall a GPU of the node (or the node), at a time in microseconds since 1970. On a GPU that the node
+    /// has no more it is lost on nobody.
+    pub fn befall(&mut self, node: &Node, gpu: Option<&str>, what: &Befall, time_us: u64) {
+        if let Befall::Reload(version) = what {
+            return self.reload(node, version.as_deref());
+        }
+        let Some(gpu) = gpu.and_then(|uuid| node.gpus.iter().find(|gpu| gpu.uuid == uuid)) else { return };
+        match what {
+            Befall::Xid(report) => self.report(node, gpu, *report, time_us),
+            Befall::Lose { how, report } => {
+                self.lost.lose(&gpu.uuid, *how);
+                self.report_all(node, gpu, report.as_slice(), time_us);
             }
-            Befall::Lose { how, xid } => {
-                self.lost.lose(&gpu.uuid, how);
-                if let Some(xid) = xid {
-                    self.report(&gpu.uuid, xid, (None, None), time_us);
-                }
+            Befall::Count(counted) => self.count(gpu, *counted, time_us),
+            Befall::MemoryError(how) => self.err_in_memory(node, gpu, *how, time_us),
+            Befall::LinksDown { links, report } => {
+                self.links.take_down(node, gpu, links);
+                self.report_all(node, gpu, report.as_slice(), time_us);
             }
-            Befall::Count(counted) => {
-                let damage = self.damage.entry(gpu.uuid.clone()).or_default();
-                damage.count(counted, time_us, gpu.model.memory.0);
-            }
+            Befall::LinksUp(links) => self.links.bring_up(node, gpu, links),
+            Befall::Recover(Recovery::Return) => self.give_back(gpu),
+            Befall::Recover(Recovery::Reset) => self.reset(gpu),
+            // It could be set when it was declared; the node file may have changed since.
+            Befall::Set(values) => drop(self.set(gpu, values)),
+            Befall::Reload(_) => {}
         }
     }
 
-    /// Reports an XID of a GPU, or of one of its instances.
-    fn report(&mut self, gpu: &str, xid: u64, of: (Option<u32>, Option<u32>), time_us: u64) {
-        let (gpu_instance, compute_instance) = of;
-        self.events.push(EventRecord {
+    fn count(&mut self, gpu: &Gpu, counted: Counted, time_us: u64) {
+        let damage = self.damage.entry(gpu.uuid.clone()).or_default();
+        damage.count(counted, time_us, gpu.model.memory.0);
+    }
+
+    /// Source: NVIDIA's documentation of GPU memory errors and its XID catalogue; the order of the XIDs is assumed.
+    fn err_in_memory(&mut self, node: &Node, gpu: &Gpu, how: Containment, time_us: u64) {
+        let remaps = gpu.model.has_row_remapping();
+        let replaced = if remaps { Counter::Rows } else { Counter::Pages };
+        let dram = Counter::Ecc(ErrorKind::Uncorrected, Place::At(MemoryLocation::Dram));
+        for counter in [dram, replaced(Cause::Uncorrectable)] {
+            self.count(gpu, Counted { counter, by: 1, gpu_instance: None, settled: false }, time_us);
+        }
+        let keeps_action = how == Containment::Contained;
+        let xids: &[u64] = match how {
+            Containment::Contained => &[48, 63, 94],
+            Containment::Uncontained if remaps => &[48, 63, 95],
+            Containment::Uncontained => &[48, 63],
+        };
+        for xid in xids {
+            self.report(node, gpu, Report { xid: *xid, keeps_action, ..Report::default() }, time_us);
+        }
+    }
+
+    fn report_all(&mut self, node: &Node, gpu: &Gpu, reports: &[Report], time_us: u64) {
+        for report in reports {
+            self.report(node, gpu, *report, time_us);
+        }
+    }
+
+    /// Reports an XID of a GPU, or of one of its instances, and then the recovery action if that changes.
+    fn report(&mut self, node: &Node, gpu: &Gpu, report: Report, time_us: u64) {
+        let event = EventRecord {
             sequence: 0,
-            gpu: gpu.to_owned(),
+            gpu: gpu.uuid.clone(),
             kind: EventKind::Xid,
-            data: xid,
+            data: report.xid,
+            before: None,
             time_us,
-            gpu_instance,
-            compute_instance,
-        });
+            gpu_instance: report.gpu_instance,
+            compute_instance: report.compute_instance,
+        };
+        let (before, after) = (self.recovery_action(&gpu.uuid), RecoveryAction::after(report.xid));
+        self.events.push(event.clone());
+        if report.keeps_action || after.weight() <= before.weight() {
+            return;
+        }
+        self.recovery.insert(gpu.uuid.clone(), after);
+        if self.driver_branch(node) >= SINCE_BRANCH {
+            let (data, before) = (after as u64, Some(before as u64));
+            let kind = EventKind::RecoveryAction;
+            let (gpu_instance, compute_instance) = (None, None);
+            self.events.push(EventRecord { kind, data, before, gpu_instance, compute_instance, ..event });
+        }
+    }
+
+    /// The recovery action that the driver asks for, where no person has set another one.
+    pub fn recovery_action(&self, gpu: &str) -> RecoveryAction {
+        self.recovery.get(gpu).copied().unwrap_or(RecoveryAction::None)
+    }
+
+    /// The branch of the driver that is loaded: the first number of its version.
+    pub fn driver_branch(&self, node: &Node) -> u32 {
+        let version = self.driver.version.as_ref().unwrap_or(&node.driver_version);
+        version.split('.').next().and_then(|branch| branch.parse().ok()).unwrap_or(0)
+    }
+
+    /// Brings a lost GPU back; it has been away, so nothing more is asked for.
+    fn give_back(&mut self, gpu: &Gpu) {
+        if self.lost.contains(&gpu.uuid) {
+            self.recovery.remove(&gpu.uuid);
+        }
+        self.lost.give_back(&gpu.uuid);
+    }
+
+    /// Sets readings and modes of a GPU.
+    pub fn set(&mut self, gpu: &Gpu, values: &BTreeMap<String, String>) -> Result<(), SettingError> {
+        let mut readings = self.overrides.get(&gpu.uuid).cloned().unwrap_or_default();
+        let mut modes = self.modes_of(gpu).clone();
+        for (key, value) in values {
+            let target = Target { model: &gpu.model, readings: &mut readings, modes: &mut modes };
+            settings::set(key, value, target)?;
+        }
+        *self.modes_of(gpu) = modes;
+        if readings == Overrides::default() {
+            self.overrides.remove(&gpu.uuid);
+        } else {
+            self.overrides.insert(gpu.uuid.clone(), readings);
+        }
+        Ok(())
     }
 
     /// The incident that comes first.
@@ -112,7 +250,7 @@ impl State {
         due.sort_by_key(|incident| incident.at.time_us());
         for incident in due {
             let time_us = incident.at.time_us().unwrap_or(now_us);
-            self.befall(node, &incident.gpu, &incident.what, time_us);
+            self.befall(node, incident.gpu.as_deref(), &incident.what, time_us);
         }
     }
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::root::LIBRARY_DIR;
 use crate::state::{StateFolder, StateFolderError};
+use crate::trim::{self, Branch, TrimError};
 
 /// The name by which programs load NVML.
 pub const SONAME: &str = "libnvidia-ml.so.1";
@@ -50,6 +51,14 @@ pub enum InstallError {
     /// The state folder could not be used.
     #[error(transparent)]
     Folder(#[from] StateFolderError),
+    /// A library from which no function can be taken.
+    #[error("{} cannot be made that of an older driver", path.display())]
+    NoSymbols {
+        /// The library.
+        path: PathBuf,
+        /// Why not.
+        source: TrimError,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -99,7 +108,15 @@ pub fn command(
     let dir = folder.dir().canonicalize().map_err(failed("open", folder.dir()))?;
     let libraries = match root {
         Some(root) => libraries_of(root)?,
-        None => link_library(folder, &dir.join("lib"), &find_library(library)?)?,
+        None => {
+            let library = find_library(library)?;
+            let own = library.parent().filter(|own| own.starts_with(&dir) && library.ends_with(SONAME));
+            match own {
+                // One that `of_branch` made: it lies alone there, under its name.
+                Some(own) => own.to_owned(),
+                None => link_library(folder, &dir.join("lib"), &library)?,
+            }
+        }
     };
     let mut search = OsString::from(&libraries);
     if let Some(before) = env::var_os("LD_LIBRARY_PATH").filter(|before| !before.is_empty()) {
@@ -128,6 +145,30 @@ pub fn private_command(
     let mut command = Command::new(program);
     command.env("NVML_SIM_DIR", dir.canonicalize().map_err(failed)?);
     Ok(command)
+}
+
+/// The library as a driver of that branch has it, in a folder of its own in the state folder.
+pub fn of_branch(
+    folder: &StateFolder,
+    library: Option<&Path>,
+    branch: Branch,
+) -> Result<PathBuf, InstallError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| InstallError::Io { action, path, source }
+    };
+    let library = find_library(library)?;
+    let whole = fs::read(&library).map_err(failed("read", &library))?;
+    let trimmed = trim::without(&whole, &branch.lacks());
+    let trimmed = trimmed.map_err(|source| InstallError::NoSymbols { path: library, source })?;
+    let dir = folder.dir().join(format!("lib-{branch}"));
+    fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+    let (path, next) = (dir.join(SONAME), dir.join(format!("{SONAME}.next")));
+    // Renamed into place: a program that runs keeps the one that it has.
+    let _lock = folder.lock()?;
+    fs::write(&next, trimmed).map_err(failed("write", &next))?;
+    fs::rename(&next, &path).map_err(failed("write", &path))?;
+    Ok(path)
 }
 
 /// The folder of a host root that holds the library.

@@ -9,8 +9,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::events::EventRecord;
+use crate::events::{EventKind, EventRecord};
 use crate::node::Node;
+use crate::overrides::RecoveryAction;
+use crate::recovery::XID_CHANGED;
 
 /// The file, in the state folder.
 pub const FILE: &str = "kmsg";
@@ -99,11 +101,23 @@ fn remove_mark(dir: &Path) -> io::Result<()> {
 /// `PRIORITY,SEQUENCE,MICROSECONDS,-;TEXT`, and the text as the driver writes it.
 fn record(node: &Node, event: &EventRecord) -> Option<String> {
     let gpu = node.find(&event.gpu)?;
-    let (pci, xid) = (gpu.pci, event.data);
+    let pci = gpu.pci;
     let instance = event.gpu_instance.map(|id| format!(" GPU-I:{id:02}")).unwrap_or_default();
-    let said = if xid == 79 { ", GPU has fallen off the bus." } else { "" };
+    let said = match event.kind {
+        EventKind::Xid => {
+            let xid = event.data;
+            let said = if xid == 79 { ", GPU has fallen off the bus." } else { "" };
+            format!("{xid}, pid='<unknown>', name=<unknown>{said}")
+        }
+        EventKind::RecoveryAction => {
+            let (from, to) = (event.before.unwrap_or(0), event.data);
+            let text = |action| RecoveryAction::from_number(action).map_or("", RecoveryAction::text);
+            let (was, is) = (text(from), text(to));
+            format!("{XID_CHANGED}, GPU recovery action changed from {from:#x} ({was}) to {to:#x} ({is})")
+        }
+    };
     Some(format!(
-        "{PRIORITY},{},{},-;NVRM: Xid (PCI:{:04x}:{:02x}:{:02x}{instance}): {xid}, pid='<unknown>', name=<unknown>{said}\n",
+        "{PRIORITY},{},{},-;NVRM: Xid (PCI:{:04x}:{:02x}:{:02x}{instance}): {said}\n",
         event.sequence, event.time_us, pci.domain, pci.bus, pci.device
     ))
 }

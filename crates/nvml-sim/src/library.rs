@@ -17,6 +17,7 @@ mod system_events;
 mod tuning;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::code::Code;
@@ -45,6 +46,8 @@ pub struct Library {
     call_log: CallLog,
     complaints: Complaints,
     delays: Delays,
+    /// Calls that answered nonsense.
+    garbled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +72,7 @@ impl Library {
             call_log,
             complaints: Complaints::default(),
             delays: Delays::default(),
+            garbled: AtomicU64::new(0),
         }
     }
 

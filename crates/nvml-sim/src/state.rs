@@ -19,12 +19,13 @@ use crate::events::EventLog;
 use crate::faults::{Declared, Fault};
 use crate::incidents::Incident;
 use crate::latency::Latency;
+use crate::links::LinksDown;
 use crate::load::Load;
 use crate::loss::LostGpus;
 use crate::mig::MigState;
 use crate::modes::Modes;
 use crate::node::{Gpu, Node};
-use crate::overrides::Overrides;
+use crate::overrides::{Overrides, RecoveryAction};
 use crate::processes::Processes;
 use crate::switches::Switches;
 
@@ -63,6 +64,12 @@ pub struct State {
     /// ECC modes that were switched, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ecc: BTreeMap<String, EccMode>,
+    /// NVLinks that are down.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub links: LinksDown,
+    /// What the driver says must be done with GPUs, by UUID.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recovery: BTreeMap<String, RecoveryAction>,
     /// What has gone wrong in GPUs, by UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub damage: BTreeMap<String, Damage>,
@@ -103,6 +110,8 @@ impl State {
             modes: node.gpus.iter().map(modes).collect(),
             mig: MigState::default(),
             ecc: BTreeMap::new(),
+            links: LinksDown::default(),
+            recovery: BTreeMap::new(),
             damage: BTreeMap::new(),
             processes: Processes::default(),
             switches: Switches::default(),
@@ -143,12 +152,15 @@ impl State {
         }
     }
 
-    /// Resets a GPU: a driver that is loaded anew does the same to all.
+    /// Resets a GPU. What needs a reboot still does then.
     pub fn reset(&mut self, gpu: &Gpu) {
         self.end_processes_of(gpu);
         self.mig.reset(gpu);
         self.reset_memory(gpu);
         self.switches.reset(&gpu.uuid);
+        if self.recovery_action(&gpu.uuid) != RecoveryAction::Reboot {
+            self.recovery.remove(&gpu.uuid);
+        }
     }
 
     /// The memory of a GPU that was reset: what waited for that is done, and what counts since then is gone.
@@ -170,6 +182,8 @@ impl State {
         self.end_all_processes();
         self.modes.clear();
         self.switches = Switches::default();
+        self.links.clear();
+        self.recovery.clear();
         for gpu in &node.gpus {
             self.modes_of(gpu);
             self.mig.reload(gpu);

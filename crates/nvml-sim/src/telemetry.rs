@@ -263,6 +263,7 @@ impl GpuView<'_> {
 
     /// What the driver says must be done with the GPU.
     pub fn recovery_action(&self) -> RecoveryAction {
-        self.overrides().and_then(|set| set.recovery_action).unwrap_or(RecoveryAction::None)
+        let set = self.overrides().and_then(|set| set.recovery_action);
+        set.unwrap_or_else(|| self.snapshot.state.recovery_action(&self.gpu.uuid))
     }
 }

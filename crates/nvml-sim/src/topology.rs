@@ -107,11 +107,12 @@ impl GpuView<'_> {
         self.gpu.common_ancestor(other)
     }
 
-    /// What an NVLink ends at; nothing where it is not connected.
+    /// What an NVLink ends at; nothing where it is not connected, or down.
     pub fn link(&self, link: u32) -> Result<Option<Link>, Code> {
         match self.gpu.model.nvlinks {
             0 => Err(Code::NOT_SUPPORTED),
             links if link >= links => Err(Code::INVALID_ARGUMENT),
+            _ if self.snapshot.state.links.contains(&self.gpu.uuid, link) => Ok(None),
             _ => Ok(self.gpu.links.get(link as usize).copied()),
         }
     }
@@ -124,7 +125,12 @@ impl GpuView<'_> {
 
     /// Whether NVLinks lead from this GPU to another, directly or through NVSwitches.
     pub fn is_linked_to(&self, other: &Gpu) -> bool {
-        let to_switch = |gpu: &Gpu| gpu.links.iter().any(Link::is_to_switch);
-        self.gpu.links.contains(&Link::Gpu(other.index)) || to_switch(self.gpu) && to_switch(other)
+        let leads = |from: &Gpu, wanted: &dyn Fn(&Link) -> bool| {
+            let down = self.snapshot.state.links.of(&from.uuid);
+            let is_up = |number: u32| down.is_none_or(|links| !links.contains(&number));
+            (0..).zip(&from.links).any(|(number, link)| wanted(link) && is_up(number))
+        };
+        let to_switch = |from: &Gpu| leads(from, &Link::is_to_switch);
+        leads(self.gpu, &|link| *link == Link::Gpu(other.index)) || to_switch(self.gpu) && to_switch(other)
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::time::Duration;
 
-use nvml_sim::{Call, Code, SUPPORTED_EVENTS};
+use nvml_sim::{Call, Code};
 use nvml_wrapper_sys::bindings::*;
 
 use super::{exports, gpu};
@@ -27,8 +27,7 @@ fn wait(call: &Call<'_>, set: &Out<nvmlEventSet_st>, timeout_ms: u32) -> Result<
 
 exports! {
     fn nvmlDeviceGetSupportedEventTypes(device: nvmlDevice_t, kinds: *mut u64) => |call| {
-        gpu(call, &device)?;
-        kinds.put(SUPPORTED_EVENTS)
+        kinds.put(gpu(call, &device)?.supported_events())
     };
     fn nvmlEventSetCreate(set: *mut nvmlEventSet_t) => |call| {
         set.present()?;

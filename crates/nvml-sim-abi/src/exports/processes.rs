@@ -13,7 +13,7 @@ const NO_INSTANCE: u32 = u32::MAX;
 
 /// Gives a list as NVML gives those of processes: to a caller whose list has too few places nothing. Also gives how many
 /// are needed.
-pub(super) fn give<T>(places: u32, list: &Out<T>, items: Vec<T>) -> (u32, Result<(), Code>) {
+pub(super) fn give<T: 'static>(places: u32, list: &Out<T>, items: Vec<T>) -> (u32, Result<(), Code>) {
     let needed = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let given = match needed {
         0 => Ok(()),
@@ -24,13 +24,13 @@ pub(super) fn give<T>(places: u32, list: &Out<T>, items: Vec<T>) -> (u32, Result
 }
 
 /// The same where the count is a number of its own: how many places there are, and then how many are needed.
-pub(super) fn give_counted<T>(count: &Out<u32>, list: &Out<T>, items: Vec<T>) -> Result<(), Code> {
+pub(super) fn give_counted<T: 'static>(count: &Out<u32>, list: &Out<T>, items: Vec<T>) -> Result<(), Code> {
     let (needed, given) = give(count.get()?, list, items);
     count.put(needed)?;
     given
 }
 
-fn running<T>(
+fn running<T: 'static>(
     call: &Call<'_>,
     device: &Out<nvmlDevice_st>,
     kind: ProcessKind,

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 
-use nvml_sim::{Chance, Code, Effect, Fault, Moment, Occurrence};
+use nvml_sim::{Chance, Code, Effect, Fault, Moment, Occurrence, freeze};
 use nvml_wrapper::error::NvmlError;
 
 use crate::sim::{
@@ -210,4 +211,47 @@ fn processes_draw_from_one_sequence() {
     let expected: String = (0..2 * DRAWS).map(|_| if chance.draw() { 'x' } else { '.' }).collect();
     assert_eq!(all, expected);
     assert!(expected.contains('x') && expected.contains('.'));
+}
+
+/// Thaws, however the test ends: what hangs there could never be ended otherwise.
+struct Frozen<'a>(&'a Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        freeze::thaw(self.0).unwrap();
+    }
+}
+
+#[test]
+fn uninterruptible_hang_outlives_sigkill_and_ends_when_it_thaws() {
+    const NAME: &str = "faults::uninterruptible_hang_outlives_sigkill_and_ends_when_it_thaws";
+    if is_child() {
+        let nvml = nvml();
+        let device = nvml.device_by_index(0).unwrap();
+        say_thread("CALLING");
+        let _ = device.name();
+        return;
+    }
+    let (_dir, folder) = node("t4");
+    if let Err(error) = freeze::freeze(folder.dir()) {
+        // It needs root, loop devices and the programs that make and freeze a file system.
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let frozen = Frozen(folder.dir());
+    folder.add_fault(fault("nvmlDeviceGetName", Effect::Freeze, Occurrence::Always)).unwrap();
+    let mut caller = child(NAME, folder.dir()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(caller.stdout.take().unwrap()).lines();
+    let thread = thread_of("CALLING", &mut lines);
+    let path = format!("/proc/{}/task/{thread}/status", caller.id());
+    let is_stuck = || std::fs::read_to_string(&path).unwrap().contains("State:\tD");
+    while !is_stuck() {
+        std::thread::yield_now();
+    }
+    caller.kill().unwrap();
+    // The signal is there, and the thread still is too.
+    assert!(is_stuck() && caller.try_wait().unwrap().is_none());
+    drop(frozen);
+    assert_eq!(caller.wait().unwrap().signal(), Some(9));
+    assert!(!freeze::thaw(folder.dir()).unwrap(), "nothing is left");
 }

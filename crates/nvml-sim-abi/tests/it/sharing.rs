@@ -60,7 +60,7 @@ fn many_clients_beside_many_writers_see_every_event_once_and_counts_that_only_gr
                     if writer == 0 {
                         folder.set("0", "temperature", &(40 + turn).to_string()).unwrap();
                     }
-                    folder.inject_xid("0", 48, None, None).unwrap();
+                    folder.inject_xid("0", 31, None, None).unwrap();
                 }
             });
         }
@@ -111,7 +111,7 @@ fn lock_of_a_killed_writer_is_free_though_its_child_has_the_file_open() {
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
         .collect();
     assert!(open.contains(&folder.dir().join("lock")), "{open:?}");
-    folder.inject_xid("0", 48, None, None).unwrap();
+    folder.inject_xid("0", 31, None, None).unwrap();
     // It waited for its input all the while.
     kill_process(heir, Signal::TERM).unwrap();
     drop(stdin);

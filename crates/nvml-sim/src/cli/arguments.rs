@@ -11,10 +11,12 @@ use super::fault::{FaultCommand, When};
 use super::mig::MigCommand;
 use super::process::ProcessCommand;
 use crate::damage::Counter;
+use crate::incidents::Containment;
 use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::presets;
 use crate::settings::{SETTINGS, Setting};
+use crate::trim::Branch;
 
 /// A simulated NVIDIA driver, for trying and testing GPU software without a GPU.
 ///
@@ -106,6 +108,9 @@ pub enum Command {
         /// The simulated NVML library, if it is not near this program.
         #[arg(long, value_name = "PATH")]
         library: Option<PathBuf>,
+        /// Only the functions that a driver of this branch has: 470, 510 or 550. A program does not find the others.
+        #[arg(long, value_name = "BRANCH")]
+        symbols: Option<Branch>,
     },
     /// Run a program that sees the node.
     ///
@@ -125,6 +130,9 @@ pub enum Command {
         /// The simulated NVML library, if it is not near this program.
         #[arg(long, value_name = "PATH", conflicts_with = "root")]
         library: Option<PathBuf>,
+        /// Only the functions that a driver of this branch has: 470, 510 or 550. A program does not find the others.
+        #[arg(long, value_name = "BRANCH", conflicts_with = "root")]
+        symbols: Option<Branch>,
         /// The program and its arguments.
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
@@ -143,6 +151,9 @@ pub enum Command {
         /// The MIG compute instance that it concerns.
         #[arg(long, value_name = "ID", requires = "gi")]
         ci: Option<u32>,
+        /// Leave the recovery action (field 230) as it is.
+        #[arg(long)]
+        no_recovery_action: bool,
         /// When; at once where absent.
         #[command(flatten)]
         when: When,
@@ -161,6 +172,42 @@ pub enum Command {
         /// Report this XID at the same moment; 79 where no number is given.
         #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "79")]
         xid: Option<u64>,
+        /// Leave the recovery action (field 230) as it is.
+        #[arg(long, requires = "xid")]
+        no_recovery_action: bool,
+    },
+    /// Let an uncorrectable error of device memory happen, with all that the driver does of it.
+    ///
+    /// It is counted, its row (up to Turing its page) waits for a reset, and XIDs tell of it: 48, 63, and from Ampere on 94
+    /// where it is contained, else 95.
+    MemoryError {
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// Whether it stays with the program that met it; up to Turing it never does.
+        #[arg(value_enum)]
+        how: Containment,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
+    },
+    /// Take NVLinks of a GPU down, at both ends, or up again.
+    Nvlink {
+        /// Which of the two.
+        #[arg(value_enum)]
+        to: LinkState,
+        /// The links; all where absent.
+        #[arg(value_name = "LINK")]
+        links: Vec<u32>,
+        /// The GPU: index, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// Report this XID at the same moment; 74 where no number is given.
+        #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = "74")]
+        xid: Option<u64>,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Count errors of a GPU: ECC, remapped rows, retired pages, PCIe replays, NVLinks.
     ///
@@ -192,6 +239,9 @@ pub enum Command {
         /// The GPU: index, UUID or PCI address.
         #[arg(long)]
         gpu: String,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Reset a GPU: its MIG instances are gone, pending modes are current, pending rows and pages out of use, and volatile
     /// counters 0.
@@ -204,6 +254,9 @@ pub enum Command {
         /// End the processes that run on it too.
         #[arg(long)]
         force: bool,
+        /// When; at once where absent. Later it ends processes in any case.
+        #[command(flatten)]
+        when: When,
     },
     /// Processes on GPUs: what they use, and what they keep from happening.
     Process {
@@ -225,6 +278,9 @@ pub enum Command {
         /// The version to load, such as 580.105.08; the one that is loaded where absent.
         #[arg(long, value_name = "VERSION")]
         driver_version: Option<String>,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
@@ -238,6 +294,9 @@ pub enum Command {
         /// What to set to what.
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
         settings: Vec<(String, String)>,
+        /// When a GPU's readings are set; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// The node's own clock, which times and counters follow.
     Clock {
@@ -251,11 +310,24 @@ pub enum Command {
         #[command(subcommand)]
         command: FaultCommand,
     },
+    /// Thaw what `fault hang --uninterruptible` froze: every call that hangs there goes on.
+    ///
+    /// As `fault clear` does, but whatever the state says, and if it cannot be read.
+    Thaw,
     /// Print a script that completes this command line.
     Completions {
         /// For this shell.
         shell: Shell,
     },
+}
+
+/// Whether an NVLink carries data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LinkState {
+    /// It does not.
+    Down,
+    /// It does.
+    Up,
 }
 
 /// What to do with the clock.
@@ -310,6 +382,12 @@ pub enum UsageError {
     /// A setting that needs a GPU.
     #[error("`{0}` is a reading of one GPU: say which by --gpu")]
     NeedsGpu(String),
+    /// A moment for what is set at once.
+    #[error("`{0}` is set at once; --at and its like are for readings of a GPU")]
+    SetNow(String),
+    /// Two XIDs of one change.
+    #[error("an NVLink that comes up reports no XID; leave --xid out")]
+    NoXid,
     /// A delay or a seed that is none.
     #[error("{key}: {problem}")]
     Latency {

@@ -10,13 +10,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
-use super::arguments::{Arguments, ClockCommand, Command, Output, UsageError};
+use super::arguments::{Arguments, ClockCommand, Command, LinkState, Output, UsageError};
 use super::{fault, mig, presets, process, show, watch};
 use crate::faults::FaultEntry;
+use crate::incidents::Recovery;
 use crate::latency::Distribution;
 use crate::presets::NODES;
 use crate::state::StateFolder;
-use crate::{functions, install, private_root, root};
+use crate::trim::Branch;
+use crate::{freeze, functions, install, private_root, root};
 
 /// Carries out one command.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -41,35 +43,74 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         }
         Command::Watch { folder, interval, output } => watch::run(&open(folder)?, interval, output, out)?,
-        Command::Root { root, library } => {
-            let report = root::lay(&open(None)?, &root, library.as_deref())?;
+        Command::Root { root, library, symbols } => {
+            let folder = open(None)?;
+            let library = of_branch(&folder, library, symbols)?;
+            let report = root::lay(&folder, &root, library.as_deref())?;
             writeln!(out, "laid {} entries into {}", report.entries, report.root.display())?;
             for note in report.notes {
                 writeln!(out, "note: {note}")?;
             }
         }
-        Command::Run { root, private, library, command } => {
+        Command::Run { root, private, library, symbols, command } => {
             let folder = open(None)?;
+            let library = of_branch(&folder, library, symbols)?;
             let private = root.as_deref().filter(|_| private);
             return exec(&folder, root.as_deref(), private, library.as_deref(), &command);
         }
-        Command::Xid { gpu, xid, gi, ci, when } => {
-            open(None)?.declare(FaultEntry { xid: Some(xid), gi, ci, ..when.entry(gpu) })?;
+        Command::Xid { gpu, xid, gi, ci, no_recovery_action, when } => {
+            let xid = Some(xid);
+            open(None)?.declare(FaultEntry { xid, gi, ci, no_recovery_action, ..when.entry(gpu) })?;
         }
-        Command::Lose { gpu, mode, xid, when } => {
-            open(None)?.declare(FaultEntry { lose: Some(mode), xid, ..when.entry(gpu) })?;
+        Command::Lose { gpu, mode, xid, no_recovery_action, when } => {
+            let lose = Some(mode);
+            open(None)?.declare(FaultEntry { lose, xid, no_recovery_action, ..when.entry(gpu) })?;
         }
         Command::Count { gpu, counter, by, gi, settled, when } => {
             let (count, by) = (Some(counter), Some(by));
             open(None)?.declare(FaultEntry { count, by, gi, settled, ..when.entry(gpu) })?;
         }
-        Command::Reload { driver_version } => open(None)?.reload(driver_version.as_deref())?,
-        Command::Return { gpu } => open(None)?.give_back(&gpu)?,
-        Command::Reset { gpu, force: true } => open(None)?.reset_by_force(&gpu)?,
-        Command::Reset { gpu, force: false } => open(None)?.reset(&gpu)?,
+        Command::MemoryError { gpu, how, when } => {
+            open(None)?.declare(FaultEntry { memory_error: Some(how), ..when.entry(gpu) })?;
+        }
+        Command::Nvlink { to: LinkState::Down, links, gpu, xid, when } => {
+            open(None)?.declare(FaultEntry { nvlink_down: Some(links), xid, ..when.entry(gpu) })?;
+        }
+        Command::Nvlink { to: LinkState::Up, links, gpu, xid, when } => {
+            if xid.is_some() {
+                return Err(UsageError::NoXid.into());
+            }
+            open(None)?.declare(FaultEntry { nvlink_up: Some(links), ..when.entry(gpu) })?;
+        }
+        Command::Reload { driver_version, when } => {
+            let version = driver_version.unwrap_or_else(|| "same".to_owned());
+            open(None)?.declare(FaultEntry { reload: Some(version), ..when.of_the_node() })?;
+        }
+        Command::Return { gpu, when } => {
+            open(None)?.declare(FaultEntry { recover: Some(Recovery::Return), ..when.entry(gpu) })?;
+        }
+        Command::Reset { gpu, force, when } => {
+            let folder = open(None)?;
+            match (when.is_now(), force) {
+                (true, true) => folder.reset_by_force(&gpu)?,
+                (true, false) => folder.reset(&gpu)?,
+                (false, _) => {
+                    folder.declare(FaultEntry { recover: Some(Recovery::Reset), ..when.entry(gpu) })?;
+                }
+            }
+        }
         Command::Process { command } => process::run(&open(None)?, command, out)?,
         Command::Mig { command } => mig::run(&open(None)?, command, out)?,
-        Command::Set { gpu, settings } => set(&open(None)?, gpu.as_deref(), &settings)?,
+        Command::Set { gpu, settings, when } if !when.is_now() => {
+            let folder = open(None)?;
+            let first = settings.first().map(|(key, _)| key.clone()).unwrap_or_default();
+            if let Some((key, _)) = settings.iter().find(|(key, _)| key.starts_with("latency")) {
+                return Err(UsageError::SetNow(key.clone()).into());
+            }
+            let gpu = gpu.ok_or(UsageError::NeedsGpu(first))?;
+            folder.declare(FaultEntry { set: Some(settings.into_iter().collect()), ..when.entry(gpu) })?;
+        }
+        Command::Set { gpu, settings, .. } => set(&open(None)?, gpu.as_deref(), &settings)?,
         Command::Clock { command } => {
             let folder = open(None)?;
             match command {
@@ -81,11 +122,26 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             writeln!(out, "{}", show::clock(&folder.state()?.clock))?;
         }
         Command::Fault { command } => fault::run(&open(None)?, command, out)?,
+        Command::Thaw => {
+            let dir = dir.ok_or(UsageError::NoFolder)?;
+            let said = if freeze::thaw(&dir)? { "thawed" } else { "nothing was frozen" };
+            writeln!(out, "{said}")?;
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "nvml-sim", out);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The library of an older driver, if one is asked for.
+fn of_branch(
+    folder: &StateFolder,
+    library: Option<PathBuf>,
+    symbols: Option<Branch>,
+) -> Result<Option<PathBuf>> {
+    let Some(branch) = symbols else { return Ok(library) };
+    Ok(Some(install::of_branch(folder, library.as_deref(), branch)?))
 }
 
 fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Write) -> Result<()> {

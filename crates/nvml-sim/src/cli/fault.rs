@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 
 use crate::code::Code;
 use crate::faults::{Effect, Fault, FaultEntry, Moment, Occurrence, Probability};
-use crate::incidents::{Befall, Incident};
+use crate::freeze;
+use crate::incidents::{Befall, Containment, Incident, Recovery, Report};
 use crate::loss::Loss;
 use crate::node::Node;
 use crate::state::StateFolder;
@@ -16,9 +17,19 @@ use crate::state::StateFolder;
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
     /// Calls of a function block until the fault is cleared or their process is killed.
-    Hang(Strike),
+    Hang {
+        /// Which calls.
+        #[command(flatten)]
+        strike: Strike,
+        /// Block in the kernel, so that not even SIGKILL ends it. Needs root: a small file system in the state folder is
+        /// mounted and frozen. `fault clear` and `thaw` end it, and nothing else does.
+        #[arg(long)]
+        uninterruptible: bool,
+    },
     /// Calls of a function end their process by SIGSEGV.
     Crash(Strike),
+    /// Calls of a function succeed with nonsense: numbers out of range, texts that are none, handles of nothing.
+    Garbage(Strike),
     /// Calls of a function return an error code and do nothing else.
     Return {
         /// Which calls.
@@ -62,8 +73,19 @@ pub struct When {
 impl When {
     /// These words for a GPU, without what befalls it.
     pub fn entry(self, gpu: String) -> FaultEntry {
+        FaultEntry { gpu: Some(gpu), ..self.of_the_node() }
+    }
+
+    /// Whether something is to befall a GPU later, or at a call.
+    pub fn is_now(&self) -> bool {
         let When { at, after, probability, seed, times } = self;
-        FaultEntry { gpu: Some(gpu), at, after, probability, seed, times, ..FaultEntry::default() }
+        at.is_none() && *after == 0 && probability.is_none() && seed.is_none() && times.is_none()
+    }
+
+    /// These words for the node.
+    pub fn of_the_node(self) -> FaultEntry {
+        let When { at, after, probability, seed, times } = self;
+        FaultEntry { at, after, probability, seed, times, ..FaultEntry::default() }
     }
 }
 
@@ -87,7 +109,7 @@ pub struct Strike {
     /// Strike this part of the calls: 0.05, 5%.
     #[arg(long, value_name = "P")]
     probability: Option<Probability>,
-    /// Which calls those are: the same seed strikes the same ones again; 0 where absent.
+    /// Which calls those are, and for garbage which nonsense: the same seed gives the same again; 0 where absent.
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -103,13 +125,19 @@ impl Strike {
 /// A command in the words of a node file.
 fn entry(command: FaultCommand) -> Option<FaultEntry> {
     match command {
-        FaultCommand::Hang(strike) => {
+        FaultCommand::Hang { strike, uninterruptible } => {
             let (function, entry) = strike.entry();
-            Some(FaultEntry { hang: Some(function), ..entry })
+            let (hang, freeze) =
+                if uninterruptible { (None, Some(function)) } else { (Some(function), None) };
+            Some(FaultEntry { hang, freeze, ..entry })
         }
         FaultCommand::Crash(strike) => {
             let (function, entry) = strike.entry();
             Some(FaultEntry { crash: Some(function), ..entry })
+        }
+        FaultCommand::Garbage(strike) => {
+            let (function, entry) = strike.entry();
+            Some(FaultEntry { garbage: Some(function), ..entry })
         }
         FaultCommand::Return { strike, code } => {
             let (function, entry) = strike.entry();
@@ -128,6 +156,7 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
                 Some(gpu) => folder.clear_faults_of_gpu(&gpu, function)?,
                 None => folder.clear_faults(function)?,
             };
+            thaw_if_done(folder)?;
             writeln!(out, "cleared {cleared}")?;
         }
         FaultCommand::Show => {
@@ -142,30 +171,67 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         }
         added => {
             if let Some(entry) = entry(added) {
-                folder.declare(entry)?;
+                if entry.freeze.is_some() {
+                    freeze::freeze(folder.dir())?;
+                }
+                if let Err(error) = folder.declare(entry) {
+                    thaw_if_done(folder)?;
+                    return Err(error.into());
+                }
             }
         }
     }
     Ok(())
 }
 
+/// Thaws what no fault needs any more.
+fn thaw_if_done(folder: &StateFolder) -> Result<()> {
+    if !folder.state()?.faults.iter().any(|fault| fault.effect == Effect::Freeze) {
+        freeze::thaw(folder.dir())?;
+    }
+    Ok(())
+}
+
 /// What befalls a GPU, in words.
 fn told(what: &Befall) -> String {
-    let of_xid = |xid: &u64| format!("XID {xid}");
+    let with = |report: &Option<Report>| {
+        report.map(|report| format!(" with XID {}", report.xid)).unwrap_or_default()
+    };
+    let of = |links: &[u32]| {
+        let all = links.is_empty();
+        let named = links.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        if all { "all NVLinks".to_owned() } else { format!("NVLinks {named}") }
+    };
     match what {
-        Befall::Xid { xid, .. } => of_xid(xid),
-        Befall::Lose { how, xid } => {
-            let lost = if *how == Loss::OffBus { "a fall off the bus" } else { "a loss" };
-            xid.map_or_else(|| lost.to_owned(), |xid| format!("{lost} with {}", of_xid(&xid)))
-        }
+        Befall::Xid(report) => format!("XID {}", report.xid),
+        Befall::Lose { how: Loss::OffBus, report } => format!("a fall off the bus{}", with(report)),
+        Befall::Lose { how: Loss::Lost, report } => format!("a loss{}", with(report)),
         Befall::Count(counted) => format!("{} more {}", counted.by, counted.counter),
+        Befall::MemoryError(Containment::Contained) => "a contained memory error".to_owned(),
+        Befall::MemoryError(Containment::Uncontained) => "an uncontained memory error".to_owned(),
+        Befall::LinksDown { links, report } => format!("{} down{}", of(links), with(report)),
+        Befall::LinksUp(links) => format!("{} up", of(links)),
+        Befall::Recover(Recovery::Return) => "its return".to_owned(),
+        Befall::Recover(Recovery::Reset) => "a reset".to_owned(),
+        Befall::Set(values) => {
+            let pairs: Vec<_> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            pairs.join(" ")
+        }
+        Befall::Reload(None) => "the driver loaded anew".to_owned(),
+        Befall::Reload(Some(version)) => format!("driver {version} loaded"),
     }
 }
 
 /// An incident in words.
 pub fn describe_incident(incident: &Incident, node: &Node) -> String {
-    let gpu = node.find(&incident.gpu).map_or_else(|| incident.gpu.clone(), |gpu| gpu.index.to_string());
-    format!("GPU {gpu}: {} at {}", told(&incident.what), incident.at)
+    let whom = incident.gpu.as_ref().map_or_else(
+        || "node".to_owned(),
+        |uuid| {
+            let index = node.find(uuid).map_or_else(|| uuid.clone(), |gpu| gpu.index.to_string());
+            format!("GPU {index}")
+        },
+    );
+    format!("{whom}: {} at {}", told(&incident.what), incident.at)
 }
 
 /// A fault in words.
@@ -173,7 +239,9 @@ pub fn describe(fault: &Fault, node: &Node) -> String {
     let effect = match &fault.effect {
         Effect::Return(code) => format!("returns {}", Code(*code)),
         Effect::Hang => "hangs".to_owned(),
+        Effect::Freeze => "hangs in the kernel".to_owned(),
         Effect::Crash => "crashes".to_owned(),
+        Effect::Garbage { seed } => format!("gives garbage (seed {seed})"),
         Effect::Befall(what) => format!("brings {}", told(what)),
     };
     let mut often = match fault.occurrence {

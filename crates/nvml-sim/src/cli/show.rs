@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::fault::{describe, describe_incident};
 use crate::clock::Clock;
 use crate::clocks::ClockKind;
+use crate::events::{EventKind, EventRecord};
 use crate::node::Gpu;
+use crate::overrides::RecoveryAction;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::StateFolder;
 
@@ -69,7 +71,8 @@ pub fn table(folder: &StateFolder, names: bool, out: &mut impl Write) -> Result<
         writeln!(out, "\nlast events:")?;
         for event in state.events.records.iter().rev().take(EVENTS_SHOWN).rev() {
             let gpu = node.find(&event.gpu).map_or("?".to_owned(), |gpu| gpu.index.to_string());
-            writeln!(out, "  {:>4}  {}  GPU {gpu}  XID {}", event.sequence, time(event.time_us), event.data)?;
+            let (number, time) = (event.sequence, time(event.time_us));
+            writeln!(out, "  {number:>4}  {time}  GPU {gpu}  {}", event_text(event))?;
         }
     }
     Ok(())
@@ -143,6 +146,16 @@ pub fn clock(clock: &Clock) -> String {
 pub fn time(us: u64) -> String {
     let shown = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
     shown.map_or_else(|| format!("{us} us"), |time| format!("{time:.3}"))
+}
+
+fn event_text(event: &EventRecord) -> String {
+    match event.kind {
+        EventKind::Xid => format!("XID {}", event.data),
+        EventKind::RecoveryAction => {
+            let action = RecoveryAction::from_number(event.data);
+            format!("recovery action: {}", action.map_or("unknown", RecoveryAction::text))
+        }
+    }
 }
 
 /// Rows in aligned columns.

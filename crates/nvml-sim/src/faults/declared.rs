@@ -1,6 +1,8 @@
 //! A fault as people write it, in a node file or as words of the command line: one type, and one check of it. It knows
 //! which keys go together and which names are functions and GPUs.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
@@ -9,24 +11,32 @@ use super::{Chance, Effect, Fault, Moment, Occurrence, Probability};
 use crate::code::Code;
 use crate::damage::Counter;
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
-use crate::incidents::Incident;
+use crate::incidents::{Containment, Incident, Recovery};
 use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
+use crate::settings::SettingError;
 
-/// A fault: exactly one of `hang`, `crash`, `return`, `lose`, `xid` and `count`, and when.
+/// A fault: exactly one of `hang`, `crash`, `return`, `garbage`, `lose`, `xid`, `count`, `memory-error`, `nvlink-down`,
+/// `nvlink-up`, `recover`, `set` and `reload`, and when.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FaultEntry {
     /// The function whose calls hang.
     #[serde(default)]
     pub hang: Option<String>,
+    /// The function whose calls hang beyond the reach of signals. A command alone says so: it is root's to make ready.
+    #[serde(skip)]
+    pub freeze: Option<String>,
     /// The function whose calls crash.
     #[serde(default)]
     pub crash: Option<String>,
     /// The function whose calls return `code`.
     #[serde(default)]
     pub r#return: Option<String>,
+    /// The function whose calls give nonsense.
+    #[serde(default)]
+    pub garbage: Option<String>,
     /// The code, by name or number.
     #[serde(default)]
     pub code: Option<String>,
@@ -39,6 +49,27 @@ pub struct FaultEntry {
     /// The MIG compute instance that the XID concerns.
     #[serde(default)]
     pub ci: Option<u32>,
+    /// An XID asks for no recovery.
+    #[serde(default)]
+    pub no_recovery_action: bool,
+    /// An uncorrectable error in the device memory of `gpu`.
+    #[serde(default)]
+    pub memory_error: Option<Containment>,
+    /// NVLinks of `gpu` that go down, all where none is named, with `xid` if that is given too.
+    #[serde(default)]
+    pub nvlink_down: Option<Vec<u32>>,
+    /// NVLinks of `gpu` that come up again, all where none is named.
+    #[serde(default)]
+    pub nvlink_up: Option<Vec<u32>>,
+    /// How `gpu` recovers.
+    #[serde(default)]
+    pub recover: Option<Recovery>,
+    /// Readings and modes of `gpu`.
+    #[serde(default)]
+    pub set: Option<BTreeMap<String, String>>,
+    /// The driver version that is loaded anew, or `same`.
+    #[serde(default)]
+    pub reload: Option<String>,
     /// What is counted in `gpu`.
     #[serde(default)]
     pub count: Option<Counter>,
@@ -66,7 +97,7 @@ pub struct FaultEntry {
     /// Strike this part of the calls.
     #[serde(default)]
     pub probability: Option<Probability>,
-    /// Which calls those are.
+    /// Which calls those are, and which nonsense `garbage` gives.
     #[serde(default)]
     pub seed: Option<u64>,
 }
@@ -82,13 +113,16 @@ pub enum Declared {
 
 /// The calls that what befalls a GPU is counted by.
 const ON_A_GPU: &str = "nvmlDevice*";
+/// The calls that what befalls the node is counted by.
+const ANYWHERE: &str = "nvml*";
 
 /// Why a fault cannot be.
 #[derive(Debug, Error)]
 pub enum FaultError {
     /// None of the words for what happens, or more than one.
     #[error(
-        "{count} effects; write one of hang, crash and return, each with a function, or one of xid, lose and count, with `gpu`"
+        "{count} effects; write one of hang, crash, return and garbage, each with a function, one of xid, lose, count, \
+         memory-error, nvlink-down, nvlink-up, recover and set, each with `gpu`, or reload"
     )]
     Effects {
         /// How many.
@@ -103,9 +137,12 @@ pub enum FaultError {
     /// An instance without an XID, or a compute instance without its GPU instance.
     #[error("{0}")]
     Instance(&'static str),
-    /// Errors that are not counted so, or not in this GPU.
-    #[error("{0}")]
-    Count(String),
+    /// What cannot befall this GPU, or not so; with the key that says so.
+    #[error("{1}")]
+    Befall(&'static str, String),
+    /// A reading that cannot be set.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// No call is struck.
     #[error("`0` calls; write a number from 1, or leave it out for every call")]
     Times,
@@ -136,8 +173,15 @@ impl FaultEntry {
             ("hang", self.hang.is_some()),
             ("crash", self.crash.is_some()),
             ("return", self.r#return.is_some()),
+            ("garbage", self.garbage.is_some()),
             ("lose", self.lose.is_some()),
-            ("xid", self.xid.is_some() && self.lose.is_none()),
+            ("xid", self.xid.is_some() && self.lose.is_none() && self.nvlink_down.is_none()),
+            ("memory-error", self.memory_error.is_some()),
+            ("nvlink-down", self.nvlink_down.is_some()),
+            ("nvlink-up", self.nvlink_up.is_some()),
+            ("recover", self.recover.is_some()),
+            ("set", self.set.is_some()),
+            ("reload", self.reload.is_some()),
             ("count", self.count.is_some()),
         ];
         let mut named = keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));
@@ -154,7 +198,7 @@ impl FaultEntry {
             times => times.map_or(Occurrence::Always, Occurrence::Times),
         };
         let chance = match (self.probability, self.seed) {
-            (None, Some(_)) => return Err(FaultError::Seed),
+            (None, Some(_)) if self.garbage.is_none() => return Err(FaultError::Seed),
             (probability, seed) => probability.map(|it| Chance::new(it, seed.unwrap_or(0))),
         };
         let waits_for_calls = self.after > 0 || self.times.is_some() || chance.is_some();
@@ -163,12 +207,13 @@ impl FaultEntry {
         }
         if let (Some(what), false) = (befall.clone(), waits_for_calls) {
             let at = self.at.unwrap_or(Moment::In(Delay::default()));
-            return Ok(Declared::Incident(Incident { gpu: self.gpu.ok_or(FaultError::WhichGpu)?, what, at }));
+            return Ok(Declared::Incident(Incident { gpu: self.gpu, what, at }));
         }
-        let effects =
-            [(self.hang, Effect::Hang), (self.crash, Effect::Crash), (self.r#return, Effect::Return(0))];
-        let named = effects.into_iter().filter_map(|(function, effect)| Some((function?, effect)));
-        let befalls = befall.map(|what| (ON_A_GPU.to_owned(), Effect::Befall(what)));
+        let named = self.functions().map(|(function, effect)| (function.clone(), effect));
+        let befalls = befall.map(|what| {
+            let function = if what.is_of_the_node() { ANYWHERE } else { ON_A_GPU };
+            (function.to_owned(), Effect::Befall(what))
+        });
         let mut named: Vec<_> = named.chain(befalls).collect();
         let count = named.len();
         let (function, mut effect) =
@@ -187,15 +232,30 @@ impl FaultEntry {
     }
 }
 
+impl FaultEntry {
+    /// The functions that are named, each with what happens to its calls; a code is still to come.
+    pub(super) fn functions(&self) -> impl Iterator<Item = (&String, Effect)> {
+        let seed = self.seed.unwrap_or(0);
+        let effects = [
+            (&self.hang, Effect::Hang),
+            (&self.freeze, Effect::Freeze),
+            (&self.crash, Effect::Crash),
+            (&self.r#return, Effect::Return(0)),
+            (&self.garbage, Effect::Garbage { seed }),
+        ];
+        effects.into_iter().filter_map(|(function, effect)| Some((function.as_ref()?, effect)))
+    }
+}
+
 impl Declared {
     /// This, if it can be on a node with these GPUs, with the UUID of the one that it names.
     pub fn checked(self, gpus: &[Gpu]) -> Result<Declared, FaultError> {
         Ok(match self {
             Declared::Fault(fault) => Declared::Fault(fault.checked(gpus)?),
             Declared::Incident(incident) => {
-                let gpu = node::find_or_tell(gpus, &incident.gpu)?;
+                let gpu = incident.gpu.as_ref().map(|name| node::find_or_tell(gpus, name)).transpose()?;
                 incident.what.check(gpu)?;
-                Declared::Incident(Incident { gpu: gpu.uuid.clone(), ..incident })
+                Declared::Incident(Incident { gpu: gpu.map(|gpu| gpu.uuid.clone()), ..incident })
             }
         })
     }
@@ -205,16 +265,18 @@ impl Fault {
     /// This fault, if it can be on a node with these GPUs, with the UUID of the one that it names.
     pub fn checked(mut self, gpus: &[Gpu]) -> Result<Fault, FaultError> {
         functions::check(&self.function)?;
-        if let (Effect::Return(_), "nvmlErrorString") = (&self.effect, self.function.as_str()) {
+        if let (Effect::Return(_) | Effect::Garbage { .. }, "nvmlErrorString") =
+            (&self.effect, self.function.as_str())
+        {
             return Err(FaultError::ReturnsNoCode { function: self.function });
         }
-        if let (Effect::Befall(_), None) = (&self.effect, &self.gpu) {
-            return Err(FaultError::WhichGpu);
+        if let (Effect::Befall(what), None) = (&self.effect, &self.gpu) {
+            what.check(None)?;
         }
         if let Some(name) = &self.gpu {
             let gpu = node::find_or_tell(gpus, name)?;
             if let Effect::Befall(what) = &self.effect {
-                what.check(gpu)?;
+                what.check(Some(gpu))?;
             }
             functions::check_takes_gpu(&self.function)?;
             self.gpu = Some(gpu.uuid.clone());
@@ -233,7 +295,8 @@ impl FaultError {
         match self {
             FaultError::Effects { .. } | FaultError::NoFunction(_) | FaultError::ReturnsNoCode { .. } => None,
             FaultError::Code(_) => Some("code"),
-            FaultError::Count(_) => Some("count"),
+            FaultError::Befall(key, _) => Some(key),
+            FaultError::Setting(_) => Some("set"),
             FaultError::Times => Some("times"),
             FaultError::Seed => Some("seed"),
             FaultError::NoGpu(_) | FaultError::TakesNoGpu(_) | FaultError::WhichGpu => Some("gpu"),

@@ -3,12 +3,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Library;
 use super::handle::{self, Kind};
 use super::mig::gpu_of_mig_device;
-use super::suffer::Met;
+use super::suffer::{Met, Suffered};
 use crate::code::Code;
+use crate::faults::spread;
+use crate::garbage;
 use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError, pause};
@@ -35,14 +38,6 @@ struct Look {
     state: Result<Arc<State>, Code>,
 }
 
-/// What became of a call before it could answer.
-enum Course {
-    /// It goes on.
-    On,
-    /// It goes on late or after an incident: the node is no longer what it was.
-    Late,
-}
-
 impl Library {
     /// Runs one call and gives its return value; `device` is the first GPU handle among its arguments, if it takes
     /// one. A panic is `NVML_ERROR_UNKNOWN`: it must not cross into C.
@@ -55,7 +50,8 @@ impl Library {
         let run = || {
             self.call_log.record(function);
             let mut look = self.look(function);
-            if let Course::Late = self.meet_conditions(function, device, &look)? {
+            let suffered = self.meet_conditions(function, device, &look)?;
+            if let Suffered::Change = suffered {
                 look = self.look(function);
             }
             let (folder, snapshot) = (look.folder.clone(), look.snapshot());
@@ -68,7 +64,15 @@ impl Library {
             if !is_early(function) {
                 snapshot.as_ref().map_err(|code| *code)?;
             }
-            body(&Call { library: self, folder, snapshot })
+            let call = Call { library: self, folder, snapshot };
+            match suffered {
+                // Each struck call of a process gives other nonsense, and the same in each run.
+                Suffered::Garbage { seed } => {
+                    let number = self.garbled.fetch_add(1, Ordering::Relaxed);
+                    garbage::answering(spread(seed, number), || body(&call))
+                }
+                Suffered::Nothing | Suffered::Change => body(&call),
+            }
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => 0,
@@ -117,8 +121,8 @@ impl Library {
         function: &'static str,
         device: Option<u64>,
         look: &Look,
-    ) -> Result<Course, Code> {
-        let (Some(folder), Ok(state)) = (&look.folder, &look.state) else { return Ok(Course::On) };
+    ) -> Result<Suffered, Code> {
+        let (Some(folder), Ok(state)) = (&look.folder, &look.state) else { return Ok(Suffered::Nothing) };
         let node = look.node.as_deref().ok();
         let gpu = node.zip(device).and_then(|(node, device)| {
             gpu_of(node, device).or_else(|_| gpu_of_mig_device(node, state, device)).ok()
@@ -131,7 +135,7 @@ impl Library {
             }
         }
         let met = Met { function, gpu, node, folder, complaints: &self.complaints };
-        Ok(if met.suffer(state)? { Course::Late } else { Course::On })
+        met.suffer(state)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::handle::{self, Kind};
 use super::{Library, RegisteredEvents};
 use crate::code::Code;
-use crate::events::{EventRecord, NO_INSTANCE, SUPPORTED};
+use crate::events::{EventRecord, NO_INSTANCE};
 use crate::snapshot::GpuView;
 use crate::state::Watch;
 
@@ -16,7 +16,7 @@ pub struct LibraryEvent {
     pub gpu: u64,
     /// The kind's bit.
     pub kind: u64,
-    /// The XID.
+    /// The XID, or the new recovery action.
     pub data: u64,
     /// The MIG GPU instance, or `NO_INSTANCE`.
     pub gpu_instance: u32,
@@ -38,7 +38,7 @@ impl Library {
     /// Adds kinds of a GPU's events to a set.
     pub fn register_events(&self, gpu: GpuView<'_>, mask: u64, set: u64) -> Result<(), Code> {
         let id = handle::decode(Kind::EventSet, set)?;
-        if mask & !SUPPORTED != 0 {
+        if mask & !gpu.supported_events() != 0 {
             return Err(Code::NOT_SUPPORTED);
         }
         let now = gpu.snapshot.state.events.last;

@@ -6,6 +6,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::complaints::Complaints;
 use crate::code::Code;
 use crate::faults::{CallSite, Effect, Fault, Occurrence, strike};
+use crate::freeze;
 use crate::node::Node;
 use crate::state::{State, StateFolder, Watch};
 
@@ -23,19 +24,44 @@ pub struct Met<'a> {
     pub complaints: &'a Complaints,
 }
 
+/// A call that was to hang in the kernel cannot.
+#[derive(Debug, thiserror::Error)]
+#[error("no frozen file system to be seen from here: the call hangs, but SIGKILL ends it")]
+struct NotFrozen;
+
+/// What a call that goes on has met.
+pub enum Suffered {
+    /// Nothing.
+    Nothing,
+    /// The node is no longer what it was: the call hung, or something befell a GPU.
+    Change,
+    /// It will answer nonsense.
+    Garbage {
+        /// Which.
+        seed: u64,
+    },
+}
+
 impl Met<'_> {
-    /// Meets the faults that waited when the call began. Whether the node is no longer what it was then: the call hung, or
-    /// something befell a GPU.
-    pub fn suffer(&self, state: &State) -> Result<bool, Code> {
-        let Some(fault) = self.struck_by(state) else { return Ok(false) };
+    /// Meets the faults that waited when the call began.
+    pub fn suffer(&self, state: &State) -> Result<Suffered, Code> {
+        let Some(fault) = self.struck_by(state) else { return Ok(Suffered::Nothing) };
         match fault.effect {
             Effect::Return(code) => Err(Code(code)),
             Effect::Hang => {
                 self.hang(&fault);
-                Ok(true)
+                Ok(Suffered::Change)
+            }
+            Effect::Freeze => {
+                if !freeze::hang(self.folder.dir()) {
+                    self.complaints.say(&NotFrozen);
+                    self.hang(&fault);
+                }
+                Ok(Suffered::Change)
             }
             Effect::Crash => crash(),
-            Effect::Befall(_) => Ok(true),
+            Effect::Garbage { seed } => Ok(Suffered::Garbage { seed }),
+            Effect::Befall(_) => Ok(Suffered::Change),
         }
     }
 
@@ -53,9 +79,9 @@ impl Met<'_> {
         let strike = |state: &mut State| {
             let now = self.at(state);
             let struck = strike(&mut state.faults, now)?;
-            if let (Effect::Befall(what), Some(gpu), Some(node)) = (&struck.effect, &struck.gpu, self.node) {
+            if let (Effect::Befall(what), Some(node)) = (&struck.effect, self.node) {
                 let now_us = state.clock.now_us();
-                state.befall(node, gpu, what, now_us);
+                state.befall(node, struck.gpu.as_deref(), what, now_us);
             }
             Some(struck)
         };
@@ -78,7 +104,8 @@ impl Met<'_> {
         let lasts = |fault: &Fault| fault.occurrence == Occurrence::Always;
         let holds = |state: &State| {
             let (mut faults, now) = (state.faults.iter(), self.at(state));
-            faults.any(|fault| fault.effect == Effect::Hang && lasts(fault) && fault.concerns(now))
+            let hangs = |fault: &Fault| matches!(fault.effect, Effect::Hang | Effect::Freeze);
+            faults.any(|fault| hangs(fault) && lasts(fault) && fault.concerns(now))
         };
         let watch = Watch::new(self.folder.dir());
         while !lasts(fault) || self.folder.state().is_ok_and(|state| holds(&state)) {

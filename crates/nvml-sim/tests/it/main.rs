@@ -16,6 +16,7 @@ mod reference;
 mod rules;
 mod sim;
 mod state_folder;
+mod stories;
 #[cfg(target_arch = "x86_64")]
 mod tracer;
 mod watching;

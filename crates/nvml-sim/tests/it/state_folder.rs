@@ -240,7 +240,7 @@ fn every_xid_is_a_record_of_the_kernel_log() {
     folder.freeze_clock().unwrap();
     folder.inject_xid("3", 95, Some(2), Some(0)).unwrap();
     let log = || fs::read_to_string(folder.dir().join("kmsg")).unwrap();
-    assert_eq!(log().lines().count(), 2);
+    assert_eq!(log().lines().count(), 3);
     folder.advance_clock(Duration::from_secs(100)).unwrap();
     let state = folder.state().unwrap();
     assert!(state.incidents.is_empty());
@@ -251,8 +251,10 @@ fn every_xid_is_a_record_of_the_kernel_log() {
         rest,
         [
             "(PCI:0000:4e:00): 48, pid='<unknown>', name=<unknown>",
+            "(PCI:0000:4e:00): 154, GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)",
             "(PCI:0000:4e:00 GPU-I:02): 95, pid='<unknown>', name=<unknown>",
             "(PCI:0000:07:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+            "(PCI:0000:07:00): 154, GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)",
         ]
     );
     for ((head, _), event) in said.iter().zip(&state.events.records) {

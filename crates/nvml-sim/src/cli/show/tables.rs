@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::columns;
 use crate::bytes::Bytes;
+use crate::events::{EventKind, EventRecord};
 use crate::loss::Loss;
 use crate::modes::Modes;
 use crate::node::Gpu;
@@ -114,8 +115,15 @@ fn condition(gpu: &Gpu, state: &State) -> String {
         Some(Loss::OffBus) => words.push("off the bus".to_owned()),
         None => {}
     }
-    if let Some(xid) = state.events.records.iter().rev().find(|event| event.gpu == gpu.uuid) {
+    let is_xid = |event: &&EventRecord| event.gpu == gpu.uuid && event.kind == EventKind::Xid;
+    if let Some(xid) = state.events.records.iter().rev().find(is_xid) {
         words.push(format!("XID {}", xid.data));
+    }
+    if let Some(action) = state.recovery.get(&gpu.uuid) {
+        words.push(action.text().to_owned());
+    }
+    if let Some(down) = state.links.of(&gpu.uuid) {
+        words.push(format!("{} NVLinks down", down.len()));
     }
     if state.overrides.contains_key(&gpu.uuid) {
         words.push("readings set".to_owned());

@@ -1,0 +1,98 @@
+//! Whole stories in a node file: what befalls a GPU, what the driver asks for then, and what ends it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nvml_sim::{Cause, Containment, Counter, EventKind, FaultEntry, RecoveryAction, StateFolder, presets};
+use tempfile::TempDir;
+
+fn folder(preset: &str, faults: &str) -> (TempDir, StateFolder) {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = format!("{}{faults}", presets::find(presets::NODES, preset).unwrap().yaml);
+    let folder = StateFolder::create(&dir.path().join("node"), Path::new("story.yaml"), &yaml).unwrap();
+    folder.freeze_clock().unwrap();
+    (dir, folder)
+}
+
+fn minutes(folder: &StateFolder, count: u64) {
+    folder.advance_clock(Duration::from_secs(count * 60)).unwrap();
+}
+
+fn of(gpu: &str) -> FaultEntry {
+    FaultEntry { gpu: Some(gpu.to_owned()), ..FaultEntry::default() }
+}
+
+#[test]
+fn gpu_is_lost_and_returns_and_the_driver_is_loaded_anew_as_declared() {
+    let story = "faults:\n  - {lose: off-bus, xid: 79, gpu: 3, at: 10m}\n  - {set: {temperature: 91}, gpu: 2, at: 20m}\n  \
+                 - {recover: return, gpu: 3, at: 30m}\n  - {reload: 580.105.08, at: 40m}\n";
+    let (_dir, folder) = folder("dgx-a100", story);
+    let uuid = folder.node().unwrap().gpus[3].uuid.clone();
+    let look = || {
+        let state = folder.state().unwrap();
+        (state.lost.contains(&uuid), state.recovery_action(&uuid), state.overrides.len(), state.driver.number)
+    };
+    assert_eq!(look(), (false, RecoveryAction::None, 0, 0));
+    minutes(&folder, 11);
+    assert_eq!(look(), (true, RecoveryAction::Reboot, 0, 0));
+    minutes(&folder, 10);
+    assert_eq!(look(), (true, RecoveryAction::Reboot, 1, 0));
+    minutes(&folder, 10);
+    assert_eq!(look(), (false, RecoveryAction::None, 1, 0));
+    minutes(&folder, 10);
+    assert_eq!(look(), (false, RecoveryAction::None, 1, 1));
+    assert_eq!(folder.node().unwrap().driver_version, "580.105.08");
+}
+
+#[test]
+fn xid_asks_for_a_recovery_that_a_reset_ends_unless_it_needs_a_reboot() {
+    let (_dir, folder) = folder("dgx-h100", "");
+    let uuid = folder.node().unwrap().gpus[0].uuid.clone();
+    let asked = || folder.state().unwrap().recovery_action(&uuid);
+    let xid = |xid, no_recovery_action| {
+        folder.declare(FaultEntry { xid: Some(xid), no_recovery_action, ..of("0") }).unwrap();
+        asked()
+    };
+    assert_eq!(xid(95, true), RecoveryAction::None);
+    assert_eq!(xid(31, false), RecoveryAction::None);
+    assert_eq!(xid(95, false), RecoveryAction::Reset);
+    folder.reset("0").unwrap();
+    assert_eq!(asked(), RecoveryAction::None);
+    assert_eq!(xid(79, false), RecoveryAction::Reboot);
+    assert_eq!(xid(95, false), RecoveryAction::Reboot, "it asks for no less");
+    folder.reset("0").unwrap();
+    assert_eq!(asked(), RecoveryAction::Reboot);
+    folder.reload(None).unwrap();
+    assert_eq!(asked(), RecoveryAction::None);
+
+    let log = std::fs::read_to_string(folder.dir().join("kmsg")).unwrap();
+    let changes: Vec<_> = log.lines().filter(|line| line.contains(": 154, ")).collect();
+    assert!(changes[0].ends_with("changed from 0x0 (None) to 0x1 (GPU Reset Required)"), "{changes:?}");
+    assert_eq!(changes.len(), 2, "{log}");
+    let state = folder.state().unwrap();
+    let kinds: Vec<_> = state.events.records.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| **kind == EventKind::RecoveryAction).count(), 2);
+}
+
+#[test]
+fn memory_error_is_counted_and_told_and_leaves_a_row_or_a_page_pending() {
+    let (replaced, rows) = (Cause::Uncorrectable, Counter::Rows(Cause::Uncorrectable));
+    for (preset, how, counter, xids, asked) in [
+        ("dgx-a100", Containment::Contained, rows, &[48, 63, 94][..], RecoveryAction::None),
+        ("dgx-a100", Containment::Uncontained, rows, &[48, 63, 95], RecoveryAction::Reset),
+        ("t4", Containment::Uncontained, Counter::Pages(replaced), &[48, 63], RecoveryAction::Reset),
+    ] {
+        let (_dir, folder) = folder(preset, "");
+        folder.declare(FaultEntry { memory_error: Some(how), ..of("0") }).unwrap();
+        let (node, state) = (folder.node().unwrap(), folder.state().unwrap());
+        let (uuid, damage) = (&node.gpus[0].uuid, &state.damage[&node.gpus[0].uuid]);
+        assert_eq!((damage.pending[&counter], damage.lasting.len()), (1, 2), "{preset}");
+        let events = state.events.records.iter().filter(|event| event.kind == EventKind::Xid);
+        assert_eq!(events.map(|event| event.data).collect::<Vec<_>>(), xids, "{preset}");
+        assert_eq!(state.recovery_action(uuid), asked, "{preset}");
+    }
+    let (_dir, folder) = folder("t4", "");
+    let error =
+        folder.declare(FaultEntry { memory_error: Some(Containment::Contained), ..of("0") }).unwrap_err();
+    assert!(error.to_string().contains("contained from Ampere on"), "{error}");
+}
