@@ -223,6 +223,14 @@ def calls():
             yield (f"{name}({numbers})" if numbers else name), name, list(zip(names, chosen))
 
 
+def field(value, name):
+    """A field of a struct. The package takes all letters for text, and some are a number's bytes."""
+    try:
+        return plain(getattr(value, name))
+    except UnicodeDecodeError:
+        return "bytes"
+
+
 def plain(value):
     """An answer as JSON has it."""
     if isinstance(value, bytes):
@@ -232,7 +240,7 @@ def plain(value):
     if isinstance(value, (list, tuple)) or hasattr(value, "__len__"):
         return [plain(one) for one in value]
     if isinstance(value, (ctypes.Structure, ctypes.Union)):
-        return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
+        return {one[0]: field(value, one[0]) for one in value._fields_}
     if hasattr(value, "value"):
         return plain(value.value)
     return type(value).__name__

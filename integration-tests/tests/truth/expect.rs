@@ -149,8 +149,6 @@ impl Term {
             "list" => Term::List,
             "struct" => Term::Struct,
             fact if fact.starts_with('=') => Term::Fact(fact[1..].to_owned()),
-            // Documented, and not simulated yet: `docs/simulator.md` says so among its limits.
-            "gap" => Term::Error("NotSupported".to_owned()),
             error => Term::Error(error.to_owned()),
         }
     }
