@@ -6,6 +6,7 @@ mod board;
 mod clocks;
 mod compute_instances;
 mod confidential;
+mod desktop;
 mod devices;
 mod ecc;
 mod events;
@@ -17,11 +18,14 @@ mod gpu_instances;
 mod identity;
 mod licensing;
 mod media;
+mod memory_health;
 mod mig;
 mod modes;
 mod nvlink;
+mod performance;
 mod placement;
 mod power;
+mod power_profiles;
 mod processes;
 mod system;
 mod system_events;
@@ -82,6 +86,7 @@ pub const IMPLEMENTED: &[&[&str]] = &[
     board::NAMES,
     compute_instances::NAMES,
     confidential::NAMES,
+    desktop::NAMES,
     devices::NAMES,
     ecc::NAMES,
     events::NAMES,
@@ -93,11 +98,14 @@ pub const IMPLEMENTED: &[&[&str]] = &[
     identity::NAMES,
     media::NAMES,
     licensing::NAMES,
+    memory_health::NAMES,
     mig::NAMES,
     modes::NAMES,
     nvlink::NAMES,
+    performance::NAMES,
     placement::NAMES,
     power::NAMES,
+    power_profiles::NAMES,
     processes::NAMES,
     system::NAMES,
     system_events::NAMES,

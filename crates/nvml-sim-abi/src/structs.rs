@@ -5,6 +5,8 @@
 use std::ffi::c_char;
 use std::mem::offset_of;
 
+use nvml_wrapper_sys::bindings::nvmlMask255_t;
+
 /// A struct with its size, and where some of its members lie.
 macro_rules! layout {
     ($name:ident: $size:literal $(, $member:ident: $offset:literal)*) => {
@@ -84,3 +86,14 @@ pub struct nvmlUnrepairableMemoryStatus_v1_t {
     pub bUnrepairableMemory: u32,
 }
 layout!(nvmlUnrepairableMemoryStatus_v1_t: 4);
+
+/// A change of requested workload power profiles. It came with NVML 13.1.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct nvmlWorkloadPowerProfileUpdateProfiles_v1_t {
+    /// What is done, by `nvmlPowerProfileOperation_t`.
+    pub operation: u32,
+    /// To which profiles.
+    pub updateProfilesMask: nvmlMask255_t,
+}
+layout!(nvmlWorkloadPowerProfileUpdateProfiles_v1_t: 36, updateProfilesMask: 4);

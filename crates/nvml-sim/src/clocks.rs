@@ -58,10 +58,17 @@ impl GpuView<'_> {
 
     fn memory_clock_mhz(&self, pace: &Pace) -> u32 {
         let (model, modes) = (&self.gpu.model, self.modes());
-        let asked = modes.application_clocks.map_or(model.clock_memory_mhz, |(memory, _)| memory);
-        let wanted = if pace.activity.busy == 0 { memory_idle_mhz(model) } else { asked };
+        let most = self.clock_max_mhz(ClockKind::Memory);
+        // An offset moves clocks that nobody has asked for.
+        let wanted = match modes.application_clocks {
+            _ if pace.activity.busy == 0 => {
+                memory_idle_mhz(model).saturating_add_signed(self.clock_shift_mhz(ClockKind::Memory, 8))
+            }
+            Some((memory, _)) => memory,
+            None => most,
+        };
         let (low, high) = modes.locked_memory.unwrap_or((0, u32::MAX));
-        wanted.clamp(low.min(high), high).min(model.clock_memory_mhz)
+        wanted.clamp(low.min(high), high).min(most.max(model.clock_memory_mhz))
     }
 
     /// The video clock follows the graphics clock, from 45 percent when that is idle (assumed: listings of idle GPUs show
@@ -82,6 +89,7 @@ impl GpuView<'_> {
             ClockKind::Memory => model.clock_memory_mhz,
             ClockKind::Video => model.clock_video_mhz,
         }
+        .saturating_add_signed(self.clock_shift_mhz(kind, 0))
     }
 
     /// The clock that applications get unless they ask for another, in MHz.
@@ -135,20 +143,24 @@ impl GpuView<'_> {
         if self.is_idle() && !self.gpu.model.has_hbm() { 8 } else { 0 }
     }
 
-    /// Lowest and highest clock of a P-state, in MHz.
+    /// Lowest and highest clock of a P-state, in MHz; an offset moves the highest, and that of memory as a whole.
     pub fn clock_range_mhz(&self, kind: ClockKind, state: u32) -> Result<(u32, u32), Code> {
         let model = &self.gpu.model;
         if !self.performance_states().contains(&state) {
             return Err(Code::INVALID_ARGUMENT);
         }
-        let graphics = match state {
-            0 => (model.clock_idle_mhz, model.clock_graphics_mhz),
-            _ => (model.clock_idle_mhz, (model.clock_graphics_mhz / 2).max(model.clock_idle_mhz)),
+        let most = match state {
+            0 => model.clock_graphics_mhz,
+            _ => (model.clock_graphics_mhz / 2).max(model.clock_idle_mhz),
         };
+        let shifted = |mhz: u32, kind| mhz.saturating_add_signed(self.clock_shift_mhz(kind, state));
+        let most = shifted(most, ClockKind::Graphics);
+        let graphics = (model.clock_idle_mhz.min(most), most);
+        let memory = if state == 0 { model.clock_memory_mhz } else { memory_idle_mhz(model) };
+        let memory = shifted(memory, ClockKind::Memory);
         Ok(match kind {
             ClockKind::Graphics | ClockKind::Sm => graphics,
-            ClockKind::Memory if state == 0 => (model.clock_memory_mhz, model.clock_memory_mhz),
-            ClockKind::Memory => (memory_idle_mhz(model), memory_idle_mhz(model)),
+            ClockKind::Memory => (memory, memory),
             ClockKind::Video => (self.video_clock_mhz(graphics.0), self.video_clock_mhz(graphics.1)),
         })
     }

@@ -14,7 +14,7 @@ pub use counter::{
     Cause, Counter, ErrorKind, LinkError, MemoryLocation, ParseCounterError, Place, Repair, SramErrors,
     SramPart,
 };
-pub use views::{CounterSpan, RemappedRows, RowHistogram, SramStatus};
+pub use views::{CounterSpan, RemappedRows, RowHistogram, SramStatus, UniqueError};
 
 /// The most pages that NVIDIA GPUs retire (NVIDIA's documentation of dynamic page retirement).
 pub const PAGES_MAX: usize = 64;

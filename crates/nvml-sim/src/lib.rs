@@ -15,6 +15,7 @@ mod control;
 mod counters;
 mod cpu_list;
 mod damage;
+mod desktop;
 mod driver_load;
 mod ecc;
 mod events;
@@ -42,6 +43,8 @@ mod node;
 mod node_file;
 mod overrides;
 mod pci;
+mod performance;
+mod power_profiles;
 pub mod presets;
 mod private_root;
 mod processes;
@@ -69,8 +72,9 @@ pub use control::{ControlError, XID_OFF_THE_BUS};
 pub use counters::{Counters, Drive, Pace, Quantity, Totals};
 pub use damage::{
     Cause, Counted, Counter, CounterSpan, Damage, ErrorKind, LinkError, MemoryLocation, ParseCounterError,
-    Place, RemappedRows, Repair, RetiredPage, RowHistogram, SramErrors, SramPart, SramStatus,
+    Place, RemappedRows, Repair, RetiredPage, RowHistogram, SramErrors, SramPart, SramStatus, UniqueError,
 };
+pub use desktop::{ClockOffset, ClockOffsets, POWER_MIZER_MODES};
 pub use driver_load::DriverLoad;
 pub use ecc::{Ecc, EccMode};
 pub use events::{EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents};
@@ -96,6 +100,7 @@ pub use modes::{ComputeMode, Modes};
 pub use node::{Fabric, Gpu, NoGpuError, Node, NodeError};
 pub use overrides::{Overrides, RecoveryAction};
 pub use pci::PciAddress;
+pub use power_profiles::{PowerProfile, ProfileChange};
 pub use private_root::PrivateRootError;
 pub use processes::{
     ACCOUNTING_PROCESSES_MAX, Accounting, AccountingStats, EndedProcess, InUseError, InstancePlace,

@@ -1,11 +1,12 @@
 //! What programs switch on a GPU or a node beside its common modes: rights, NVLink's modes, a host name. It knows the
 //! switches of a driver that was just loaded, not who may change them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
+use crate::desktop::ClockOffsets;
 use crate::model::Architecture;
 use crate::snapshot::{GpuView, Snapshot};
 
@@ -37,6 +38,18 @@ pub struct GpuSwitches {
     /// The host name that was given to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    /// Offsets of clocks, by P-state.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub clock_offsets: BTreeMap<u32, ClockOffsets>,
+    /// The PowerMizer mode, where it is not the driver's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_mizer: Option<u32>,
+    /// The temperature that its fans are to keep to, in degrees Celsius, where it is not the board's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acoustic_celsius: Option<u32>,
+    /// Requested workload power profiles.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub power_profiles: BTreeSet<u32>,
 }
 
 /// The shortest and longest time after which NVLinks sleep (`NVML_NVLINK_LOW_POWER_THRESHOLD_MIN` and `_MAX`).
@@ -75,7 +88,7 @@ impl Snapshot {
 }
 
 impl<'a> GpuView<'a> {
-    fn switches(&self) -> Option<&'a GpuSwitches> {
+    pub(crate) fn switches(&self) -> Option<&'a GpuSwitches> {
         self.snapshot.state.switches.gpus.get(&self.gpu.uuid)
     }
 

@@ -36,14 +36,17 @@ exports! {
         temperature.put(nvmlTemperature_t { version, sensorType: DIE, temperature: celsius })
     };
     fn nvmlDeviceGetTemperatureThreshold(device: nvmlDevice_t, threshold: u32, celsius: *mut u32) => |call| {
-        let model = &gpu(call, &device)?.gpu.model;
+        let view = gpu(call, &device)?;
+        let model = &view.gpu.model;
         match threshold {
             0 => celsius.put(model.temperature_shutdown_celsius),
             1 => celsius.put(model.temperature_slowdown_celsius),
             2 if model.temperature_memory_max_celsius > 0 => celsius.put(model.temperature_memory_max_celsius),
             3 => celsius.put(model.temperature_max_celsius),
-            // The acoustic ones are of GPUs with a display's fan control, says NVML's header of setting them.
-            2 | 4..=7 => Err(Code::NOT_SUPPORTED),
+            4 => celsius.put(view.acoustic_limits()?.0),
+            5 => celsius.put(view.acoustic_limits()?.1),
+            6 => celsius.put(view.acoustic_limits()?.2),
+            2 | 7 => Err(Code::NOT_SUPPORTED),
             _ => Err(Code::INVALID_ARGUMENT),
         }
     };

@@ -54,12 +54,13 @@ pub const REASONS: &[Reason] = &[
     Reason {
         functions: &[
             "nvmlDeviceGetNvLinkUtilizationControl",
+            "nvmlDeviceGetNvLinkUtilizationCounter",
             "nvmlDeviceSetNvLinkUtilizationControl",
             "nvmlDeviceFreezeNvLinkUtilizationCounter",
             "nvmlDeviceResetNvLinkUtilizationCounter",
         ],
         why: "drivers do not let programs steer the counters of NVLinks any more",
-        documented: "NVML, the functions themselves: deprecated, no longer supported",
+        documented: "NVML, the functions themselves: deprecated; what is read has no default state without the control",
     },
     Reason {
         functions: &["nvmlDeviceGetDramEncryptionMode", "nvmlDeviceSetDramEncryptionMode"],

@@ -238,3 +238,54 @@ fn errors_of_links_and_of_pcie_are_counted_since_the_driver_was_loaded() {
         assert_eq!(seen(), (0, [0, 0]));
     });
 }
+
+#[test]
+fn newest_questions_tell_active_rows_broken_memory_and_errors_by_address() {
+    in_child(
+        "ecc::newest_questions_tell_active_rows_broken_memory_and_errors_by_address",
+        "gb200-nvl72",
+        || {
+            let nvml = nvml();
+            let (lib, device) = (nvml.lib(), nvml.device_by_index(0).unwrap());
+            let numbers = |name: &[u8]| {
+                type Ask = unsafe extern "C" fn(nvmlDevice_t, *mut [u32; 6]) -> nvmlReturn_t;
+                let mut numbers = [9; 6];
+                // SAFETY: the functions take a pointer to at most six numbers.
+                unsafe {
+                    let ask = *lib.__library.get::<Ask>(name).unwrap();
+                    assert_eq!(ask(device.handle(), std::ptr::null_mut()), Code::INVALID_ARGUMENT.0);
+                    assert_eq!(ask(device.handle(), &mut numbers), 0);
+                }
+                numbers
+            };
+            let rows = || numbers(b"nvmlDeviceGetRemappedRows_v2\0");
+            let is_broken = || numbers(b"nvmlDeviceGetUnrepairableMemoryFlag_v1\0")[0];
+            count("0", "rows.correctable", 2);
+            assert_eq!((rows(), is_broken()), ([0, 2, 0, 0, 1, 0], 0));
+            own_folder().reset("0").unwrap();
+            count("0", "rows.uncorrectable", 1);
+            count("0", "rows.failed", 1);
+            assert_eq!((rows(), is_broken()), ([2, 0, 0, 1, 1, 1], 1));
+
+            count("0", "ecc.uncorrected.sram-parity.l2", 2);
+            count("0", "ecc.uncorrected.sram.sm", 1);
+            // SAFETY: plain numbers.
+            let mut places: [nvmlEccSramUniqueUncorrectedErrorEntry_v1_t; 4] = unsafe { std::mem::zeroed() };
+            let unique = |version, room, entries| {
+                let mut counts =
+                    nvmlEccSramUniqueUncorrectedErrorCounts_t { version, entryCount: room, entries };
+                (
+                    ask!(lib, device, nvmlDeviceGetSramUniqueUncorrectedEccErrorCounts, &mut counts),
+                    counts.entryCount,
+                )
+            };
+            let (version, entries) = (1 << 24 | 16, places.as_mut_ptr());
+            assert_eq!(unique(version + 1, 4, entries).0, Code::ARGUMENT_VERSION_MISMATCH.0);
+            assert_eq!(unique(version, 0, std::ptr::null_mut()), (0, 3));
+            assert_eq!(unique(version, 2, entries), (Code::INSUFFICIENT_SIZE.0, 3));
+            assert_eq!(unique(version, 4, entries), (0, 3));
+            let seen = places.map(|it| (it.unit, it.isParity, it.address, it.count));
+            assert_eq!(seen, [(2, 0, 0, 1), (1, 1, 0, 1), (1, 1, 4, 1), (0, 0, 0, 0)]);
+        },
+    );
+}

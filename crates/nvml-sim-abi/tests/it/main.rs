@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "calls C functions that nvml-wrapper does not wrap, or with wrong arguments")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod desktop;
 mod ecc;
 mod events;
 mod faults;

@@ -24,7 +24,8 @@ const NOT_GETTERS: &[&str] = &[
     "nvmlDeviceClearFieldValues",
     "nvmlDeviceCreateGpuInstance",
     "nvmlDeviceCreateGpuInstanceWithPlacement",
-    // Root alone may ask; what it tells is tested beside the other counters.
+    // Root alone may ask these two.
+    "nvmlDeviceGetClkMonStatus",
     "nvmlDeviceGetSramEccErrorStatus",
     "nvmlDeviceRegisterEvents",
     "nvmlDeviceResetNvLinkErrorCounters",
@@ -38,6 +39,9 @@ const NOT_GETTERS: &[&str] = &[
     "nvmlDeviceSetNvLinkDeviceLowPowerThreshold",
     "nvmlDeviceSetNvlinkBwMode",
     "nvmlDeviceSetPersistenceMode",
+    "nvmlDeviceWorkloadPowerProfileClearRequestedProfiles",
+    "nvmlDeviceWorkloadPowerProfileSetRequestedProfiles",
+    "nvmlDeviceWorkloadPowerProfileUpdateProfiles_v1",
     "nvmlErrorString",
     "nvmlEventSetCreate",
     "nvmlEventSetFree",
@@ -104,6 +108,9 @@ fn compare(preset: &str) {
     sweep.board();
     sweep.placement();
     sweep.modes();
+    sweep.desktop();
+    sweep.performance();
+    sweep.power_profiles();
     sweep.confidential();
     sweep.processes();
     sweep.mig();
@@ -236,6 +243,7 @@ macro_rules! processes {
 }
 
 mod confidential;
+mod desktop;
 mod errors;
 mod fields;
 mod identity;

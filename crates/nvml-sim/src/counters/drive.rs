@@ -26,6 +26,8 @@ pub struct Drive<'a> {
     overrides: Option<&'a Overrides>,
     limit_milliwatts: u32,
     graphics_range: (u32, u32),
+    /// The graphics clock while nothing runs.
+    idle_mhz: u32,
     processes: ProcessLoad,
     counters: Counters,
 }
@@ -51,6 +53,11 @@ impl<'a> Drive<'a> {
         let (limit, most) =
             (modes.and_then(|modes| modes.power_limit_milliwatts), gpu.model.clock_graphics_mhz);
         let counters = state.counters.get(&gpu.uuid).cloned().unwrap_or_default();
+        let switches = state.switches.gpus.get(&gpu.uuid);
+        let shift = |state| switches.map_or(0, |switches| switches.graphics_shift(state));
+        let (floor, ceiling) = modes.map_or((0, most), |modes| modes.graphics_range(&gpu.model));
+        // An offset moves clocks that nobody has asked for.
+        let ceiling = if ceiling < most { ceiling } else { ceiling.saturating_add_signed(shift(0)) };
         // FNV-1a: GPUs of one model and load differ.
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let seed = gpu.uuid.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
@@ -60,7 +67,8 @@ impl<'a> Drive<'a> {
             time: LoadTime { begun_us: counters.load_since_us, seed },
             overrides,
             limit_milliwatts: limit.unwrap_or(gpu.model.power_limit_watts * 1000),
-            graphics_range: modes.map_or((0, most), |modes| modes.graphics_range(&gpu.model)),
+            graphics_range: (floor.min(ceiling), ceiling),
+            idle_mhz: gpu.model.clock_idle_mhz.saturating_add_signed(shift(8)),
             processes: ProcessLoad::of(state.processes.of(&gpu.uuid)),
             counters,
         }
@@ -72,6 +80,7 @@ impl<'a> Drive<'a> {
             && self.overrides == other.overrides
             && self.limit_milliwatts == other.limit_milliwatts
             && self.graphics_range == other.graphics_range
+            && self.idle_mhz == other.idle_mhz
             && self.processes == other.processes
     }
 
@@ -175,7 +184,7 @@ impl<'a> Drive<'a> {
         let (floor, ceiling) = self.graphics_range;
         let clock_mhz = if activity.busy == 0 {
             reasons = reasons.with(Reason::Idle);
-            low.clamp(floor, ceiling)
+            self.idle_mhz.clamp(floor, ceiling)
         } else {
             if ceiling < self.model.clock_graphics_mhz {
                 reasons = reasons.with(Reason::ClocksSetting);

@@ -78,7 +78,40 @@ pub struct SramStatus<'a> {
     damage: Option<&'a Damage>,
 }
 
-impl SramStatus<'_> {
+/// Uncorrectable errors at one address of the chip's own memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UniqueError {
+    /// The part of the chip.
+    pub part: SramPart,
+    /// How they were found.
+    pub found: SramErrors,
+    /// The address within the part.
+    pub address: u32,
+}
+
+impl<'a> SramStatus<'a> {
+    /// Every uncorrectable error that was ever counted, each at an address of its own, as `is_threshold_exceeded` takes them.
+    /// Addresses are four bytes apart (assumed).
+    pub fn unique_errors(&self) -> impl Iterator<Item = UniqueError> + use<'a> {
+        let lasting = self.damage.into_iter().flat_map(|damage| &damage.lasting);
+        lasting.flat_map(|(counter, count)| {
+            let place = match *counter {
+                Counter::Ecc(ErrorKind::Uncorrected, Place::Sram(found, part)) => Some((found, part)),
+                _ => None,
+            };
+            // A count beyond 32 bits' worth of addresses is of no chip.
+            let address = |index: u64| u32::try_from(index * 4 % (1 << 32)).unwrap_or_default();
+            place.into_iter().flat_map(move |(found, part)| {
+                (0..*count).map(move |index| UniqueError { part, found, address: address(index) })
+            })
+        })
+    }
+
+    /// How many `unique_errors` there are.
+    pub fn unique_errors_count(&self) -> u64 {
+        SramErrors::ALL.iter().map(|found| self.uncorrected(CounterSpan::Aggregate, *found)).sum()
+    }
+
     /// Corrected errors.
     pub fn corrected(&self, span: CounterSpan) -> u64 {
         let counter = Counter::Ecc(ErrorKind::Corrected, Place::At(MemoryLocation::Sram));
@@ -158,6 +191,23 @@ impl<'a> GpuView<'a> {
             uncorrectable_pending: count(&damage.pending, Cause::Uncorrectable),
             failed: damage.lasting.contains_key(&Counter::FailedRows),
         }
+    }
+
+    /// Whether memory is broken that no spare row can stand for: a remapping failed (assumed). From Hopper on.
+    pub fn has_unrepairable_memory(&self) -> Result<bool, Code> {
+        if self.gpu.model.architecture < Architecture::Hopper {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        self.needs_row_remapping()?;
+        Ok(self.rows().failed)
+    }
+
+    /// Uncorrectable errors of the chip's own memory by address: from Blackwell on, while ECC is on.
+    pub fn unique_sram_errors(&self) -> Result<SramStatus<'a>, Code> {
+        if self.gpu.model.architecture < Architecture::Blackwell {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        self.sram_status()
     }
 
     /// Spare rows by bank. Which bank a row is in follows from the GPU's UUID and the row's number.

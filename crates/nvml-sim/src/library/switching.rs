@@ -1,7 +1,12 @@
 //! Switches that programs change through NVML. Only root may; it checks what the switch takes.
 
+use std::collections::BTreeSet;
+
 use super::Library;
+use crate::clocks::ClockKind;
 use crate::code::Code;
+use crate::desktop::POWER_MIZER_MODES;
+use crate::power_profiles::ProfileChange;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::switches::{GpuSwitches, NVLINK_BANDWIDTHS, NVLINK_SLEEP};
 
@@ -53,6 +58,58 @@ impl Library {
             state.switches.nvlink_bandwidth = Some(mode);
             Ok(())
         })
+    }
+
+    /// `nvmlDeviceSetClockOffsets`.
+    pub fn set_clock_offset(
+        &self,
+        gpu: GpuView<'_>,
+        kind: ClockKind,
+        state: u32,
+        mhz: i32,
+    ) -> Result<(), Code> {
+        let range = gpu.clock_offset(kind, state)?;
+        if !(range.min..=range.max).contains(&mhz) {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        self.switch(gpu, |switches| {
+            let offsets = switches.clock_offsets.entry(state).or_default();
+            match kind {
+                ClockKind::Memory => offsets.memory = mhz,
+                _ => offsets.graphics = mhz,
+            }
+        })
+    }
+
+    /// `nvmlDeviceSetPowerMizerMode_v1`.
+    pub fn set_power_mizer(&self, gpu: GpuView<'_>, mode: u32) -> Result<(), Code> {
+        gpu.power_mizer_mode()?;
+        if !POWER_MIZER_MODES.contains(&mode) {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        self.switch(gpu, |switches| switches.power_mizer = Some(mode))
+    }
+
+    /// `nvmlDeviceSetTemperatureThreshold` of the acoustic limit.
+    pub fn set_acoustic_limit(&self, gpu: GpuView<'_>, celsius: i32) -> Result<(), Code> {
+        let (low, _, high) = gpu.acoustic_limits()?;
+        let wanted = u32::try_from(celsius).ok().filter(|wanted| (low..=high).contains(wanted));
+        let wanted = wanted.ok_or(Code::INVALID_ARGUMENT)?;
+        self.switch(gpu, |switches| switches.acoustic_celsius = Some(wanted))
+    }
+
+    /// `nvmlDeviceWorkloadPowerProfileUpdateProfiles_v1` and the two functions before it.
+    pub fn change_power_profiles(
+        &self,
+        gpu: GpuView<'_>,
+        change: ProfileChange,
+        profiles: &BTreeSet<u32>,
+    ) -> Result<(), Code> {
+        let known: BTreeSet<u32> = gpu.power_profiles()?.iter().map(|profile| profile.id).collect();
+        if !profiles.is_subset(&known) {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        self.switch(gpu, |switches| switches.power_profiles = change.of(&switches.power_profiles, profiles))
     }
 
     /// `nvmlDeviceSetHostname`.

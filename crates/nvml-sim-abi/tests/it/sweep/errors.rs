@@ -34,6 +34,20 @@ impl Sweep<'_> {
             status.version = 1 << 24 | 12;
             (f(self.gpu, &mut status), json!([status.bChannelRepairPending, status.bTpcRepairPending]))
         });
+        ask!(self, nvmlDeviceGetSramUniqueUncorrectedEccErrorCounts, |f| {
+            let mut counts: nvmlEccSramUniqueUncorrectedErrorCounts_t = zeroed();
+            counts.version = version_word::<nvmlEccSramUniqueUncorrectedErrorCounts_t>(1);
+            (f(self.gpu, &mut counts), json!(counts.entryCount))
+        });
+        type Numbers<const N: usize> = unsafe extern "C" fn(nvmlDevice_t, *mut [u32; N]) -> nvmlReturn_t;
+        ask_later!(self, nvmlDeviceGetRemappedRows_v2: Numbers<6>, |f| {
+            let mut info = [u32::MAX; 6];
+            (f(self.gpu, &mut info), json!(info))
+        });
+        ask_later!(self, nvmlDeviceGetUnrepairableMemoryFlag_v1: Numbers<1>, |f| {
+            let mut status = [u32::MAX];
+            (f(self.gpu, &mut status), json!(status))
+        });
         ask!(self, nvmlDeviceGetRemappedRows, |f| {
             let [mut a, mut b, mut c, mut d] = [u32::MAX; 4];
             (f(self.gpu, &mut a, &mut b, &mut c, &mut d), json!([a, b, c, d]))
