@@ -114,6 +114,9 @@ fn clock_offsets_move_clocks_until_the_driver_is_loaded_anew() {
         assert_eq!(ask!(nvmlDeviceGetGpcClkVfOffset, &mut graphics), 0);
         assert_eq!(ask!(nvmlDeviceGetMemClkVfOffset, &mut memory), 0);
         assert_eq!((graphics, memory, clocks()[0]), (-50, 3000, before[0] - 50));
+        let mut reasons = u64::MAX;
+        assert_eq!(ask!(nvmlDeviceGetCurrentClocksEventReasons, &mut reasons), 0);
+        assert_eq!(reasons & 2, 0, "no one asked for clocks");
         own_folder().reload(None).unwrap();
         assert_eq!((offset(0, 0), offset(2, 0), clocks()[2..] == before[2..]), ((0, 0), (0, 0), true));
     });

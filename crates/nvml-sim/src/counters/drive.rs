@@ -26,6 +26,8 @@ pub struct Drive<'a> {
     overrides: Option<&'a Overrides>,
     limit_milliwatts: u32,
     graphics_range: (u32, u32),
+    /// Whether someone asked for less than the highest clock.
+    is_held: bool,
     /// The graphics clock while nothing runs.
     idle_mhz: u32,
     processes: ProcessLoad,
@@ -57,7 +59,8 @@ impl<'a> Drive<'a> {
         let shift = |state| switches.map_or(0, |switches| switches.graphics_shift(state));
         let (floor, ceiling) = modes.map_or((0, most), |modes| modes.graphics_range(&gpu.model));
         // An offset moves clocks that nobody has asked for.
-        let ceiling = if ceiling < most { ceiling } else { ceiling.saturating_add_signed(shift(0)) };
+        let is_held = ceiling < most;
+        let ceiling = if is_held { ceiling } else { ceiling.saturating_add_signed(shift(0)) };
         // FNV-1a: GPUs of one model and load differ.
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let seed = gpu.uuid.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
@@ -68,6 +71,7 @@ impl<'a> Drive<'a> {
             overrides,
             limit_milliwatts: limit.unwrap_or(gpu.model.power_limit_watts * 1000),
             graphics_range: (floor.min(ceiling), ceiling),
+            is_held,
             idle_mhz: gpu.model.clock_idle_mhz.saturating_add_signed(shift(8)),
             processes: ProcessLoad::of(state.processes.of(&gpu.uuid)),
             counters,
@@ -80,6 +84,7 @@ impl<'a> Drive<'a> {
             && self.overrides == other.overrides
             && self.limit_milliwatts == other.limit_milliwatts
             && self.graphics_range == other.graphics_range
+            && self.is_held == other.is_held
             && self.idle_mhz == other.idle_mhz
             && self.processes == other.processes
     }
@@ -186,7 +191,7 @@ impl<'a> Drive<'a> {
             reasons = reasons.with(Reason::Idle);
             self.idle_mhz.clamp(floor, ceiling)
         } else {
-            if ceiling < self.model.clock_graphics_mhz {
+            if self.is_held {
                 reasons = reasons.with(Reason::ClocksSetting);
             }
             // Clock above idling goes with power above idling (assumed).
