@@ -82,6 +82,7 @@ Examples:
   gpu-device-plugin --host-root /host --driver-root /host/run/nvidia/driver
                                                        the same from a container that has the host at /host
   gpu-device-plugin devices --output json              what the driver lists here
+  gpu-device-plugin check config.yaml                  what is wrong with a config file
   nvml-sim run --dir NODE -- gpu-device-plugin devices the same on a simulated node
 
 Readiness and metrics: http://ADDRESS:9401/ready, /metrics
@@ -93,6 +94,19 @@ pub enum Command {
     /// List the GPUs that the driver shows, as the plugin would offer them
     Devices {
         /// Form of the list
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Say whether a config file can be used, and what is wrong with it
+    ///
+    /// It looks at no GPU. Exit code 2 if the file cannot be used.
+    Check {
+        /// The file; - for the standard input
+        file: PathBuf,
+        /// Judge it as NVIDIA's device plugin would: what has no effect there is a warning
+        #[arg(long)]
+        compat: bool,
+        /// Form of the answer
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },

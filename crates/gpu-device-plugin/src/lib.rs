@@ -22,6 +22,7 @@ mod args;
 mod beat;
 mod cdi_gate;
 mod cdi_proof;
+mod check;
 mod completions;
 mod config;
 mod connect;
@@ -50,6 +51,7 @@ use std::process::ExitCode;
 
 use args::{Args, Command, CommandLine};
 use config::{Config, Instance};
+use gpu_config::Mode;
 
 /// Name and admin port.
 const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_port: 9401 };
@@ -59,8 +61,12 @@ const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_po
 /// `main` has to ask [`worker::enter_if_asked`] with [`nvml::ROLES`] before this.
 pub fn run() -> ExitCode {
     let CommandLine { command, paths, behaviour, runtime } = Args::read();
-    if let Some(Command::Completions { shell }) = command {
-        return completions::print(shell);
+    match command {
+        Some(Command::Completions { shell }) => return completions::print(shell),
+        Some(Command::Check { file, compat, output }) => {
+            return check::check(&file, if compat { Mode::Compat } else { Mode::Strict }, output);
+        }
+        _ => {}
     }
     let instance = Instance { pid: std::process::id(), token: RandomState::new().hash_one(0u8) };
     let config = match Config::new(paths, behaviour, &runtime, instance) {

@@ -8,6 +8,9 @@
 /// Domain of everything that only Gantry knows.
 pub const GANTRY_DOMAIN: &str = "gantry.dev";
 
+/// Domain of the names that the field knows from NVIDIA's stack.
+pub const NVIDIA_DOMAIN: &str = "nvidia.com";
+
 /// Resource of whole GPUs, as NVIDIA's device plugin names it.
 pub const RESOURCE_GPU: &str = "nvidia.com/gpu";
 

@@ -133,3 +133,31 @@ fn completions_know_the_flags() {
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("--driver-root"));
 }
+
+#[test]
+fn check_says_of_a_config_file_what_is_wrong_and_where() {
+    let node = bare().build().unwrap();
+    let file = node.run_dir().join("config.yaml");
+    let check = |content: &str, more: &[&str]| {
+        std::fs::write(&file, content).unwrap();
+        let mut arguments = vec!["check", file.to_str().unwrap()];
+        arguments.extend(more);
+        let output = run(&node, &arguments);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, said) = check("sharing: {timeSlicing: {resources: [{name: gpu, replicas: 2}]}}", &[]);
+    assert_eq!((code, said.trim_end().ends_with("is a valid config")), (Some(0), true), "{said}");
+    let (code, said) = check("version: v1\nflags:\n  renameByDefault: true\n", &[]);
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("error: line 3, flags.renameByDefault: ") && said.contains("timeSlicing"),
+        "{said}"
+    );
+    let (code, said) = check("flags: {colour: red}", &["--compat", "--output", "json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&told["valid"], &told["warnings"][0]["path"]), (&true.into(), &"flags.colour".into()));
+    let output = run(&node, &["check", "/no/such/file"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot read /no/such/file"));
+}
