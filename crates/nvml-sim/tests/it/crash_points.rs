@@ -67,9 +67,15 @@ const SCENES: &[Scene] = &[
     },
 ];
 
+/// A folder in memory, where the machine has such: a disk takes its time for each of the many syncs, and who is killed
+/// leaves the same on both.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// A fresh node of a scene.
 fn stage(scene: &Scene) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let node = dir.path().join("node");
     (scene.begin)(&node);
     (dir, node)
@@ -146,7 +152,7 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, String> {
 
 /// A copy of a state folder.
 fn copy(from: &Path) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let node = dir.path().join("node");
     copy_tree(from, &node);
     (dir, node)
@@ -258,17 +264,20 @@ fn root_that_was_laid_in_part_is_laid_whole_by_the_next_run() {
         tree(root)
     };
     // Each of another version of the driver, so that most names differ.
-    let whole = [&folder, &other].map(|folder| {
-        let root = tempfile::tempdir().unwrap();
+    // Not by the folder of the command itself, which holds that folder's lock while it lays.
+    let (_twin, twin) = copy(folder.dir());
+    let twin = StateFolder::open(&twin).unwrap();
+    let whole = [&twin, &other].map(|folder| {
+        let root = scratch();
         (folder, lay(folder, &root.path().join("root")))
     });
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let root = root.path().join("root");
     let words = ["root", "--library", library, root.to_str().unwrap()];
     let mut points = 0;
     let output = trace(folder.dir(), &words, |call| {
         // What a process that is killed here leaves. To kill one for each point, from the beginning, takes too long.
-        let left = tempfile::tempdir().unwrap();
+        let left = scratch();
         let left = left.path().join("root");
         copy_tree(&root, &left);
         let (next, whole) = &whole[points % 2];
