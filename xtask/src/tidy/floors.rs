@@ -35,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("fake-kubelet", Floor::Test),
     ("golden", Floor::Test),
     ("integration-tests", Floor::Test),
+    ("nvml-probe", Floor::Test),
     ("nvml-sim", Floor::Test),
     ("nvml-sim-abi", Floor::Test),
     ("sim-node", Floor::Test),
@@ -55,7 +56,11 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
         &["nvml", "nvml-sim-abi"],
         "only nvml knows the binding, and the simulated library is held to it",
     ),
-    ("nvml-wrapper-sys", &["nvml", "nvml-sim-abi"], "only nvml and the simulated library know the C types"),
+    (
+        "nvml-wrapper-sys",
+        &["nvml", "nvml-probe", "nvml-sim-abi"],
+        "only nvml, the simulated library and its probe know the C types",
+    ),
 ];
 
 /// External crates that floor 0 may use: values, text and errors, no I/O.

@@ -11,7 +11,7 @@ const LONGEST: usize = 600;
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "shared", "helper", "helpers", "misc", "types"];
 
 /// Crates that may hold `unsafe`: those that stand at a C ABI.
-const UNSAFE_CRATES: &[&str] = &["nvml", "nvml-sim-abi"];
+const UNSAFE_CRATES: &[&str] = &["nvml", "nvml-probe", "nvml-sim-abi"];
 
 /// The one module of `nvml` that may speak of the bindings.
 const BINDING: &str = "crates/nvml/src/binding";

@@ -1,0 +1,90 @@
+//! The command line: what a person can ask for, and exit codes.
+
+mod arguments;
+mod show;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use thiserror::Error;
+
+use crate::compare::compare;
+use crate::session::Session;
+use crate::{bench, host, walk};
+use arguments::{Arguments, Command, Output};
+
+/// Exit code for bad usage, as clap's own.
+const BAD_USAGE: u8 = 2;
+
+/// A file that is no walk.
+#[derive(Debug, Error)]
+#[error("{}: {problem}; write it by `nvml-probe walk --output json`", file.display())]
+struct WalkFileError {
+    file: PathBuf,
+    problem: String,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            if error.is::<WalkFileError>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let out = &mut std::io::stdout().lock();
+    let library = arguments.library;
+    match arguments.command {
+        Command::Walk { host_root, only, output } => {
+            let walk = walk_of(&library, host_root.as_deref())?;
+            match output {
+                Output::Table => show::walk(&walk, only.as_deref(), out)?,
+                Output::Json => json(&show::only(walk.clone(), only.as_deref()), out)?,
+            }
+            return Ok(if walk.trespasses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Compare { one, other, output } => {
+            let differences = compare(&read_walk(&one)?, &read_walk(&other)?);
+            match output {
+                Output::Table => show::differences(&differences, out)?,
+                Output::Json => json(&differences, out)?,
+            }
+            return Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Bench { milliseconds, threads, output } => {
+            let figures = bench::measure(&library, Duration::from_millis(milliseconds), threads)?;
+            match output {
+                Output::Table => show::figures(&figures, out)?,
+                Output::Json => json(&figures, out)?,
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "nvml-probe", out);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn walk_of(library: &Path, host_root: Option<&Path>) -> Result<walk::Walk> {
+    let host = host_root.map(host::read);
+    Ok(walk::walk(&mut Session::begin(library)?, host))
+}
+
+fn read_walk(file: &Path) -> Result<walk::Walk> {
+    let wrong = |problem: String| WalkFileError { file: file.to_owned(), problem };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Ok(serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?)
+}
+
+fn json(value: &impl serde::Serialize, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The words of the command line and their help. It knows what can be asked, not how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Asks an NVML library, real or simulated, everything that its C interface can tell.
+///
+/// Only getters are called, so that nothing changes on the node. The library is the one that any program would load,
+/// unless --library names another.
+#[derive(Debug, Parser)]
+#[command(name = "nvml-probe", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The NVML library: a path, or a name for which the loader searches.
+    #[arg(long, global = true, value_name = "PATH", default_value = "libnvidia-ml.so.1")]
+    pub library: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nvml-probe walk                                    what this machine's GPUs answer
+  nvml-probe walk --only Memory                      only functions whose names have that word
+  nvml-sim run --dir /tmp/node -- nvml-probe walk    the same of a simulated node
+  nvml-probe bench --output json                     calls per second, time to initialise, memory";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask every getter of the node, its GPUs, MIG devices and instances.
+    ///
+    /// An answer is a value or a code; `missing` is a function that the library lacks, as an older driver's does. The exit
+    /// code is 1 if the library wrote outside of memory that it was given.
+    Walk {
+        /// Read NUMA nodes, product name and NVSwitches from /sys below this root too.
+        #[arg(long, value_name = "DIR")]
+        host_root: Option<PathBuf>,
+        /// Only functions whose name has this text, in any case.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Hold two walks against each other, such as that of a machine and that of its recording.
+    ///
+    /// Of readings only the code counts; functions that one of the libraries lacks are left out. The exit code is 1 if
+    /// something differs.
+    Compare {
+        /// A file that `nvml-probe walk --output json` wrote.
+        #[arg(value_name = "A.JSON")]
+        one: PathBuf,
+        /// Another one.
+        #[arg(value_name = "B.JSON")]
+        other: PathBuf,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Measure calls per second of common getters, the time of the first initialisation, and the memory of the library.
+    Bench {
+        /// How long each figure is measured.
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        milliseconds: u64,
+        /// Threads that call at once in the mixed run.
+        #[arg(long, value_name = "N", default_value_t = 4)]
+        threads: usize,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Print a script that completes this command line.
+    Completions {
+        /// For this shell.
+        shell: Shell,
+    },
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}

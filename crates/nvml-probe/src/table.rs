@@ -1,0 +1,176 @@
+//! NVML's getters as data: what each one takes and gives. Walking, recording and misuse all come from this table; it
+//! calls nothing itself.
+
+mod devices;
+mod layouts;
+mod mig;
+mod system;
+
+use nvml_wrapper_sys::bindings::{NvmlLib, nvmlReturn_t};
+
+use crate::layout::{Kind, Layout};
+
+/// A function that changes nothing.
+#[derive(Debug)]
+pub struct Getter {
+    /// Its symbol.
+    pub name: &'static str,
+    /// Whether its answer differs from one moment to the next.
+    pub steadiness: Steadiness,
+    /// What it takes, in order.
+    pub arguments: &'static [Argument],
+}
+
+/// Whether the same node gives the same answer again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steadiness {
+    /// Until someone changes a setting.
+    Steady,
+    /// A reading.
+    Volatile,
+}
+
+/// One or two parameters of a function.
+#[derive(Debug)]
+pub enum Argument {
+    /// The handle of the GPU or MIG device that is asked about.
+    Gpu,
+    /// The handle of another GPU of the node.
+    OtherGpu,
+    /// The handle of a GPU instance.
+    GpuInstance,
+    /// The handle of a compute instance.
+    ComputeInstance,
+    /// A number of the caller's choice: first, end, step.
+    Choice(u32, u32, u32),
+    /// A number that is always the same.
+    Given(u64),
+    /// A text by which the GPU is known.
+    Known(Identity),
+    /// Memory for one value.
+    Out(&'static str, &'static Kind),
+    /// Memory for a struct with a version word, and the versions that the function may know, the newest first.
+    Versioned(&'static str, &'static [(&'static Layout, u32)]),
+    /// Memory for text, and behind it its length in bytes.
+    Text(&'static str, u32),
+    /// Memory for text whose length the function knows.
+    UnsizedText(&'static str, usize),
+    /// A length in words, and behind it memory for a mask.
+    Mask(&'static str),
+    /// A count in and out, and behind it memory for so many values.
+    List(&'static str, &'static Kind, u32),
+    /// Memory for so many values, and behind it a count in and out.
+    ListBefore(&'static str, &'static Kind, u32),
+    /// Memory for so many values, and behind it its length in bytes.
+    Sized(&'static str, &'static Kind, u32),
+    /// A count, and behind it field values.
+    Fields,
+}
+
+/// By what a GPU is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Its UUID.
+    Uuid,
+    /// Its board's serial number.
+    Serial,
+    /// Its PCI address.
+    Pci,
+}
+
+/// What a function is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The node.
+    System,
+    /// A GPU or MIG device.
+    Device,
+    /// A GPU instance.
+    GpuInstance,
+    /// A compute instance.
+    ComputeInstance,
+}
+
+impl Getter {
+    /// What it is asked about.
+    pub fn scope(&self) -> Scope {
+        let scope_of = |argument: &Argument| match argument {
+            Argument::Gpu | Argument::OtherGpu | Argument::Known(_) => Some(Scope::Device),
+            Argument::GpuInstance => Some(Scope::GpuInstance),
+            Argument::ComputeInstance => Some(Scope::ComputeInstance),
+            _ => None,
+        };
+        self.arguments.iter().find_map(scope_of).unwrap_or(Scope::System)
+    }
+}
+
+impl Argument {
+    /// How many parameters of the prototype it stands for.
+    const fn words(&self) -> usize {
+        match self {
+            Argument::Text(..)
+            | Argument::Mask(_)
+            | Argument::List(..)
+            | Argument::ListBefore(..)
+            | Argument::Sized(..)
+            | Argument::Fields => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// All getters of the table.
+pub fn all() -> impl Iterator<Item = &'static Getter> {
+    system::GETTERS.iter().chain(devices::GETTERS).chain(devices::NEWER).chain(mig::GETTERS)
+}
+
+/// The getter of a name.
+pub fn find(name: &str) -> Option<&'static Getter> {
+    all().find(|getter| getter.name == name)
+}
+
+/// A C function's type.
+trait Prototype {
+    const PARAMETERS: usize;
+}
+
+macro_rules! prototypes {
+    ($(($($parameter:ident)*) $count:literal)*) => {$(
+        impl<$($parameter),*> Prototype for unsafe extern "C" fn($($parameter),*) -> nvmlReturn_t {
+            const PARAMETERS: usize = $count;
+        }
+    )*};
+}
+
+prototypes! { (A) 1 (A B) 2 (A B C) 3 (A B C D) 4 (A B C D E) 5 (A B C D E F) 6 }
+
+/// The number of parameters of a function, as the bindings have it.
+const fn parameters<F: Prototype, E>(_: fn(&NvmlLib) -> &Result<F, E>) -> usize {
+    F::PARAMETERS
+}
+
+/// The number of parameters that arguments stand for.
+const fn words(arguments: &[Argument]) -> usize {
+    match arguments {
+        [] => 0,
+        [first, rest @ ..] => first.words() + words(rest),
+    }
+}
+
+/// Functions that the bindings know. One whose arguments are not as many as its prototype's does not compile.
+macro_rules! getters {
+    ($name:ident: $($steadiness:ident $function:ident($($argument:expr),* $(,)?);)*) => {
+        /// Functions of this file's subject.
+        pub static $name: &[Getter] = &[$(Getter {
+            name: stringify!($function),
+            steadiness: $steadiness,
+            arguments: {
+                const ARGUMENTS: &[Argument] = &[$($argument),*];
+                const PARAMETERS: usize = $crate::table::parameters(|library| &library.$function);
+                const _: () = assert!($crate::table::words(ARGUMENTS) == PARAMETERS);
+                ARGUMENTS
+            },
+        }),*];
+    };
+}
+use getters;

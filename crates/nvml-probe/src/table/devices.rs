@@ -1,0 +1,202 @@
+//! Getters of a GPU, apart from MIG. Prototypes: NVML's header, as the bindings have it.
+
+use super::{Argument, Argument::*, Getter, Identity::*, Steadiness::*, getters, layouts};
+use crate::layout::Kind::*;
+
+getters! { GETTERS:
+    Steady nvmlDeviceGetAPIRestriction(Gpu, Choice(0, 2, 1), Out("isRestricted", &U32));
+    Steady nvmlDeviceGetAccountingBufferSize(Gpu, Out("bufferSize", &U32));
+    Steady nvmlDeviceGetAccountingMode(Gpu, Out("mode", &U32));
+    Steady nvmlDeviceGetAccountingPids(Gpu, List("pids", &U32, 64));
+    Steady nvmlDeviceGetAdaptiveClockInfoStatus(Gpu, Out("adaptiveClockStatus", &U32));
+    Steady nvmlDeviceGetAddressingMode(Gpu, Versioned("mode", &[(&layouts::DEVICE_ADDRESSING_MODE, 1)]));
+    Steady nvmlDeviceGetApplicationsClock(Gpu, Choice(0, 4, 1), Out("clockMHz", &U32));
+    Steady nvmlDeviceGetArchitecture(Gpu, Out("arch", &U32));
+    Steady nvmlDeviceGetAutoBoostedClocksEnabled(Gpu, Out("isEnabled", &U32), Out("defaultIsEnabled", &U32));
+    Volatile nvmlDeviceGetBAR1MemoryInfo(Gpu, Out("bar1Memory", &Struct(&layouts::BAR1_MEMORY)));
+    Steady nvmlDeviceGetBoardId(Gpu, Out("boardId", &U32));
+    Steady nvmlDeviceGetBoardPartNumber(Gpu, Text("partNumber", 96));
+    Steady nvmlDeviceGetBrand(Gpu, Out("type", &U32));
+    Steady nvmlDeviceGetBridgeChipInfo(Gpu, Out("bridgeHierarchy", &Struct(&layouts::BRIDGE_CHIP_HIERARCHY)));
+    Steady nvmlDeviceGetBusType(Gpu, Out("type", &U32));
+    Steady nvmlDeviceGetC2cModeInfoV(Gpu, Out("c2cModeInfo", &Struct(&layouts::C2C_MODE_INFO_V1)));
+    Steady nvmlDeviceGetCapabilities(Gpu, Versioned("caps", &[(&layouts::DEVICE_CAPABILITIES, 1)]));
+    Volatile nvmlDeviceGetClkMonStatus(Gpu, Out("status", &Struct(&layouts::CLK_MON_STATUS)));
+    Volatile nvmlDeviceGetClock(Gpu, Choice(0, 4, 1), Choice(0, 4, 1), Out("clockMHz", &U32));
+    Volatile nvmlDeviceGetClockInfo(Gpu, Choice(0, 4, 1), Out("clock", &U32));
+    Steady nvmlDeviceGetClockOffsets(Gpu, Versioned("info", &[(&layouts::CLOCK_OFFSET, 1)]));
+    Steady nvmlDeviceGetComputeMode(Gpu, Out("mode", &U32));
+    Volatile nvmlDeviceGetComputeRunningProcesses(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V1), 64));
+    Volatile nvmlDeviceGetComputeRunningProcesses_v2(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V2), 64));
+    Volatile nvmlDeviceGetComputeRunningProcesses_v3(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO), 64));
+    Steady nvmlDeviceGetConfComputeMemSizeInfo(Gpu, Out("memInfo", &Struct(&layouts::CONF_COMPUTE_MEM_SIZE_INFO)));
+    Volatile nvmlDeviceGetConfComputeProtectedMemoryUsage(Gpu, Out("memory", &Struct(&layouts::MEMORY)));
+    Steady nvmlDeviceGetCoolerInfo(Gpu, Versioned("coolerInfo", &[(&layouts::COOLER_INFO, 1)]));
+    Steady nvmlDeviceGetCount(Out("deviceCount", &U32));
+    Steady nvmlDeviceGetCount_v2(Out("deviceCount", &U32));
+    Steady nvmlDeviceGetCpuAffinity(Gpu, Mask("cpuSet"));
+    Steady nvmlDeviceGetCpuAffinityWithinScope(Gpu, Mask("cpuSet"), Choice(0, 2, 1));
+    Steady nvmlDeviceGetCudaComputeCapability(Gpu, Out("major", &I32), Out("minor", &I32));
+    Steady nvmlDeviceGetCurrPcieLinkGeneration(Gpu, Out("currLinkGen", &U32));
+    Steady nvmlDeviceGetCurrPcieLinkWidth(Gpu, Out("currLinkWidth", &U32));
+    Volatile nvmlDeviceGetCurrentClockFreqs(Gpu, Versioned("currentClockFreqs", &[(&layouts::DEVICE_CURRENT_CLOCK_FREQS, 1)]));
+    Volatile nvmlDeviceGetCurrentClocksEventReasons(Gpu, Out("clocksEventReasons", &U64));
+    Volatile nvmlDeviceGetCurrentClocksThrottleReasons(Gpu, Out("clocksThrottleReasons", &U64));
+    Volatile nvmlDeviceGetDecoderUtilization(Gpu, Out("utilization", &U32), Out("samplingPeriodUs", &U32));
+    Steady nvmlDeviceGetDefaultApplicationsClock(Gpu, Choice(0, 4, 1), Out("clockMHz", &U32));
+    Steady nvmlDeviceGetDefaultEccMode(Gpu, Out("defaultMode", &U32));
+    Volatile nvmlDeviceGetDetailedEccErrors(Gpu, Choice(0, 2, 1), Choice(0, 2, 1), Out("eccCounts", &Struct(&layouts::ECC_ERROR_COUNTS)));
+    Steady nvmlDeviceGetDisplayActive(Gpu, Out("isActive", &U32));
+    Steady nvmlDeviceGetDisplayMode(Gpu, Out("display", &U32));
+    Steady nvmlDeviceGetDramEncryptionMode(Gpu, Versioned("current", &[(&layouts::DRAM_ENCRYPTION_INFO, 1)]), Versioned("pending", &[(&layouts::DRAM_ENCRYPTION_INFO, 1)]));
+    Steady nvmlDeviceGetDriverModel(Gpu, Out("current", &U32), Out("pending", &U32));
+    Steady nvmlDeviceGetDriverModel_v2(Gpu, Out("current", &U32), Out("pending", &U32));
+    Volatile nvmlDeviceGetDynamicPstatesInfo(Gpu, Out("info", &Struct(&layouts::GPU_DYNAMIC_PSTATES_INFO)));
+    Steady nvmlDeviceGetEccMode(Gpu, Out("current", &U32), Out("pending", &U32));
+    Steady nvmlDeviceGetEncoderCapacity(Gpu, Choice(0, 3, 1), Out("encoderCapacity", &U32));
+    Volatile nvmlDeviceGetEncoderSessions(Gpu, List("sessionInfos", &Struct(&layouts::ENCODER_SESSION_INFO), 64));
+    Volatile nvmlDeviceGetEncoderStats(Gpu, Out("sessionCount", &U32), Out("averageFps", &U32), Out("averageLatency", &U32));
+    Volatile nvmlDeviceGetEncoderUtilization(Gpu, Out("utilization", &U32), Out("samplingPeriodUs", &U32));
+    Steady nvmlDeviceGetEnforcedPowerLimit(Gpu, Out("limit", &U32));
+    Volatile nvmlDeviceGetFBCSessions(Gpu, List("sessionInfo", &Struct(&layouts::FBC_SESSION_INFO), 64));
+    Volatile nvmlDeviceGetFBCStats(Gpu, Out("fbcStats", &Struct(&layouts::FBC_STATS)));
+    Steady nvmlDeviceGetFanControlPolicy_v2(Gpu, Choice(0, 3, 1), Out("policy", &U32));
+    Volatile nvmlDeviceGetFanSpeed(Gpu, Out("speed", &U32));
+    Volatile nvmlDeviceGetFanSpeedRPM(Gpu, Versioned("fanSpeed", &[(&layouts::FAN_SPEED_INFO, 1)]));
+    Volatile nvmlDeviceGetFanSpeed_v2(Gpu, Choice(0, 3, 1), Out("speed", &U32));
+    Volatile nvmlDeviceGetFieldValues(Gpu, Fields);
+    Steady nvmlDeviceGetGpcClkMinMaxVfOffset(Gpu, Out("minOffset", &I32), Out("maxOffset", &I32));
+    Steady nvmlDeviceGetGpcClkVfOffset(Gpu, Out("offset", &I32));
+    Steady nvmlDeviceGetGpuFabricInfo(Gpu, Out("gpuFabricInfo", &Struct(&layouts::GPU_FABRIC_INFO)));
+    Steady nvmlDeviceGetGpuFabricInfoV(Gpu, Versioned("gpuFabricInfo", &[(&layouts::GPU_FABRIC_INFO_V, 3), (&layouts::GPU_FABRIC_INFO_V2, 2)]));
+    Steady nvmlDeviceGetGpuMaxPcieLinkGeneration(Gpu, Out("maxLinkGenDevice", &U32));
+    Steady nvmlDeviceGetGpuOperationMode(Gpu, Out("current", &U32), Out("pending", &U32));
+    Volatile nvmlDeviceGetGraphicsRunningProcesses(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V1), 64));
+    Volatile nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V2), 64));
+    Volatile nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO), 64));
+    Steady nvmlDeviceGetGspFirmwareMode(Gpu, Out("isEnabled", &U32), Out("defaultMode", &U32));
+    Steady nvmlDeviceGetGspFirmwareVersion(Gpu, UnsizedText("version", 80));
+    Steady nvmlDeviceGetHandleByIndex(Choice(0, 8, 1), Out("device", &Handle));
+    Steady nvmlDeviceGetHandleByIndex_v2(Choice(0, 8, 1), Out("device", &Handle));
+    Steady nvmlDeviceGetHandleByPciBusId(Known(Pci), Out("device", &Handle));
+    Steady nvmlDeviceGetHandleByPciBusId_v2(Known(Pci), Out("device", &Handle));
+    Steady nvmlDeviceGetHandleBySerial(Known(Serial), Out("device", &Handle));
+    Steady nvmlDeviceGetHandleByUUID(Known(Uuid), Out("device", &Handle));
+    Steady nvmlDeviceGetIndex(Gpu, Out("index", &U32));
+    Steady nvmlDeviceGetInforomConfigurationChecksum(Gpu, Out("checksum", &U32));
+    Steady nvmlDeviceGetInforomImageVersion(Gpu, Text("version", 96));
+    Steady nvmlDeviceGetInforomVersion(Gpu, Choice(0, 6, 1), Text("version", 96));
+    Steady nvmlDeviceGetIrqNum(Gpu, Out("irqNum", &U32));
+    Volatile nvmlDeviceGetJpgUtilization(Gpu, Out("utilization", &U32), Out("samplingPeriodUs", &U32));
+    Volatile nvmlDeviceGetLastBBXFlushTime(Gpu, Out("timestamp", &U64), Out("durationUs", &U64));
+    Volatile nvmlDeviceGetMPSComputeRunningProcesses(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V1), 64));
+    Volatile nvmlDeviceGetMPSComputeRunningProcesses_v2(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO_V2), 64));
+    Volatile nvmlDeviceGetMPSComputeRunningProcesses_v3(Gpu, List("infos", &Struct(&layouts::PROCESS_INFO), 64));
+    Volatile nvmlDeviceGetMarginTemperature(Gpu, Versioned("marginTempInfo", &[(&layouts::MARGIN_TEMPERATURE, 1)]));
+    Steady nvmlDeviceGetMaxClockInfo(Gpu, Choice(0, 4, 1), Out("clock", &U32));
+    Steady nvmlDeviceGetMaxCustomerBoostClock(Gpu, Choice(0, 4, 1), Out("clockMHz", &U32));
+    Steady nvmlDeviceGetMaxPcieLinkGeneration(Gpu, Out("maxLinkGen", &U32));
+    Steady nvmlDeviceGetMaxPcieLinkWidth(Gpu, Out("maxLinkWidth", &U32));
+    Steady nvmlDeviceGetMemClkMinMaxVfOffset(Gpu, Out("minOffset", &I32), Out("maxOffset", &I32));
+    Steady nvmlDeviceGetMemClkVfOffset(Gpu, Out("offset", &I32));
+    Steady nvmlDeviceGetMemoryAffinity(Gpu, Mask("nodeSet"), Choice(0, 2, 1));
+    Steady nvmlDeviceGetMemoryBusWidth(Gpu, Out("busWidth", &U32));
+    Volatile nvmlDeviceGetMemoryErrorCounter(Gpu, Choice(0, 2, 1), Choice(0, 2, 1), Choice(0, 8, 1), Out("count", &U64));
+    Volatile nvmlDeviceGetMemoryInfo(Gpu, Out("memory", &Struct(&layouts::MEMORY)));
+    Volatile nvmlDeviceGetMemoryInfo_v2(Gpu, Versioned("memory", &[(&layouts::MEMORY_V2, 2)]));
+    Steady nvmlDeviceGetMinMaxClockOfPState(Gpu, Choice(0, 4, 1), Choice(0, 16, 1), Out("minClockMHz", &U32), Out("maxClockMHz", &U32));
+    Volatile nvmlDeviceGetMinMaxFanSpeed(Gpu, Out("minSpeed", &U32), Out("maxSpeed", &U32));
+    Steady nvmlDeviceGetMinorNumber(Gpu, Out("minorNumber", &U32));
+    Steady nvmlDeviceGetModuleId(Gpu, Out("moduleId", &U32));
+    Steady nvmlDeviceGetMultiGpuBoard(Gpu, Out("multiGpuBool", &U32));
+    Steady nvmlDeviceGetName(Gpu, Text("name", 96));
+    Steady nvmlDeviceGetNumFans(Gpu, Out("numFans", &U32));
+    Steady nvmlDeviceGetNumGpuCores(Gpu, Out("numCores", &U32));
+    Steady nvmlDeviceGetNumaNodeId(Gpu, Out("node", &U32));
+    Steady nvmlDeviceGetNvLinkCapability(Gpu, Choice(0, 18, 1), Choice(0, 6, 1), Out("capResult", &U32));
+    Volatile nvmlDeviceGetNvLinkErrorCounter(Gpu, Choice(0, 18, 1), Choice(0, 5, 1), Out("counterValue", &U64));
+    Steady nvmlDeviceGetNvLinkInfo(Gpu, Versioned("info", &[(&layouts::NV_LINK_INFO, 2)]));
+    Steady nvmlDeviceGetNvLinkRemoteDeviceType(Gpu, Choice(0, 18, 1), Out("type", &U32));
+    Steady nvmlDeviceGetNvLinkRemotePciInfo(Gpu, Choice(0, 18, 1), Out("pci", &Struct(&layouts::PCI_INFO)));
+    Steady nvmlDeviceGetNvLinkRemotePciInfo_v2(Gpu, Choice(0, 18, 1), Out("pci", &Struct(&layouts::PCI_INFO)));
+    Steady nvmlDeviceGetNvLinkState(Gpu, Choice(0, 18, 1), Out("isActive", &U32));
+    Steady nvmlDeviceGetNvLinkUtilizationControl(Gpu, Choice(0, 18, 1), Choice(0, 2, 1), Out("control", &Struct(&layouts::NV_LINK_UTILIZATION_CONTROL)));
+    Volatile nvmlDeviceGetNvLinkUtilizationCounter(Gpu, Choice(0, 18, 1), Choice(0, 2, 1), Out("rxcounter", &U64), Out("txcounter", &U64));
+    Steady nvmlDeviceGetNvLinkVersion(Gpu, Choice(0, 18, 1), Out("version", &U32));
+    Steady nvmlDeviceGetNvlinkBwMode(Gpu, Versioned("getBwMode", &[(&layouts::NVLINK_GET_BW_MODE, 1)]));
+    Steady nvmlDeviceGetNvlinkSupportedBwModes(Gpu, Versioned("supportedBwMode", &[(&layouts::NVLINK_SUPPORTED_BW_MODES, 1)]));
+    Volatile nvmlDeviceGetOfaUtilization(Gpu, Out("utilization", &U32), Out("samplingPeriodUs", &U32));
+    Steady nvmlDeviceGetP2PStatus(Gpu, OtherGpu, Choice(0, 5, 1), Out("p2pStatus", &U32));
+    Steady nvmlDeviceGetPciInfo(Gpu, Out("pci", &Struct(&layouts::PCI_INFO)));
+    Steady nvmlDeviceGetPciInfoExt(Gpu, Versioned("pci", &[(&layouts::PCI_INFO_EXT, 1)]));
+    Steady nvmlDeviceGetPciInfo_v2(Gpu, Out("pci", &Struct(&layouts::PCI_INFO)));
+    Steady nvmlDeviceGetPciInfo_v3(Gpu, Out("pci", &Struct(&layouts::PCI_INFO)));
+    Steady nvmlDeviceGetPcieLinkMaxSpeed(Gpu, Out("maxSpeed", &U32));
+    Volatile nvmlDeviceGetPcieReplayCounter(Gpu, Out("value", &U32));
+    Steady nvmlDeviceGetPcieSpeed(Gpu, Out("pcieSpeed", &U32));
+    Volatile nvmlDeviceGetPcieThroughput(Gpu, Choice(0, 2, 1), Out("value", &U32));
+    Steady nvmlDeviceGetPdi(Gpu, Versioned("pdi", &[(&layouts::PDI, 1)]));
+    Volatile nvmlDeviceGetPerformanceModes(Gpu, Versioned("perfModes", &[(&layouts::DEVICE_PERF_MODES, 1)]));
+    Volatile nvmlDeviceGetPerformanceState(Gpu, Out("pState", &U32));
+    Steady nvmlDeviceGetPersistenceMode(Gpu, Out("mode", &U32));
+    Steady nvmlDeviceGetPlatformInfo(Gpu, Versioned("platformInfo", &[(&layouts::PLATFORM_INFO, 2)]));
+    Steady nvmlDeviceGetPowerManagementDefaultLimit(Gpu, Out("defaultLimit", &U32));
+    Steady nvmlDeviceGetPowerManagementLimit(Gpu, Out("limit", &U32));
+    Steady nvmlDeviceGetPowerManagementLimitConstraints(Gpu, Out("minLimit", &U32), Out("maxLimit", &U32));
+    Steady nvmlDeviceGetPowerManagementMode(Gpu, Out("mode", &U32));
+    Steady nvmlDeviceGetPowerMizerMode_v1(Gpu, Out("powerMizerMode", &Struct(&layouts::DEVICE_POWER_MIZER_MODES_V1)));
+    Steady nvmlDeviceGetPowerSource(Gpu, Out("powerSource", &U32));
+    Volatile nvmlDeviceGetPowerState(Gpu, Out("pState", &U32));
+    Volatile nvmlDeviceGetPowerUsage(Gpu, Out("power", &U32));
+    Volatile nvmlDeviceGetProcessUtilization(Gpu, ListBefore("utilization", &Struct(&layouts::PROCESS_UTILIZATION_SAMPLE), 64), Given(0));
+    Volatile nvmlDeviceGetProcessesUtilizationInfo(Gpu, Versioned("procesesUtilInfo", &[(&layouts::PROCESSES_UTILIZATION_INFO, 1)]));
+    Steady nvmlDeviceGetRemappedRows(Gpu, Out("corrRows", &U32), Out("uncRows", &U32), Out("isPending", &U32), Out("failureOccurred", &U32));
+    Steady nvmlDeviceGetRepairStatus(Gpu, Versioned("repairStatus", &[(&layouts::REPAIR_STATUS, 1)]));
+    Steady nvmlDeviceGetRetiredPages(Gpu, Choice(0, 2, 1), List("addresses", &U64, 64));
+    Steady nvmlDeviceGetRetiredPagesPendingStatus(Gpu, Out("isPending", &U32));
+    Steady nvmlDeviceGetRetiredPages_v2(Gpu, Choice(0, 2, 1), List("addresses", &U64, 64), Out("timestamps", &Array(&U64, 64)));
+    Steady nvmlDeviceGetRowRemapperHistogram(Gpu, Out("values", &Struct(&layouts::ROW_REMAPPER_HISTOGRAM_VALUES)));
+    Volatile nvmlDeviceGetRunningProcessDetailList(Gpu, Versioned("plist", &[(&layouts::PROCESS_DETAIL_LIST, 1)]));
+    Volatile nvmlDeviceGetSamples(Gpu, Choice(0, 13, 1), Given(0), Out("sampleValType", &U32), List("samples", &Struct(&layouts::SAMPLE), 256));
+    Steady nvmlDeviceGetSerial(Gpu, Text("serial", 96));
+    Volatile nvmlDeviceGetSramEccErrorStatus(Gpu, Versioned("status", &[(&layouts::ECC_SRAM_ERROR_STATUS, 1)]));
+    Steady nvmlDeviceGetSramUniqueUncorrectedEccErrorCounts(Gpu, Versioned("errorCounts", &[(&layouts::ECC_SRAM_UNIQUE_UNCORRECTED_ERROR_COUNTS, 1)]));
+    Steady nvmlDeviceGetSupportedClocksEventReasons(Gpu, Out("supportedClocksEventReasons", &U64));
+    Steady nvmlDeviceGetSupportedClocksThrottleReasons(Gpu, Out("supportedClocksThrottleReasons", &U64));
+    Steady nvmlDeviceGetSupportedEventTypes(Gpu, Out("eventTypes", &U64));
+    Steady nvmlDeviceGetSupportedMemoryClocks(Gpu, List("clocksMHz", &U32, 64));
+    Steady nvmlDeviceGetSupportedPerformanceStates(Gpu, Sized("pstates", &U32, 16));
+    Volatile nvmlDeviceGetTargetFanSpeed(Gpu, Choice(0, 3, 1), Out("targetSpeed", &U32));
+    Volatile nvmlDeviceGetTemperature(Gpu, Choice(0, 1, 1), Out("temp", &U32));
+    Steady nvmlDeviceGetTemperatureThreshold(Gpu, Choice(0, 8, 1), Out("temp", &U32));
+    Volatile nvmlDeviceGetTemperatureV(Gpu, Versioned("temperature", &[(&layouts::TEMPERATURE, 1)]));
+    Steady nvmlDeviceGetTopologyCommonAncestor(Gpu, OtherGpu, Out("pathInfo", &U32));
+    Steady nvmlDeviceGetTopologyNearestGpus(Gpu, Choice(0, 60, 10), List("deviceArray", &Handle, 64));
+    Volatile nvmlDeviceGetTotalEccErrors(Gpu, Choice(0, 2, 1), Choice(0, 2, 1), Out("eccCounts", &U64));
+    Volatile nvmlDeviceGetTotalEnergyConsumption(Gpu, Out("energy", &U64));
+    Steady nvmlDeviceGetUUID(Gpu, Text("uuid", 96));
+    Volatile nvmlDeviceGetUtilizationRates(Gpu, Out("utilization", &Struct(&layouts::UTILIZATION)));
+    Steady nvmlDeviceGetVbiosVersion(Gpu, Text("version", 96));
+    Volatile nvmlDeviceGetViolationStatus(Gpu, Choice(0, 12, 1), Out("violTime", &Struct(&layouts::VIOLATION_TIME)));
+    Steady nvmlDeviceGetVirtualizationMode(Gpu, Out("mode", &U32));
+    Steady nvmlDeviceOnSameBoard(Gpu, OtherGpu, Out("onSameBoard", &I32));
+    Steady nvmlDeviceWorkloadPowerProfileGetCurrentProfiles(Gpu, Versioned("currentProfiles", &[(&layouts::WORKLOAD_POWER_PROFILE_CURRENT_PROFILES, 1)]));
+    Steady nvmlDeviceWorkloadPowerProfileGetProfilesInfo(Gpu, Versioned("profilesInfo", &[(&layouts::WORKLOAD_POWER_PROFILE_PROFILES_INFO, 1)]));
+    Steady nvmlGpmQueryDeviceSupport(Gpu, Versioned("gpmSupport", &[(&layouts::GPM_SUPPORT, 1)]));
+    Steady nvmlGpmQueryIfStreamingEnabled(Gpu, Out("state", &U32));
+}
+
+/// Functions that came with NVML 13.3 and that the bindings do not know yet. Each takes a GPU and one struct.
+pub static NEWER: &[Getter] = &[
+    newer("nvmlDeviceGetBBXTimeData_v1", &[Gpu, Out("data", &Struct(&layouts::BBX_TIME_DATA))]),
+    newer("nvmlDeviceGetHostname_v1", &[Gpu, Out("hostname", &Struct(&layouts::HOSTNAME))]),
+    newer("nvmlDeviceGetRemappedRows_v2", &[Gpu, Out("info", &Struct(&layouts::REMAPPED_ROWS_INFO_V2))]),
+    newer(
+        "nvmlDeviceGetUnrepairableMemoryFlag_v1",
+        &[Gpu, Out("status", &Struct(&layouts::UNREPAIRABLE_MEMORY_STATUS))],
+    ),
+];
+
+const fn newer(name: &'static str, arguments: &'static [Argument]) -> Getter {
+    Getter { name, steadiness: Volatile, arguments }
+}

@@ -1,0 +1,7 @@
+//! Tests of `nvml-probe` as a person runs it, on the simulated library.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod bench;
+mod compare;
+mod probe;
+mod walk;
