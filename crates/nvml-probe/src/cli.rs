@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser};
 use thiserror::Error;
 
 use crate::compare::compare;
+use crate::record::record;
 use crate::session::Session;
 use crate::{bench, host, walk};
 use arguments::{Arguments, Command, Output};
@@ -50,6 +51,13 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 Output::Json => json(&show::only(walk.clone(), only.as_deref()), out)?,
             }
             return Ok(if walk.trespasses.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Record { host_root, walk } => {
+            let walk = match walk {
+                Some(file) => read_walk(&file)?,
+                None => walk_of(&library, host_root.as_deref())?,
+            };
+            write!(out, "{}", record(&walk)?)?;
         }
         Command::Compare { one, other, output } => {
             let differences = compare(&read_walk(&one)?, &read_walk(&other)?);

@@ -13,8 +13,9 @@ use thiserror::Error;
 /// for a callee is not looked at: in C the caller removes its arguments.
 pub const WORDS: usize = 8;
 
-/// What surrounds the payload of a block.
+/// What surrounds the payload of a block, and how far.
 const WALL: u8 = 0xA5;
+const WALL_BYTES: usize = 64;
 /// A page of x86-64.
 const PAGE: usize = 4096;
 
@@ -113,8 +114,12 @@ unsafe impl Send for Block {}
 impl Block {
     /// A block of zeros; nothing where the system has no memory.
     pub fn new(size: usize, behind: Behind) -> Option<Block> {
-        let pages = size.div_ceil(PAGE) + 1;
-        let mapped = (pages + 1) * PAGE;
+        let inner = (WALL_BYTES + size).next_multiple_of(PAGE);
+        // Before a guard the payload stands at the end of its pages, else behind its wall.
+        let (at, mapped) = match behind {
+            Behind::Guard => (inner - size, inner + PAGE),
+            Behind::Wall => (WALL_BYTES, (WALL_BYTES + size + WALL_BYTES).next_multiple_of(PAGE)),
+        };
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: new memory that nothing else has.
@@ -122,23 +127,24 @@ impl Block {
         if map == libc::MAP_FAILED {
             return None;
         }
-        let mut block =
-            Block { map: NonNull::new(map.cast())?, mapped, at: pages * PAGE - size, size, behind };
-        block.whole().fill(WALL);
-        block.bytes_mut().fill(0);
+        let mut block = Block { map: NonNull::new(map.cast())?, mapped, at, size, behind };
         if behind == Behind::Guard {
             // SAFETY: the last page of the map above.
-            let done = unsafe { libc::mprotect(map.byte_add(pages * PAGE), PAGE, libc::PROT_NONE) };
+            let done = unsafe { libc::mprotect(map.byte_add(inner), PAGE, libc::PROT_NONE) };
             (done == 0).then_some(())?;
         }
+        block.walled().fill(WALL);
+        block.bytes_mut().fill(0);
         Some(block)
     }
 
-    /// All that can be read: walls and payload.
-    fn whole(&mut self) -> &mut [u8] {
-        let length = if self.behind == Behind::Guard { self.mapped - PAGE } else { self.mapped };
-        // SAFETY: mapped and initialised by the kernel, and borrowed as this block is.
-        unsafe { std::slice::from_raw_parts_mut(self.map.as_ptr(), length) }
+    /// The payload with its walls.
+    fn walled(&mut self) -> &mut [u8] {
+        let after = if self.behind == Behind::Guard { 0 } else { WALL_BYTES };
+        let length = WALL_BYTES + self.size + after;
+        // SAFETY: `new` left room for walls within the part of the map that can be read and written, and it is borrowed as
+        // this block is.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_ptr().add(self.at - WALL_BYTES), length) }
     }
 
     /// The payload.
@@ -160,8 +166,8 @@ impl Block {
 
     /// Whether nothing was written outside of the payload.
     pub fn is_intact(&mut self) -> bool {
-        let (at, size) = (self.at, self.size);
-        let (before, rest) = self.whole().split_at(at);
+        let size = self.size;
+        let (before, rest) = self.walled().split_at(WALL_BYTES);
         before.iter().chain(rest.iter().skip(size)).all(|byte| *byte == WALL)
     }
 }

@@ -11,9 +11,11 @@ mod compare;
 mod ffi;
 mod host;
 mod layout;
+mod record;
 mod session;
 mod table;
 mod walk;
 
 pub use compare::{Difference, compare};
+pub use record::{RecordError, record};
 pub use walk::{Answers, GpuWalk, InstanceWalk, Walk};

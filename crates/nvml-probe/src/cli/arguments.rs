@@ -26,6 +26,8 @@ Examples:
   nvml-probe walk                                    what this machine's GPUs answer
   nvml-probe walk --only Memory                      only functions whose names have that word
   nvml-sim run --dir /tmp/node -- nvml-probe walk    the same of a simulated node
+  nvml-probe record --host-root / > node.yaml        this machine as a node of the simulator
+  nvml-probe compare machine.json simulated.json     what two walks do not have in common
   nvml-probe bench --output json                     calls per second, time to initialise, memory";
 
 /// What to do.
@@ -45,6 +47,18 @@ pub enum Command {
         /// How.
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
+    },
+    /// Write a node as a file from which `nvml-sim init --file` makes it again.
+    ///
+    /// Each GPU is the nearest preset and what differs from it. Readings and MIG instances are not recorded: the node begins
+    /// idle, with MIG off. Without --host-root its CPUs are those that its GPUs tell.
+    Record {
+        /// Read NUMA nodes, product name and NVSwitches from /sys below this root too; / on the machine itself.
+        #[arg(long, value_name = "DIR", conflicts_with = "walk")]
+        host_root: Option<PathBuf>,
+        /// Record from a file that `nvml-probe walk --output json` wrote, and ask no library.
+        #[arg(long, value_name = "A.JSON")]
+        walk: Option<PathBuf>,
     },
     /// Hold two walks against each other, such as that of a machine and that of its recording.
     ///

@@ -12,13 +12,13 @@ getters! { GETTERS:
     Steady nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Gpu, Out("device", &Handle));
     Steady nvmlDeviceGetGpuInstanceById(Gpu, Choice(0, 15, 1), Out("gpuInstance", &Handle));
     Steady nvmlDeviceGetGpuInstanceId(Gpu, Out("id", &U32));
-    Steady nvmlDeviceGetGpuInstancePossiblePlacements(Gpu, Choice(0, 64, 1), ListBefore("placements", &Struct(&layouts::GPU_INSTANCE_PLACEMENT), 64));
-    Steady nvmlDeviceGetGpuInstancePossiblePlacements_v2(Gpu, Choice(0, 64, 1), ListBefore("placements", &Struct(&layouts::GPU_INSTANCE_PLACEMENT), 64));
+    Steady nvmlDeviceGetGpuInstancePossiblePlacements(Gpu, Choice(0, 128, 1), ListBefore("placements", &Struct(&layouts::GPU_INSTANCE_PLACEMENT), 64));
+    Steady nvmlDeviceGetGpuInstancePossiblePlacements_v2(Gpu, Choice(0, 128, 1), ListBefore("placements", &Struct(&layouts::GPU_INSTANCE_PLACEMENT), 64));
     Steady nvmlDeviceGetGpuInstanceProfileInfo(Gpu, Choice(0, 18, 1), Out("info", &Struct(&layouts::GPU_INSTANCE_PROFILE_INFO)));
-    Steady nvmlDeviceGetGpuInstanceProfileInfoByIdV(Gpu, Choice(0, 64, 1), Versioned("info", &[(&layouts::GPU_INSTANCE_PROFILE_INFO_V3, 3), (&layouts::GPU_INSTANCE_PROFILE_INFO_V2, 2)]));
+    Steady nvmlDeviceGetGpuInstanceProfileInfoByIdV(Gpu, Choice(0, 128, 1), Versioned("info", &[(&layouts::GPU_INSTANCE_PROFILE_INFO_V3, 3), (&layouts::GPU_INSTANCE_PROFILE_INFO_V2, 2)]));
     Steady nvmlDeviceGetGpuInstanceProfileInfoV(Gpu, Choice(0, 18, 1), Versioned("info", &[(&layouts::GPU_INSTANCE_PROFILE_INFO_V3, 3), (&layouts::GPU_INSTANCE_PROFILE_INFO_V2, 2)]));
-    Volatile nvmlDeviceGetGpuInstanceRemainingCapacity(Gpu, Choice(0, 64, 1), Out("count", &U32));
-    Steady nvmlDeviceGetGpuInstances(Gpu, Choice(0, 64, 1), ListBefore("gpuInstances", &Handle, 64));
+    Volatile nvmlDeviceGetGpuInstanceRemainingCapacity(Gpu, Choice(0, 128, 1), Out("count", &U32));
+    Steady nvmlDeviceGetGpuInstances(Gpu, Choice(0, 128, 1), ListBefore("gpuInstances", &Handle, 64));
     Steady nvmlDeviceGetMaxMigDeviceCount(Gpu, Out("count", &U32));
     Steady nvmlDeviceGetMigDeviceHandleByIndex(Gpu, Choice(0, 8, 1), Out("migDevice", &Handle));
     Steady nvmlDeviceGetMigMode(Gpu, Out("currentMode", &U32), Out("pendingMode", &U32));

@@ -4,4 +4,5 @@
 mod bench;
 mod compare;
 mod probe;
+mod record;
 mod walk;

@@ -26,8 +26,8 @@ impl Node {
 
     /// The program on this node.
     pub fn probe(&self, words: &[&str]) -> Command {
-        let mut command = probe(words);
-        command.arg("--library").arg(library()).env("NVML_SIM_DIR", self.folder.dir());
+        let mut command = probe(&[]);
+        command.arg("--library").arg(library()).args(words).env("NVML_SIM_DIR", self.folder.dir());
         command
     }
 

@@ -1,0 +1,132 @@
+//! A recording: from all that a node answers to the file by which the simulator makes it again. It knows that file's
+//! keys and asks nothing itself, so that a walk from elsewhere can be recorded too.
+//!
+//! Of `nvml-sim` it uses the presets and what they mean, as a reader of the file does; nothing of its engine.
+
+mod facts;
+mod links;
+mod mig;
+mod places;
+mod preset;
+mod write;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::walk::{Answers, Walk};
+use preset::Nearest;
+
+/// Why a walk cannot be recorded.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RecordError {
+    /// The driver does not tell its version.
+    #[error("{0} gives no answer: without it no node file can be written")]
+    NoAnswer(&'static str),
+    /// A GPU tells no name or PCI address.
+    #[error("GPU {gpu} gives no answer to {call}: is it lost?")]
+    NoAnswerOfGpu {
+        /// Its index.
+        gpu: usize,
+        /// What was asked.
+        call: &'static str,
+    },
+    /// The simulator comes without a preset.
+    #[error("the simulator has no GPU preset that could be read")]
+    NoPreset,
+}
+
+/// A node file, before it is text.
+#[derive(Debug, Default)]
+struct Recording {
+    driver: String,
+    nvml: Option<String>,
+    cuda: String,
+    machine: Option<String>,
+    cpus: BTreeMap<u32, String>,
+    sockets: Vec<Vec<u32>>,
+    nvswitches: Vec<String>,
+    nvswitch_device: Option<u32>,
+    fabric: Option<Fabric>,
+    gpus: Vec<Gpu>,
+    /// What could not be recorded, in words.
+    notes: Vec<String>,
+}
+
+/// The NVLink fabric.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Fabric {
+    cluster: String,
+    clique: u64,
+}
+
+/// A GPU of a node file.
+#[derive(Debug, Default)]
+struct Gpu {
+    model: &'static str,
+    pci: String,
+    numa: Option<u32>,
+    memory_numa: Option<u32>,
+    pcie: Option<[u16; 4]>,
+    minor: Option<u64>,
+    uuid: Option<String>,
+    serial: Option<String>,
+    peers: Option<Vec<usize>>,
+    overrides: Vec<(String, Value)>,
+}
+
+/// The node file of a walk.
+pub fn record(walk: &Walk) -> Result<String, RecordError> {
+    let system = |call: &'static str| text(&walk.system, call).ok_or(RecordError::NoAnswer(call));
+    let cuda = number(&walk.system, "nvmlSystemGetCudaDriverVersion_v2")
+        .ok_or(RecordError::NoAnswer("nvmlSystemGetCudaDriverVersion_v2"))?;
+    let mut recording = Recording {
+        driver: system("nvmlSystemGetDriverVersion")?,
+        nvml: text(&walk.system, "nvmlSystemGetNVMLVersion"),
+        cuda: format!("{}.{}", cuda / 1000, cuda % 1000 / 10),
+        machine: walk.host.as_ref().and_then(|host| host.machine.clone()),
+        ..Recording::default()
+    };
+    let presets = preset::all();
+    for (index, gpu) in walk.gpus.iter().enumerate() {
+        let answers = &gpu.answers;
+        let missing = |call| RecordError::NoAnswerOfGpu { gpu: index, call };
+        let pci = facts::pci(answers).ok_or_else(|| missing("nvmlDeviceGetPciInfo_v3"))?;
+        text(answers, "nvmlDeviceGetName").ok_or_else(|| missing("nvmlDeviceGetName"))?;
+        let mut found = facts::of(gpu);
+        found.extend(mig::of(gpu, &presets, &found));
+        let Nearest { name, overrides } = preset::nearest(&presets, found).ok_or(RecordError::NoPreset)?;
+        recording.gpus.push(Gpu {
+            model: name,
+            pci,
+            memory_numa: number(answers, "nvmlDeviceGetNumaNodeId").and_then(|numa| u32::try_from(numa).ok()),
+            minor: number(answers, "nvmlDeviceGetMinorNumber").filter(|minor| *minor != index as u64),
+            uuid: text(answers, "nvmlDeviceGetUUID"),
+            serial: text(answers, "nvmlDeviceGetSerial"),
+            overrides,
+            ..Gpu::default()
+        });
+        if !gpu.gpu_instances.is_empty() || value(answers, "nvmlDeviceGetMigMode", "currentMode") == Some(1) {
+            recording.notes.push(format!("GPU {index} has MIG on; a node begins with MIG off"));
+        }
+    }
+    places::fill(&mut recording, walk);
+    links::fill(&mut recording, walk);
+    Ok(write::text(&recording))
+}
+
+/// The answer of a call, where it is a text.
+fn text(answers: &Answers, call: &str) -> Option<String> {
+    answers.get(call)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The answer of a call, where it is a number.
+fn number(answers: &Answers, call: &str) -> Option<u64> {
+    answers.get(call)?.as_u64()
+}
+
+/// A named part of a call's answer, where it is a number.
+fn value(answers: &Answers, call: &str, name: &str) -> Option<u64> {
+    answers.get(call)?.get(name)?.as_u64()
+}
