@@ -62,6 +62,8 @@ pub struct Call {
 /// Memory of a call.
 #[derive(Debug)]
 pub struct Slot {
+    /// Which of the call's words points to it.
+    pub word: usize,
     /// Its name in the prototype; none for what only goes in.
     name: Option<&'static str>,
     /// What lies there.
@@ -120,7 +122,7 @@ impl Layer {
             *place = *byte;
         }
         let address = block.address();
-        self.slots.push(Slot { name, form, block });
+        self.slots.push(Slot { word: self.next, name, form, block });
         self.word(address);
         Some(())
     }

@@ -13,6 +13,7 @@ use clap::{CommandFactory, Parser};
 use thiserror::Error;
 
 use crate::compare::compare;
+use crate::fuzz::{self, Budget, FuzzError};
 use crate::record::record;
 use crate::session::Session;
 use crate::{bench, host, walk};
@@ -35,7 +36,12 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            if error.is::<WalkFileError>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<WalkFileError>() || matches!(error.downcast_ref(), Some(FuzzError::NotSimulated(_)))
+            {
+                ExitCode::from(BAD_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -73,6 +79,29 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 Output::Table => show::figures(&figures, out)?,
                 Output::Json => json(&figures, out)?,
             }
+        }
+        Command::Fuzz { seed, cases, steps, seconds } => {
+            if !Session::begin(&library)?.is_simulated() {
+                return Err(FuzzError::NotSimulated(library.display().to_string()).into());
+            }
+            let budget = Budget { seed, cases, steps, span: Duration::from_secs(seconds) };
+            return match fuzz::run(&std::env::current_exe()?, &library, budget)? {
+                Ok(tried) => {
+                    writeln!(out, "{tried} sequences, each call got its code")?;
+                    Ok(ExitCode::SUCCESS)
+                }
+                Err(failure) => {
+                    show::failure(&failure, out)?;
+                    Ok(ExitCode::FAILURE)
+                }
+            };
+        }
+        Command::FuzzCase => {
+            let case = serde_json::from_reader(std::io::stdin().lock())?;
+            let tell = |index| {
+                let _ = writeln!(out, "{index}").and_then(|()| out.flush());
+            };
+            fuzz::play(&library, &case, tell).map_err(anyhow::Error::msg)?;
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "nvml-probe", out);

@@ -9,6 +9,7 @@ pub mod cli;
 mod code;
 mod compare;
 mod ffi;
+mod fuzz;
 mod host;
 mod layout;
 mod record;

@@ -108,7 +108,9 @@ pub fn record(walk: &Walk) -> Result<String, RecordError> {
             ..Gpu::default()
         });
         if !gpu.gpu_instances.is_empty() || value(answers, "nvmlDeviceGetMigMode", "currentMode") == Some(1) {
-            recording.notes.push(format!("GPU {index} has MIG on; a node begins with MIG off"));
+            recording
+                .notes
+                .push(format!("GPU {index} has MIG on, which is not recorded: write `mig-instances`"));
         }
     }
     places::fill(&mut recording, walk);

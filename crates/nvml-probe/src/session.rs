@@ -45,12 +45,14 @@ pub struct Session {
     pub library: Library,
     /// Handles by number, and what they are called here.
     names: BTreeMap<u64, String>,
+    /// Whether it is to be shut down at the end.
+    is_up: bool,
 }
 
 impl Session {
     /// Loads and initialises a library.
     pub fn begin(path: &Path) -> Result<Session, SessionError> {
-        let session = Session { library: Library::open(path)?, names: BTreeMap::new() };
+        let session = Session { library: Library::open(path)?, names: BTreeMap::new(), is_up: true };
         let symbol = "nvmlInit_v2";
         let init = session.library.function(symbol);
         let init = init.ok_or_else(|| SessionError::NotNvml { library: path.to_owned(), symbol })?;
@@ -58,6 +60,14 @@ impl Session {
             Code::SUCCESS => Ok(session),
             code => Err(SessionError::Init { library: path.to_owned(), code }),
         }
+    }
+
+    /// Shuts the library down now. Its functions can still be called.
+    pub fn end(&mut self) -> Code {
+        self.is_up = false;
+        self.library
+            .function("nvmlShutdown")
+            .map_or(Code::FUNCTION_NOT_FOUND, |shutdown| Code(shutdown.call(&[0; WORDS])))
     }
 
     /// Whether the library says that it is a simulation.
@@ -115,8 +125,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(shutdown) = self.library.function("nvmlShutdown") {
-            shutdown.call(&[0; WORDS]);
+        if self.is_up {
+            self.end();
         }
     }
 }

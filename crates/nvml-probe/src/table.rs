@@ -106,7 +106,7 @@ impl Getter {
 
 impl Argument {
     /// How many parameters of the prototype it stands for.
-    const fn words(&self) -> usize {
+    pub const fn words(&self) -> usize {
         match self {
             Argument::Text(..)
             | Argument::Mask(_)

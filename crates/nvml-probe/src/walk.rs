@@ -144,7 +144,7 @@ fn find_all(session: &mut Session, gpus: &[u64]) -> Vec<Found> {
 }
 
 /// A GPU or MIG device, with the texts by which it is known.
-fn about(session: &Session, handle: u64) -> About {
+pub fn about(session: &Session, handle: u64) -> About {
     let about = About { handle, ..About::default() };
     let text = |name: &str| session.value(name, &about, &[])?.as_str().map(str::to_owned);
     let pci = session.value("nvmlDeviceGetPciInfo_v3", &about, &[]);

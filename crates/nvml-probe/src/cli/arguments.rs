@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 /// Asks an NVML library, real or simulated, everything that its C interface can tell.
 ///
-/// Only getters are called, so that nothing changes on the node. The library is the one that any program would load,
+/// Only getters are called, so that nothing changes on the node; `fuzz` alone does more, to simulated ones. The library is the one that any program would load,
 /// unless --library names another.
 #[derive(Debug, Parser)]
 #[command(name = "nvml-probe", version, after_help = EXAMPLES)]
@@ -87,6 +87,28 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Misuse a simulated library: drawn sequences of wrong calls, of which each must get its code and none may crash.
+    ///
+    /// Each sequence runs in a process of its own, with memory that ends at a page which nothing may touch. What a call
+    /// must give follows from the calls before it: initialisations, handles, MIG instances and their places. A failure is
+    /// told with its seed and the shortest sequence found; the exit code is then 1. MIG instances on the node are ended.
+    Fuzz {
+        /// What the sequences are drawn from; the same seed draws the same.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// Sequences of a seed.
+        #[arg(long, value_name = "N", default_value_t = 32)]
+        cases: u32,
+        /// The most steps of a sequence.
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        steps: usize,
+        /// Go on with further seeds for so long.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seconds: u64,
+    },
+    /// Play one sequence from standard input.
+    #[command(hide = true)]
+    FuzzCase,
     /// Print a script that completes this command line.
     Completions {
         /// For this shell.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::bench::Figures;
 use crate::call::code_of;
 use crate::compare::Difference;
+use crate::fuzz::Failure;
 use crate::walk::{Answers, Walk};
 
 /// All answers of a walk, below what they are of.
@@ -74,14 +75,28 @@ pub fn figures(figures: &Figures, out: &mut impl Write) -> Result<()> {
     writeln!(out, "all in turn, {} threads  {} calls/s", figures.threads, figures.mixed_calls_per_second)
 }
 
+/// As much of a long answer as shows what it is.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(100) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// What differs between two walks.
 pub fn differences(differences: &[Difference], out: &mut impl Write) -> Result<()> {
     let say = |answer: &Option<Value>| match answer {
         None => "nothing".to_owned(),
-        Some(answer) => code_of(answer).map_or_else(|| answer.to_string(), str::to_owned),
+        Some(answer) => code_of(answer).map_or_else(|| beginning(&answer.to_string()), str::to_owned),
     };
     for Difference { of, call, one, other } in differences {
         writeln!(out, "{of}: {call}: {} and {}", say(one), say(other))?;
     }
     Ok(())
+}
+
+/// A sequence that went wrong.
+pub fn failure(failure: &Failure, out: &mut impl Write) -> Result<()> {
+    writeln!(out, "seed {}: {}", failure.seed, failure.problem)?;
+    writeln!(out, "the sequence, for `nvml-probe fuzz-case`: {}", failure.case)
 }

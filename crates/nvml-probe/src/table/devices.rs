@@ -37,8 +37,8 @@ getters! { GETTERS:
     Steady nvmlDeviceGetCpuAffinity(Gpu, Mask("cpuSet"));
     Steady nvmlDeviceGetCpuAffinityWithinScope(Gpu, Mask("cpuSet"), Choice(0, 2, 1));
     Steady nvmlDeviceGetCudaComputeCapability(Gpu, Out("major", &I32), Out("minor", &I32));
-    Steady nvmlDeviceGetCurrPcieLinkGeneration(Gpu, Out("currLinkGen", &U32));
-    Steady nvmlDeviceGetCurrPcieLinkWidth(Gpu, Out("currLinkWidth", &U32));
+    Volatile nvmlDeviceGetCurrPcieLinkGeneration(Gpu, Out("currLinkGen", &U32));
+    Volatile nvmlDeviceGetCurrPcieLinkWidth(Gpu, Out("currLinkWidth", &U32));
     Volatile nvmlDeviceGetCurrentClockFreqs(Gpu, Versioned("currentClockFreqs", &[(&layouts::DEVICE_CURRENT_CLOCK_FREQS, 1)]));
     Volatile nvmlDeviceGetCurrentClocksEventReasons(Gpu, Out("clocksEventReasons", &U64));
     Volatile nvmlDeviceGetCurrentClocksThrottleReasons(Gpu, Out("clocksThrottleReasons", &U64));

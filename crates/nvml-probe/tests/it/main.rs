@@ -3,6 +3,7 @@
 
 mod bench;
 mod compare;
+mod fuzz;
 mod probe;
 mod record;
 mod walk;

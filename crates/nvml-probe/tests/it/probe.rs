@@ -54,6 +54,7 @@ pub fn library() -> PathBuf {
 /// What a successful run said.
 pub fn passed(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{errors}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}\n{said}\n{errors}", output.status);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
