@@ -1,5 +1,5 @@
 //! Config files: what is accepted, what is refused with which words, and the reference.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 

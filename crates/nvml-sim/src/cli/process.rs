@@ -110,12 +110,21 @@ fn list(folder: &StateFolder, only: Option<&str>, output: Output, out: &mut impl
         serde_json::to_writer_pretty(&mut *out, &whole)?;
         return Ok(writeln!(out)?);
     }
+    table(processes, &node, out)
+}
+
+/// Processes for people.
+pub fn table<'a>(
+    processes: impl Iterator<Item = &'a Process>,
+    node: &Node,
+    out: &mut impl Write,
+) -> Result<()> {
     let mut rows =
         vec![["GPU", "GI", "CI", "PID", "KIND", "MEMORY", "SM", "SINCE", "NAME"].map(str::to_owned)];
     rows.extend(processes.map(|process| {
         let id = |id: Option<u32>| id.map_or("-".to_owned(), |id| id.to_string());
         [
-            index(process, &node).map_or("-".to_owned(), |index| index.to_string()),
+            index(process, node).map_or("-".to_owned(), |index| index.to_string()),
             id(process.instance.map(|place| place.gpu_instance)),
             id(process.instance.map(|place| place.compute_instance)),
             process.pid.to_string(),

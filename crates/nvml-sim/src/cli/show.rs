@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::fault::{describe, describe_incident};
+use super::process;
 use crate::clock::Clock;
 use crate::clocks::ClockKind;
 use crate::events::{EventKind, EventRecord};
@@ -39,6 +40,10 @@ pub fn table(folder: &StateFolder, names: bool, out: &mut impl Write) -> Result<
     )?;
     tables::gpus(&snapshot, out)?;
     tables::mig_devices(&snapshot, out)?;
+    if !state.processes.is_empty() {
+        writeln!(out)?;
+        process::table(state.processes.iter(), node, out)?;
+    }
     if names {
         writeln!(out)?;
         tables::names(&snapshot, out)?;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::columns;
 use crate::bytes::Bytes;
+use crate::damage::{CounterSpan, ErrorKind};
 use crate::events::{EventKind, EventRecord};
 use crate::loss::Loss;
 use crate::modes::Modes;
@@ -16,13 +17,13 @@ const NONE: &str = "-";
 
 /// How the GPUs are: what is read most, and what was done to each.
 pub fn gpus(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
-    const HEAD: [&str; 10] =
-        ["GPU", "NAME", "PCI", "TEMP", "PERF", "POWER", "MEMORY", "UTIL", "MIG", "STATE"];
+    const HEAD: [&str; 11] =
+        ["GPU", "NAME", "PCI", "TEMP", "PERF", "POWER", "MEMORY", "UTIL", "ECC", "MIG", "STATE"];
     let mut rows = vec![HEAD.map(str::to_owned)];
     for gpu in &snapshot.node.gpus {
-        let [temperature, state, power, memory, utilization, mig] = match snapshot.view(gpu) {
+        let [temperature, state, power, memory, utilization, ecc, mig] = match snapshot.view(gpu) {
             Ok(view) => readings(view),
-            Err(_) => [NONE; 6].map(str::to_owned),
+            Err(_) => [NONE; 7].map(str::to_owned),
         };
         rows.push([
             gpu.index.to_string(),
@@ -33,6 +34,7 @@ pub fn gpus(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
             power,
             memory,
             utilization,
+            ecc,
             mig,
             condition(gpu, &snapshot.state),
         ]);
@@ -40,12 +42,13 @@ pub fn gpus(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> {
     columns(&rows, out)
 }
 
-fn readings(view: GpuView<'_>) -> [String; 6] {
+fn readings(view: GpuView<'_>) -> [String; 7] {
     let mig = match view.mig_mode() {
         Ok((true, _)) => "on",
         Ok((false, _)) => "off",
         Err(_) => NONE,
     };
+    let errors = view.ecc_errors(ErrorKind::Uncorrected, CounterSpan::Volatile, None);
     // As documented, utilisation is not told of a GPU with MIG on.
     let utilization =
         if view.is_mig_enabled() { NONE.to_owned() } else { format!("{}%", view.utilization().0) };
@@ -55,6 +58,8 @@ fn readings(view: GpuView<'_>) -> [String; 6] {
         format!("{} / {} W", view.power_average_milliwatts() / 1000, view.power_limit_milliwatts() / 1000),
         mebibytes(view.memory_used(), view.gpu.model.memory),
         utilization,
+        // Uncorrectable errors since the driver was loaded; a dash where ECC is off.
+        errors.map_or(NONE.to_owned(), |count| count.to_string()),
         mig.to_owned(),
     ]
 }
