@@ -2,9 +2,11 @@
 .DEFAULT_GOAL := help
 # Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
 .NOTPARALLEL:
-.PHONY: help demo test lint e2e truth bench images fmt gen tools clean cluster-up cluster-down cluster-status
+.PHONY: help demo test lint e2e truth bench soak images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
+MINUTES ?= 10
+SOAK = GANTRY_SOAK_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_SOAK_SEED=$(SEED))
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,14 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	@$(CARGO) xtask image || echo "no image was built (see above), so its size is not measured" >&2
 	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+
+# One line for each piece; each runs for MINUTES.
+soak: ## Run what needs long: chaos among many processes, misuse of the library (MINUTES=10 each, SEED=N)
+	$(CARGO) build --workspace --bins --lib
+	$(SOAK) $(CARGO) test -p nvml-sim-abi --test it -- --ignored --nocapture soak::
+	rm -rf target/soak && target/debug/nvml-sim init --preset dgx-a100 target/soak
+	target/debug/nvml-sim run --dir target/soak -- \
+		target/debug/nvml-probe fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))
 
 images: ## Build the container images into target/images
 	$(CARGO) xtask image

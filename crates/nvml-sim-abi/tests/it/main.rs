@@ -21,6 +21,7 @@ mod programs;
 mod reload;
 mod sharing;
 mod sim;
+mod soak;
 mod surface;
 mod sweep;
 mod switches;
