@@ -27,7 +27,8 @@ const SIXTEEN: &str = include_str!("../nodes/a100-x16.yaml");
 /// Every call on a GPU.
 const ON_GPUS: &str = "nvmlDevice*";
 
-const fn row(what: &'static str, target: f64) -> Spec {
+/// A row with a target.
+pub const fn row(what: &'static str, target: f64) -> Spec {
     Spec { what, target: Some(target) }
 }
 
@@ -188,12 +189,13 @@ async fn settled(node: &mut Node, subject: &Subject, probes: Probes) -> Result<P
     Ok(process)
 }
 
-fn measured(figures: impl IntoIterator<Item = Figure>) -> Figures {
+/// Figures that were all measured.
+pub fn measured(figures: impl IntoIterator<Item = Figure>) -> Figures {
     Ok(figures.into_iter().map(Some).collect())
 }
 
 /// A sample, compared with its target by one of its numbers.
-fn sampled(sample: &Sample<Duration>, number: Duration) -> Figure {
+pub fn sampled(sample: &Sample<Duration>, number: Duration) -> Figure {
     Figure { text: sample.to_string(), number: number.as_secs_f64() * 1e3 }
 }
 
@@ -201,7 +203,8 @@ fn millis(duration: Duration) -> Figure {
     Figure { text: Millis(duration).to_string(), number: duration.as_secs_f64() * 1e3 }
 }
 
-fn plain(number: f64) -> Figure {
+/// A number as it is, with two digits where it has a fraction.
+pub fn plain(number: f64) -> Figure {
     let text = if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.2}") };
     Figure { text, number }
 }

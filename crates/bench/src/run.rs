@@ -52,6 +52,10 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     let measure = async |subject: &Subject| groups::footprint(args, subject).await;
     groups.push(group(&subjects, "footprint".to_owned(), groups::FOOTPRINT, measure).await);
 
+    let measure = async |_: &Subject| crate::driver::driver(args).await;
+    groups
+        .push(group(&subjects[..1], "the simulated driver".to_owned(), crate::driver::DRIVER, measure).await);
+
     // An image that is not built yet is no failure of anything measured.
     let image = groups::image().map_or_else(
         |error| {

@@ -27,7 +27,7 @@ const TIMINGS: [&str; 10] = [
 ];
 
 /// Rows of all other groups.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 19] = [
     "kubelet.sock accepts -> device list (ms: median / p99 / max; target: p99)",
     "GetPreferredAllocation, every size (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
@@ -38,6 +38,14 @@ const OTHERS: [&str; 11] = [
     "anonymous (MiB)",
     "after load: PSS (MiB)",
     "after load: anonymous (MiB)",
+    "a call of the slowest common getter (us)",
+    "of all in turn (us)",
+    "first initialisation (ms)",
+    "library in a client: PSS (MiB)",
+    "anonymous (MiB)",
+    "change of the state (ms: median / p99 / max)",
+    "100 clients that call all the time: calls a second, all together",
+    "change of the state meanwhile (ms: median / p99 / max)",
     "image, compressed (MB)",
 ];
 
