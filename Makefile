@@ -46,7 +46,7 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 # One line for each piece; each runs for MINUTES.
 soak: ## Run what needs long: chaos among many processes, misuse of the library (MINUTES=10 each, SEED=N)
 	$(CARGO) build --workspace --bins --lib
-	$(SOAK) $(CARGO) test -p nvml-sim-abi --test it -- --ignored --nocapture soak::
+	$(SOAK) $(CARGO) test -p nvml-sim-abi --features soak --test it -- --nocapture soak::
 	rm -rf target/soak && target/debug/nvml-sim init --preset dgx-a100 target/soak
 	target/debug/nvml-sim run --dir target/soak -- \
 		target/debug/nvml-probe fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))

@@ -21,6 +21,7 @@ mod programs;
 mod reload;
 mod sharing;
 mod sim;
+#[cfg(feature = "soak")]
 mod soak;
 mod surface;
 mod sweep;

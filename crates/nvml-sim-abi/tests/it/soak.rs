@@ -113,7 +113,6 @@ fn check(folder: &StateFolder, generation: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "runs for minutes: make soak"]
 fn node_of_many_processes_that_are_killed_at_random_stays_whole() {
     const NAME: &str = "soak::node_of_many_processes_that_are_killed_at_random_stays_whole";
     if is_child() {
