@@ -136,36 +136,22 @@ func tell(one device.Device, all []device.Device) (gpu, error) {
 		return told, check(ret, "bus type")
 	}
 	told.IsPCIe = bus == nvml.BUS_TYPE_PCIE
-	for _, ask := range []struct {
-		into *string
-		ask  func() (string, error)
-	}{
+	if err := fill([]asked[string]{
 		{&told.Brand, one.GetBrandAsString},
 		{&told.Architecture, one.GetArchitectureAsString},
 		{&told.Capability, one.GetCudaComputeCapabilityAsString},
 		{&told.Bus, one.GetPCIBusID},
 		{&told.AddressingMode, one.GetAddressingModeAsString},
-	} {
-		text, err := ask.ask()
-		if err != nil {
-			return told, err
-		}
-		*ask.into = text
+	}); err != nil {
+		return told, err
 	}
-	for _, ask := range []struct {
-		into *bool
-		ask  func() (bool, error)
-	}{
+	if err := fill([]asked[bool]{
 		{&told.MigCapable, one.IsMigCapable},
 		{&told.MigEnabled, one.IsMigEnabled},
 		{&told.FabricAttached, one.IsFabricAttached},
 		{&told.Coherent, one.IsCoherent},
-	} {
-		is, err := ask.ask()
-		if err != nil {
-			return told, err
-		}
-		*ask.into = is
+	}); err != nil {
+		return told, err
 	}
 	for _, other := range all {
 		level, ret := one.GetTopologyCommonAncestor(other)
@@ -180,6 +166,23 @@ func tell(one device.Device, all []device.Device) (gpu, error) {
 	}
 	giProfiles(one, &told)
 	return told, migDevices(one, &told)
+}
+
+// asked is a field, and who knows its value.
+type asked[T any] struct {
+	into *T
+	ask  func() (T, error)
+}
+
+func fill[T any](all []asked[T]) error {
+	for _, one := range all {
+		value, err := one.ask()
+		if err != nil {
+			return err
+		}
+		*one.into = value
+	}
+	return nil
 }
 
 func links(one device.Device, told *gpu) {
