@@ -1,6 +1,5 @@
 //! Single values of a config: what can be written, and what it means.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -160,16 +159,6 @@ impl<T: PartialOrd> Range<T> {
     /// Whether every value is within.
     pub fn is_open(&self) -> bool {
         self.min.is_none() && self.max.is_none()
-    }
-}
-
-impl fmt::Display for MigStrategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            MigStrategy::None => "none",
-            MigStrategy::Single => "single",
-            MigStrategy::Mixed => "mixed",
-        })
     }
 }
 
