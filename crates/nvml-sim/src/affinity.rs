@@ -2,7 +2,7 @@
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::code::Code;
+use crate::code::{Code, numbered};
 use crate::node::Gpu;
 use crate::snapshot::{GpuView, Snapshot};
 
@@ -21,11 +21,7 @@ pub enum AffinityScope {
 impl AffinityScope {
     /// The scope of a number.
     pub fn from_number(number: u32) -> Result<AffinityScope, Code> {
-        match number {
-            0 => Ok(AffinityScope::Node),
-            1 => Ok(AffinityScope::Socket),
-            _ => Err(Code::INVALID_ARGUMENT),
-        }
+        numbered(&[AffinityScope::Node, AffinityScope::Socket], number, |scope| scope as u32)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a board tells of itself beside its model's figures: its InfoROM, its identifiers, its place in a rack. It knows
 //! what follows from model, UUID and node, not how it is asked for.
 
-use crate::code::Code;
+use crate::code::{Code, numbered};
 use crate::identity;
 use crate::model::Architecture;
 use crate::snapshot::GpuView;
@@ -27,7 +27,7 @@ impl InforomObject {
     pub fn of(number: u32) -> Result<InforomObject, Code> {
         let all =
             [InforomObject::Oem, InforomObject::Ecc, InforomObject::Power, InforomObject::DramEncryption];
-        all.into_iter().find(|object| *object as u32 == number).ok_or(Code::INVALID_ARGUMENT)
+        numbered(&all, number, |object| object as u32)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Clocks of a GPU: what they are, what they can be, and which can be asked for. It knows the model's lists and the modes;
 //! how clocks follow a load is `counters`' part.
 
-use crate::code::Code;
+use crate::code::{Code, numbered};
 use crate::counters::Pace;
 use crate::model::{Architecture, Model};
 use crate::modes::Modes;
@@ -30,7 +30,7 @@ impl ClockKind {
     /// The clock of a number.
     pub fn of(number: u32) -> Result<ClockKind, Code> {
         let all = [ClockKind::Graphics, ClockKind::Sm, ClockKind::Memory, ClockKind::Video];
-        all.into_iter().find(|kind| *kind as u32 == number).ok_or(Code::INVALID_ARGUMENT)
+        numbered(&all, number, |kind| kind as u32)
     }
 }
 

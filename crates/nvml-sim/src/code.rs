@@ -87,3 +87,8 @@ impl fmt::Debug for Code {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// The one of `all` that NVML gives a number; `INVALID_ARGUMENT` where none has it.
+pub fn numbered<T: Copy>(all: &[T], number: u32, of: impl Fn(T) -> u32) -> Result<T, Code> {
+    all.iter().copied().find(|one| of(*one) == number).ok_or(Code::INVALID_ARGUMENT)
+}

@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::events::{EventKind, EventRecord};
+use crate::files::remove_if_there;
 use crate::node::Node;
 use crate::overrides::RecoveryAction;
 use crate::recovery::XID_CHANGED;
@@ -33,7 +34,7 @@ pub struct Behind {
 
 /// Begins an empty log.
 pub fn create(dir: &Path) -> io::Result<()> {
-    remove_mark(dir)?;
+    remove_if_there(&dir.join(MARK))?;
     fs::write(dir.join(FILE), b"")
 }
 
@@ -76,7 +77,7 @@ pub fn complete<'a>(
         file.read_to_end(&mut there)?;
         file.write_all(missing(&lines, &String::from_utf8_lossy(&there)).as_bytes())?;
     }
-    remove_mark(dir)
+    remove_if_there(&dir.join(MARK))
 }
 
 /// What has to be written so that all lines are there.
@@ -89,13 +90,6 @@ fn missing(lines: &str, there: &str) -> String {
     let end = if there.ends_with('\n') { "" } else { "\n" };
     let rest: String = rest.collect();
     if rest.is_empty() { rest } else { format!("{end}{rest}") }
-}
-
-fn remove_mark(dir: &Path) -> io::Result<()> {
-    match fs::remove_file(dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// `PRIORITY,SEQUENCE,MICROSECONDS,-;TEXT`, and the text as the driver writes it.

@@ -23,6 +23,7 @@ mod fabric;
 mod fans;
 mod faults;
 mod fields;
+mod files;
 pub mod freeze;
 mod functions;
 pub mod garbage;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::code::Code;
+use crate::code::{Code, numbered};
 use crate::model::Architecture;
 use crate::snapshot::GpuView;
 
@@ -37,7 +37,7 @@ impl ProfileChange {
     /// The one of a number.
     pub fn from_number(number: u32) -> Result<ProfileChange, Code> {
         let all = [ProfileChange::Clear, ProfileChange::Add, ProfileChange::Replace];
-        all.into_iter().find(|change| *change as u32 == number).ok_or(Code::INVALID_ARGUMENT)
+        numbered(&all, number, |change| change as u32)
     }
 
     /// What is requested afterwards.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::code::Code;
+use crate::code::{Code, numbered};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,10 +45,7 @@ macro_rules! named {
 
             /// The one of a number; `INVALID_ARGUMENT` where there is none.
             pub fn from_number(number: u32) -> Result<$type, Code> {
-                match number {
-                    $($number => Ok($type::$value),)*
-                    _ => Err(Code::INVALID_ARGUMENT),
-                }
+                numbered($type::ALL, number, |value| value as u32)
             }
 
             fn name(self) -> &'static str {

@@ -6,7 +6,7 @@ use super::counter::{
     Cause, Counter, ErrorKind, LinkError, MemoryLocation, Place, Repair, SramErrors, SramPart,
 };
 use super::{Damage, RetiredPage};
-use crate::code::Code;
+use crate::code::{Code, numbered};
 use crate::faults::spread;
 use crate::mig::{ComputeInstanceView, DeviceView};
 use crate::model::Architecture;
@@ -27,11 +27,7 @@ pub enum CounterSpan {
 impl CounterSpan {
     /// The span of a number.
     pub fn from_number(number: u32) -> Result<CounterSpan, Code> {
-        match number {
-            0 => Ok(CounterSpan::Volatile),
-            1 => Ok(CounterSpan::Aggregate),
-            _ => Err(Code::INVALID_ARGUMENT),
-        }
+        numbered(&[CounterSpan::Volatile, CounterSpan::Aggregate], number, |span| span as u32)
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::plan::Plan;
 use super::{LIBRARY_DIR, NODE_LINK, RootError, device_nodes, proc_files, record};
+use crate::files::{read_paths, remove_if_there, write_paths};
 use crate::node::Node;
 use crate::state::State;
 
@@ -22,8 +23,9 @@ const MARK: &str = "roots.behind";
 
 /// Writes down that a root was laid for a state folder.
 pub fn remember(dir: &Path, root: &Path) -> io::Result<()> {
-    let mut roots = remembered(dir)?;
-    if roots.insert(way_to(dir, root)?) { write(dir, &roots) } else { Ok(()) }
+    let list = dir.join(ROOTS);
+    let mut roots = read_paths(&list)?;
+    if roots.insert(way_to(dir, root)?) { write_paths(&list, &roots) } else { Ok(()) }
 }
 
 /// The way from a state folder to a root: relative where the folder lies in the root, which may be mounted elsewhere.
@@ -33,21 +35,6 @@ fn way_to(dir: &Path, root: &Path) -> io::Result<PathBuf> {
         Ok(below) => below.components().map(|_| Component::ParentDir).collect(),
         Err(_) => root,
     })
-}
-
-fn remembered(dir: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    match fs::read_to_string(dir.join(ROOTS)) {
-        Ok(text) => Ok(text.lines().map(PathBuf::from).collect()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn write(dir: &Path, roots: &BTreeSet<PathBuf>) -> io::Result<()> {
-    let text: String = roots.iter().map(|root| format!("{}\n", root.display())).collect();
-    let next = dir.join(format!("{ROOTS}.next"));
-    fs::write(&next, text)?;
-    fs::rename(&next, dir.join(ROOTS))
 }
 
 /// Whether roots of the state folder may be behind its state.
@@ -70,7 +57,8 @@ pub fn mark(dir: &Path, before: &State, after: &State) -> bool {
 /// mark then stays.
 pub fn follow(dir: &Path, node: &Node, state: &State) -> Result<(), RootError> {
     let failed = |action, path: PathBuf| move |source| RootError::Io { action, path, source };
-    let mut roots = remembered(dir).map_err(failed("read", dir.join(ROOTS)))?;
+    let list = dir.join(ROOTS);
+    let mut roots = read_paths(&list).map_err(failed("read", list.clone()))?;
     let (mut wrong, mut others) = (None, BTreeSet::new());
     for way in &roots {
         let root = dir.join(way);
@@ -80,21 +68,20 @@ pub fn follow(dir: &Path, node: &Node, state: &State) -> Result<(), RootError> {
                 others.insert(way.clone());
             }
             Err(source) => {
-                let list = dir.join(ROOTS);
-                wrong = wrong.or(Some(RootError::Unreachable { root, list, source }));
+                wrong = wrong.or(Some(RootError::Unreachable { root, list: list.clone(), source }));
             }
         }
     }
     if !others.is_empty() {
         roots.retain(|way| !others.contains(way));
-        write(dir, &roots).map_err(failed("write", dir.join(ROOTS)))?;
+        write_paths(&list, &roots).map_err(failed("write", list))?;
     }
     match wrong {
         Some(wrong) => Err(wrong),
-        None => match fs::remove_file(dir.join(MARK)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", dir.join(MARK))(error)),
-            _ => Ok(()),
-        },
+        None => {
+            let mark = dir.join(MARK);
+            remove_if_there(&mark).map_err(failed("remove", mark))
+        }
     }
 }
 

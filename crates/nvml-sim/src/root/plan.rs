@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, major, makedev, minor, mknodat};
 
 use super::{RootError, RootReport, record};
+use crate::files::remove_if_there;
 
 /// Files to be, below a root.
 pub struct Plan {
@@ -169,10 +170,7 @@ fn beside(path: &Path) -> PathBuf {
 /// open, so each is made beside and renamed.
 fn lay(path: &Path, entry: &Entry) -> io::Result<bool> {
     let next = beside(path);
-    match fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(&next)?;
     let mut whole = true;
     match entry {
         Entry::File { bytes, mode } => {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
+use crate::files::{read_paths, write_paths};
+
 /// In the root: one path a line, below the root.
 const RECORD: &str = ".nvml-sim-root";
 
@@ -15,21 +17,14 @@ pub fn is_there(root: &Path) -> bool {
 
 /// What was laid; nothing where there is no record.
 pub fn read(root: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let text = match fs::read_to_string(root.join(RECORD)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read?,
-    };
     // A record that someone wrote into must not lead out of the root.
     let is_below = |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
-    Ok(text.lines().map(PathBuf::from).filter(is_below).collect())
+    Ok(read_paths(&root.join(RECORD))?.into_iter().filter(is_below).collect())
 }
 
 /// Writes down what is laid, or about to be.
 pub fn write(root: &Path, paths: &BTreeSet<PathBuf>) -> io::Result<()> {
-    let text: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
-    let next = root.join(format!("{RECORD}.next"));
-    fs::write(&next, text)?;
-    fs::rename(&next, root.join(RECORD))
+    write_paths(&root.join(RECORD), paths)
 }
 
 /// Removes a file of an earlier run, and the folders that are empty without it.

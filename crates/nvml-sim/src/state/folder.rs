@@ -18,6 +18,7 @@ use thiserror::Error;
 use super::lock::Lock;
 use super::{FORMAT, State};
 use crate::clock::Clock;
+use crate::files::remove_if_there;
 use crate::kernel_log;
 use crate::library::Complaints;
 use crate::node::{Node, NodeError};
@@ -372,12 +373,7 @@ impl StateFolder {
         // A killed writer may have left a file and a link of this generation: both are replaced.
         write_synced(&path, &text).map_err(failed("write", &path))?;
         let next = self.dir.join(NEXT_LINK);
-        match fs::remove_file(&next) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove", &next)(error));
-            }
-            _ => {}
-        }
+        remove_if_there(&next).map_err(failed("remove", &next))?;
         std::os::unix::fs::symlink(&name, &next).map_err(failed("link", &next))?;
         let link = self.dir.join(LINK);
         fs::rename(&next, &link).map_err(failed("rename", &link))?;
