@@ -9,6 +9,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -40,6 +41,8 @@ pub struct StateFolder {
     cached: Mutex<Option<(PathBuf, Arc<State>)>>,
     /// What was said of host roots that do not follow.
     complaints: Complaints,
+    /// Whether host roots were behind while somebody else had the lock: of this folder, or in this process of any.
+    is_repair_due: AtomicBool,
 }
 
 /// Why a state folder could not be used.
@@ -131,7 +134,12 @@ impl StateFolder {
     }
 
     fn at(dir: &Path) -> StateFolder {
-        StateFolder { dir: dir.to_owned(), cached: Mutex::new(None), complaints: Complaints::default() }
+        StateFolder {
+            dir: dir.to_owned(),
+            cached: Mutex::new(None),
+            complaints: Complaints::default(),
+            is_repair_due: AtomicBool::new(false),
+        }
     }
 
     /// Opens a folder that has a node file.
@@ -200,7 +208,12 @@ impl StateFolder {
             if let Some((of, state)) = &*cached
                 && *of == name
             {
-                return Ok(Arc::clone(state));
+                let state = Arc::clone(state);
+                drop(cached);
+                if self.is_repair_due.load(Ordering::Relaxed) {
+                    self.repair_roots();
+                }
+                return Ok(state);
             }
             match self.load(&name) {
                 Ok(state) => {
@@ -314,12 +327,18 @@ impl StateFolder {
         }
     }
 
-    /// Does for the host roots what a writer has left undone, unless another one is at it.
+    /// Does for the host roots what a writer has left undone. While another one is at work it waits for the next look.
     fn repair_roots(&self) {
+        self.is_repair_due.store(false, Ordering::Relaxed);
         if !follow::are_behind(&self.dir) {
             return;
         }
-        let Some(_lock) = Lock::try_take(&self.dir) else { return };
+        let _lock = match Lock::try_take(&self.dir) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return self.is_repair_due.store(true, Ordering::Relaxed),
+            // Who may not write leaves it to others.
+            Err(_) => return,
+        };
         let now = fs::read_link(self.dir.join(LINK)).ok().and_then(|name| self.load(&name).ok());
         if let Some(state) = now {
             self.let_roots_follow(&state);

@@ -54,15 +54,23 @@ impl Lock {
 }
 
 impl Lock {
-    /// The right to change a folder that can be written, if nobody has it at this moment. The turn comes first: to open
-    /// and close the file would take the lock from another thread.
-    pub fn try_take(dir: &Path) -> Option<Lock> {
-        let own = File::open(OWN_PROCESS).ok()?;
-        flock(&own, FlockOperation::NonBlockingLockExclusive).ok()?;
+    /// The right to change a folder, if nobody has it at this moment; an error where the folder cannot be written. The turn
+    /// comes first: to open and close the file would take the lock from another thread.
+    pub fn try_take(dir: &Path) -> io::Result<Option<Lock>> {
+        let own = File::open(OWN_PROCESS)?;
+        match flock(&own, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
         let turn = Turn(own);
-        let file = File::options().write(true).open(dir.join(FILE)).ok()?;
-        fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-        Some(Lock { _file: file, _turn: Some(turn) })
+        let file = File::options().write(true).open(dir.join(FILE))?;
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Lock { _file: file, _turn: Some(turn) })),
+            // POSIX lets a system answer with either of the first two.
+            Err(Errno::WOULDBLOCK | Errno::ACCESS | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
