@@ -3,11 +3,13 @@
 //! Each rule is a pure function over texts or manifests, with tests that show it failing. This module
 //! only gathers the files and prints what the rules found.
 
+mod documents;
 mod floors;
 mod manifests;
 mod releases;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,6 +67,7 @@ struct Found {
 fn find(root: &Path) -> Result<Found> {
     let mut problems = Vec::new();
     let mut manifests = Vec::new();
+    let mut documents = BTreeMap::new();
     let files = tracked_files(root)?;
     for path in &files {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -73,8 +76,11 @@ fn find(root: &Path) -> Result<Found> {
             problems.extend(sources::check_text(path, &read(root, path)?));
         } else if name == "Cargo.toml" && path.components().count() > 1 {
             manifests.push(Manifest::parse(path, &read(root, path)?)?);
+        } else if name.ends_with(".md") {
+            documents.insert(path.clone(), read(root, path)?);
         }
     }
+    problems.extend(documents::check(&documents, &files));
     for manifest in &manifests {
         problems.extend(manifests::check(manifest));
         problems.extend(floors::check(manifest));

@@ -3,6 +3,7 @@
 
 mod bench;
 mod compare;
+mod documentation;
 mod fuzz;
 mod probe;
 mod record;

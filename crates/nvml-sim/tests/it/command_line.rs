@@ -101,7 +101,7 @@ fn help_and_documentation_name_every_key_and_preset() {
         let text = said(&nvml_sim(folder.dir()).args([command, "--help"]).output().unwrap());
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let documentation = include_str!("../../../../docs/simulator.md");
+    let documentation = include_str!("../../../../docs/simulator-faults.md");
     for setting in SETTINGS {
         assert!(help("set").contains(&format!("{}: {}", setting.key, setting.values)), "{}", setting.key);
         assert!(documentation.contains(&format!("`{}`", setting.key)), "{}", setting.key);
