@@ -307,6 +307,13 @@ impl Watching {
                     tracing::info!(?newcomers, "the driver lists GPUs that are new");
                     self.want(Question::Inventory);
                 }
+                let is_other = |gpu: &&Gpu| probes.iter().any(|probe| probe.is_repartitioned(gpu));
+                let repartitioned: Vec<&GpuUuid> =
+                    self.inventory.gpus.iter().filter(is_other).map(|gpu| &gpu.uuid).collect();
+                if !repartitioned.is_empty() {
+                    tracing::info!(?repartitioned, "GPUs are partitioned otherwise by now");
+                    self.want(Question::Inventory);
+                }
                 self.learn(&evidence::of_probe(&self.known, &probes));
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{GpuUuid, PciAddress, Reading};
+use crate::{GpuUuid, MigDevice, MigFailure, MigMode, PciAddress, Reading};
 
 /// One look at the driver. Partial by design: a GPU that could not be read stands in `failures`, and
 /// the others are complete.
@@ -49,15 +49,22 @@ pub struct Gpu {
     pub numa_node: Reading<u32>,
     /// MIG mode, now and after the next reset.
     pub mig_mode: Reading<MigMode>,
+    /// The MIG devices that could be read, by ascending index; none while MIG is off.
+    pub mig_devices: Vec<MigDevice>,
+    /// The MIG devices that could not be read.
+    pub mig_failures: Vec<MigFailure>,
 }
 
-/// MIG mode of a GPU that can be partitioned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MigMode {
+impl Gpu {
     /// Whether MIG is on now.
-    pub current: bool,
-    /// Whether MIG will be on after the next reset.
-    pub pending: bool,
+    pub fn is_partitioned(&self) -> bool {
+        self.mig_mode.value().is_some_and(|mode| mode.current)
+    }
+
+    /// Whether it is there for a monitor alone, as in NVIDIA's DGX Station: nobody hands such a one out.
+    pub fn is_display(&self) -> bool {
+        self.product.value().is_some_and(|name| matches!(name.as_str(), "DGX Display" | "NVIDIA DGX Display"))
+    }
 }
 
 /// A GPU that the driver counts and does not let us identify.

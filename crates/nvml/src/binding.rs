@@ -14,12 +14,14 @@
 //! | `nvmlDeviceGetTopologyCommonAncestor` | the wrapper takes the other device by value |
 //! | `nvmlDeviceGetNvLinkState`, `nvmlDeviceGetNvLinkRemoteDeviceType` | the wrapper knows 18 links; there are machines with more |
 //! | `nvmlDeviceGetFieldValues` | the wrapper renumbers fields and drops the scope |
+//! | `nvmlDeviceGetMaxMigDeviceCount`, `nvmlDeviceGetMigDeviceHandleByIndex`, `nvmlDeviceGetGpuInstanceId`, `nvmlDeviceGetComputeInstanceId`, `nvmlDeviceGetAttributes_v2`, `nvmlDeviceGetGpuInstanceById`, `nvmlGpuInstanceGetInfo`, `nvmlDeviceGetGpuInstanceProfileInfo` | the wrapper hands MIG devices out as devices that know no GPU, and has nothing of GPU instances |
 //! | `nvmlEventSetCreate`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
 #![expect(unsafe_code, reason = "the binding of a C library")]
 
 mod abilities;
 mod event_set;
 mod gpu;
+mod mig;
 mod text;
 
 use std::ffi::OsStr;
@@ -37,6 +39,7 @@ use crate::protocol::Refusal;
 pub(crate) use self::abilities::Abilities;
 pub(crate) use self::event_set::{EventSet, RawEvent};
 pub(crate) use self::gpu::{Gpu, GpuKey, LinkEnd};
+pub(crate) use self::mig::{InstanceKinds, MigHandle};
 
 /// More GPUs than this in one machine is an answer that makes no sense.
 const MAX_GPUS: u32 = 256;

@@ -1,6 +1,6 @@
 //! The cheap question whether each GPU still answers.
 
-use gpu_model::{GpuFailure, GpuUuid, Reading};
+use gpu_model::{Gpu, GpuFailure, GpuUuid, MigOutline, Reading};
 use serde::{Deserialize, Serialize};
 
 /// What one GPU answered when probed.
@@ -14,6 +14,8 @@ pub struct Probe {
     pub failure: Option<GpuFailure>,
     /// What the driver wants done (field 230, from driver 550 on); not supported on older ones.
     pub recovery: Reading<RecoveryAction>,
+    /// How it is partitioned; not asked of a GPU that does not answer.
+    pub mig: Reading<MigOutline>,
 }
 
 /// What the driver wants done to bring a GPU back, `nvmlDeviceGpuRecoveryAction_t`.
@@ -41,5 +43,10 @@ impl Probe {
     pub fn is_well(&self) -> bool {
         let wanted = self.recovery.value().is_some_and(|action| *action != RecoveryAction::None);
         self.failure.is_none() && !wanted
+    }
+
+    /// Whether this is the GPU, partitioned otherwise than when it was looked at.
+    pub fn is_repartitioned(&self, gpu: &Gpu) -> bool {
+        self.uuid.value() == Some(&gpu.uuid) && gpu.is_repartitioned(&self.mig)
     }
 }

@@ -3,6 +3,7 @@
 
 mod inventory;
 mod liveness;
+mod mig;
 mod topology;
 
 use gpu_model::GpuFailure;

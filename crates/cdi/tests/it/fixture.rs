@@ -23,6 +23,8 @@ pub fn dgx_a100() -> Inventory {
         compute_capability: Reading::Value((8, 0)),
         numa_node: Reading::Value(index / 2),
         mig_mode: Reading::Value(MigMode { current: false, pending: false }),
+        mig_devices: Vec::new(),
+        mig_failures: Vec::new(),
     };
     Inventory {
         driver: DriverVersions {

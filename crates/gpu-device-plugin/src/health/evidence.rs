@@ -103,6 +103,8 @@ mod tests {
             compute_capability: Reading::NotSupported,
             numa_node: Reading::NotSupported,
             mig_mode: Reading::NotSupported,
+            mig_devices: Vec::new(),
+            mig_failures: Vec::new(),
         }
     }
 
@@ -112,13 +114,20 @@ mod tests {
             uuid: Reading::Value(uuid(index)),
             failure: None,
             recovery: Reading::Value(RecoveryAction::None),
+            mig: Reading::NotSupported,
         }
     }
 
     fn lost(index: u32) -> Probe {
         let call = "nvmlDeviceGetHandleByIndex_v2".to_owned();
         let failure = Some(GpuFailure { index, call: call.clone(), code: 15 });
-        Probe { index, uuid: Reading::Failed { call, code: 15 }, failure, recovery: Reading::NotSupported }
+        Probe {
+            index,
+            uuid: Reading::Failed { call, code: 15 },
+            failure,
+            recovery: Reading::NotSupported,
+            mig: Reading::NotSupported,
+        }
     }
 
     #[test]

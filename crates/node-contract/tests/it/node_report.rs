@@ -29,6 +29,8 @@ fn report() -> NodeReport {
         compute_capability: Reading::Value((8, 0)),
         numa_node: Reading::NotSupported,
         mig_mode: Reading::Value(MigMode { current: false, pending: false }),
+        mig_devices: Vec::new(),
+        mig_failures: Vec::new(),
     };
     let mut second = gpu(1, &sick);
     second.pci = Reading::Failed { call: "nvmlDeviceGetPciInfo_v3".to_owned(), code: 15 };

@@ -2,7 +2,7 @@
 
 use std::ffi::c_uint;
 
-use gpu_model::{CommonAncestor, GpuUuid, MigMode, PciAddress};
+use gpu_model::{CommonAncestor, GpuUuid, PciAddress};
 use nvml_wrapper::Device;
 use nvml_wrapper::error::NvmlError as WrapperError;
 use nvml_wrapper_sys::bindings as sys;
@@ -55,7 +55,7 @@ impl<'d> Gpu<'d> {
     }
 
     /// A getter of nvml-wrapper.
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         call: &'static str,
         body: impl FnOnce(&Device<'_>) -> Result<T, WrapperError>,
@@ -89,15 +89,6 @@ impl<'d> Gpu<'d> {
             (Ok(major), Ok(minor)) => Ok((major, minor)),
             _ => Err(Failure::senseless(CALL)),
         }
-    }
-
-    pub fn mig_mode(&self) -> Result<MigMode, Failure> {
-        const CALL: &str = "nvmlDeviceGetMigMode";
-        if !self.driver.abilities.mig {
-            return Err(Failure { call: CALL, code: Code::NotSupported });
-        }
-        let mode = self.get(CALL, |gpu| gpu.mig_mode())?;
-        Ok(MigMode { current: mode.current != 0, pending: mode.pending != 0 })
     }
 
     pub fn memory_bytes(&self) -> Result<u64, Failure> {

@@ -1,11 +1,11 @@
 //! What GPUs there are. Seven calls for each GPU, one for each model of chip, and four for the node, beside
-//! the two of the library's start.
+//! the two of the library's start; and those for the parts of a GPU while MIG is on.
 
 use std::collections::BTreeMap;
 
 use gpu_model::{Gpu as Seen, Inventory, Reading};
 
-use super::{Skip, of_one_gpu};
+use super::{Skip, mig, of_one_gpu};
 use crate::binding::{Driver, Failure, Gpu, reading};
 use crate::protocol::Refusal;
 
@@ -43,16 +43,21 @@ fn look(gpu: &Gpu<'_>, uuid: gpu_model::GpuUuid, known: &mut Capabilities) -> Re
     if let (Reading::Value(pci), Reading::Value(_)) = (&pci, &compute_capability) {
         known.insert(pci.chip, compute_capability.clone());
     }
+    let memory_bytes = reading(gpu.memory_bytes())?;
+    let mig_mode = reading(gpu.mig_mode())?;
+    let parts = mig::take(gpu, &mig_mode, &memory_bytes)?;
     Ok(Seen {
         index: gpu.index,
         uuid,
         minor: reading(gpu.minor())?,
         product: reading(gpu.name())?,
         pci: pci.map(|pci| pci.address),
-        memory_bytes: reading(gpu.memory_bytes())?,
+        memory_bytes,
         compute_capability,
         // Of the CPUs, not of NVML: sysfs has it under the PCI address.
         numa_node: Reading::NotSupported,
-        mig_mode: reading(gpu.mig_mode())?,
+        mig_mode,
+        mig_devices: parts.devices,
+        mig_failures: parts.failures,
     })
 }

@@ -1,8 +1,9 @@
-//! Whether each GPU answers: three calls each, four where the driver does not tell the recovery action.
+//! Whether each GPU answers: four calls each, five where the driver does not tell the recovery action, and with MIG on
+//! those for an outline of its parts.
 
 use gpu_model::{GpuFailure, GpuUuid, Reading};
 
-use super::{Skip, of_one_gpu};
+use super::{Skip, mig, of_one_gpu};
 use crate::binding::{Driver, Gpu, reading};
 use crate::protocol::Refusal;
 use crate::{Code, Probe, RecoveryAction};
@@ -17,7 +18,13 @@ pub(super) fn probe(driver: &Driver<'_>, skip: &Skip) -> Result<Vec<Probe>, Refu
 
 fn unidentified(failure: GpuFailure) -> Probe {
     let uuid = Reading::Failed { call: failure.call.clone(), code: failure.code };
-    Probe { index: failure.index, uuid, failure: Some(failure), recovery: Reading::NotSupported }
+    Probe {
+        index: failure.index,
+        uuid,
+        failure: Some(failure),
+        recovery: Reading::NotSupported,
+        mig: Reading::NotSupported,
+    }
 }
 
 fn probe_gpu(driver: &Driver<'_>, index: u32) -> Result<Probe, Refusal> {
@@ -44,7 +51,8 @@ fn identified(gpu: &Gpu<'_>, uuid: GpuUuid, recovery: Reading<RecoveryAction>) -
             Reading::Value(_) | Reading::NotSupported => None,
         },
     };
-    Ok(Probe { index, uuid: Reading::Value(uuid), failure, recovery })
+    let mig = if failure.is_none() { mig::outline(gpu)? } else { Reading::NotSupported };
+    Ok(Probe { index, uuid: Reading::Value(uuid), failure, recovery, mig })
 }
 
 /// Whether a code says how the GPU is, whatever was asked of it.

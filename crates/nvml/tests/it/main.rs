@@ -15,6 +15,7 @@ mod events;
 mod faults;
 mod garbage;
 mod inventory;
+mod mig;
 mod node;
 mod probes;
 mod topology;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let tests: Vec<(&'static str, fn())> = [
         driver::TESTS,
         inventory::TESTS,
+        mig::TESTS,
         topology::TESTS,
         probes::TESTS,
         faults::TESTS,
