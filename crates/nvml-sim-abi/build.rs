@@ -53,19 +53,9 @@ fn main() -> io::Result<()> {
     fs::write(out.join("refusals.rs"), code)
 }
 
-/// Functions of GPUs that take PCI addresses instead of handles.
-const BY_ADDRESS: &[&str] = &[
-    "nvmlDeviceDiscoverGpus",
-    "nvmlDeviceModifyDrainState",
-    "nvmlDeviceQueryDrainState",
-    "nvmlDeviceRemoveGpu",
-    "nvmlDeviceRemoveGpu_v2",
-];
-
 /// What a function takes first, as far as a refusal looks at it.
 fn first_parameter(name: &str) -> &'static str {
     match name {
-        name if BY_ADDRESS.contains(&name) => "",
         name if name.starts_with("nvmlDevice") => " of a GPU",
         name if name.starts_with("nvmlGpuInstance") => " of a GPU instance",
         _ => "",

@@ -8,6 +8,7 @@ mod compute_instances;
 mod confidential;
 mod desktop;
 mod devices;
+mod drain;
 mod ecc;
 mod events;
 mod fabric;
@@ -88,6 +89,7 @@ pub const IMPLEMENTED: &[&[&str]] = &[
     confidential::NAMES,
     desktop::NAMES,
     devices::NAMES,
+    drain::NAMES,
     ecc::NAMES,
     events::NAMES,
     fans::NAMES,

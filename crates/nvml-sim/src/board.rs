@@ -96,6 +96,6 @@ impl GpuView<'_> {
         for (place, byte) in chassis_serial.iter_mut().zip(serial.bytes()).take(13) {
             *place = byte;
         }
-        Ok(RackPlace { ib_guid, chassis_serial, module: u8::try_from(self.gpu.index + 1).unwrap_or(u8::MAX) })
+        Ok(RackPlace { ib_guid, chassis_serial, module: u8::try_from(self.gpu.place + 1).unwrap_or(u8::MAX) })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::code::Code;
+use crate::drain::{PciDevice, PciPart};
 use crate::faults::{Declared, Fault, FaultEntry, FaultError};
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
 use crate::incidents::Recovery;
@@ -53,6 +54,21 @@ pub enum ControlError {
     /// A process that cannot be.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A GPU that must not drain.
+    #[error("GPU {gpu} is in persistence mode; `nvml-sim set --gpu {gpu} persistence-mode=off` ends that")]
+    Persistent {
+        /// Its index.
+        gpu: usize,
+    },
+    /// A GPU that must not be removed.
+    #[error(
+        "GPU {gpu} does not drain, or is in use: `nvml-sim drain --gpu {gpu}` first, with persistence mode off, and \
+         `nvml-sim process list` shows who runs there"
+    )]
+    NotDrained {
+        /// Its index.
+        gpu: usize,
+    },
     /// A reset of a GPU that is in use.
     #[error(transparent)]
     InUse(#[from] InUseError),
@@ -202,6 +218,33 @@ impl StateFolder {
         let gpu = self.gpu(gpu)?;
         let changed = self.commit(|state| state.set_mig_mode(&gpu, on))?;
         changed.map(|(status, _)| status).map_err(|code| ControlError::Mig { gpu: gpu.index, code })
+    }
+
+    /// Lets a GPU take no new programs, or take them again.
+    pub fn drain(&self, gpu: &str, on: bool) -> Result<(), ControlError> {
+        let gpu = self.gpu(gpu)?;
+        self.commit(|state| state.drain(&gpu, on))?
+            .map_err(|_| ControlError::Persistent { gpu: gpu.index })?;
+        Ok(())
+    }
+
+    /// Removes a GPU that drains; its PCI device may stay.
+    pub fn remove_gpu(&self, gpu: &str, keep_device: bool) -> Result<(), ControlError> {
+        let gpu = self.gpu(gpu)?;
+        let device = if keep_device { PciDevice::Kept } else { PciDevice::Removed };
+        let removed = self.commit(|state| state.remove_gpu(&gpu, device))?;
+        removed.map_err(|_| ControlError::NotDrained { gpu: gpu.index })?;
+        Ok(())
+    }
+
+    /// Discovers the GPUs that were removed, or one of them.
+    pub fn discover_gpus(&self, gpu: Option<&str>) -> Result<(), ControlError> {
+        let node = self.node()?;
+        let part = match gpu {
+            None => PciPart::WHOLE,
+            Some(name) => PciPart::of(node::find_or_tell(&node.gpus, name)?.pci),
+        };
+        Ok(self.update(|state| state.discover_gpus(&node, part))?)
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.

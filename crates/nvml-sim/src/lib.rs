@@ -16,6 +16,7 @@ mod counters;
 mod cpu_list;
 mod damage;
 mod desktop;
+mod drain;
 mod driver_load;
 mod ecc;
 mod events;
@@ -76,6 +77,7 @@ pub use damage::{
     Place, RemappedRows, Repair, RetiredPage, RowHistogram, SramErrors, SramPart, SramStatus, UniqueError,
 };
 pub use desktop::{ClockOffset, ClockOffsets, POWER_MIZER_MODES};
+pub use drain::{Binding, BindingChange, Drains, PciDevice, PciPart};
 pub use driver_load::DriverLoad;
 pub use ecc::{Ecc, EccMode};
 pub use events::{EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents};

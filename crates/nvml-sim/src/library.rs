@@ -5,7 +5,9 @@ mod call;
 mod call_log;
 mod complaints;
 mod delays;
+mod drain;
 mod ecc;
+mod enumeration;
 mod event_wait;
 mod find;
 mod gpm;
@@ -24,14 +26,15 @@ use crate::code::Code;
 use crate::driver_load::KnownLoad;
 use crate::events::RegisteredEvents;
 use crate::modes::{ComputeMode, Modes};
-use crate::node::Node;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
 use call_log::CallLog;
 pub(crate) use complaints::Complaints;
 use delays::Delays;
+use enumeration::Enumeration;
 use find::FindError;
 use gpm::GpmSamples;
+use system_events::SystemEventSet;
 
 pub use call::Call;
 pub use event_wait::LibraryEvent;
@@ -54,11 +57,11 @@ pub struct Library {
 struct Process {
     initialisations: u32,
     folder: Option<Arc<StateFolder>>,
-    node: Option<Arc<Node>>,
+    gpus: Option<Enumeration>,
     event_sets: BTreeMap<u32, RegisteredEvents>,
     event_sets_made: u32,
     gpm: GpmSamples,
-    system_event_sets: BTreeMap<u32, u64>,
+    system_event_sets: BTreeMap<u32, SystemEventSet>,
     load: KnownLoad,
 }
 
@@ -81,7 +84,7 @@ impl Library {
         let mut process = self.process();
         if process.initialisations == 0 {
             process.folder = Some(Arc::clone(folder));
-            process.node = Some(Arc::clone(&snapshot.node));
+            process.gpus = Some(Enumeration::new(&snapshot.node, &snapshot.state.drains));
             process.load.begin(&snapshot.state.driver);
         }
         process.initialisations = process.initialisations.saturating_add(1);
@@ -93,7 +96,7 @@ impl Library {
         match process.initialisations {
             0 => return Err(Code::UNINITIALIZED),
             1 => {
-                process.node = None;
+                process.gpus = None;
                 process.event_sets.clear();
                 process.gpm = GpmSamples::default();
                 process.system_event_sets.clear();
@@ -171,13 +174,14 @@ impl Library {
 
     /// A consistent look at the node, if initialised.
     fn snapshot(&self) -> Result<Snapshot, Code> {
-        let (folder, node) = {
+        let folder = {
             let process = self.process();
-            let node = process.node.clone().ok_or(Code::UNINITIALIZED)?;
-            (process.folder.clone().ok_or(Code::UNINITIALIZED)?, node)
+            process.folder.clone().filter(|_| process.gpus.is_some()).ok_or(Code::UNINITIALIZED)?
         };
         let state = self.state_of(&folder)?;
-        self.process().load.check(&state.driver)?;
+        let mut process = self.process();
+        process.load.check(&state.driver)?;
+        let node = process.gpus.as_mut().ok_or(Code::UNINITIALIZED)?.look(&state.drains);
         Ok(Snapshot { node, state })
     }
 

@@ -66,9 +66,9 @@ fn ends<'a>(node: &'a Node, gpu: &'a Gpu, link: u32) -> Vec<(&'a Gpu, u32)> {
     };
     let mut ends = vec![(gpu, link)];
     if let Some(Link::Gpu(other)) = gpu.links.get(link as usize)
-        && let Some(other) = node.gpus.get(*other)
-        && let Some(place) = to(gpu, other.index).iter().position(|number| *number == link)
-        && let Some(back) = to(other, gpu.index).get(place)
+        && let Some(other) = node.at_place(*other)
+        && let Some(place) = to(gpu, other.place).iter().position(|number| *number == link)
+        && let Some(back) = to(other, gpu.place).get(place)
     {
         ends.push((other, *back));
     }

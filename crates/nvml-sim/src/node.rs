@@ -10,6 +10,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::cpu_list::CpuList;
+use crate::drain::PciPart;
 use crate::faults::Declared;
 use crate::latency::Latency;
 use crate::load::Load;
@@ -57,6 +58,8 @@ pub struct Node {
     pub processes: Vec<ProcessEntry>,
     /// The GPUs by NVML index.
     pub gpus: Vec<Gpu>,
+    /// Those that whoever looks does not see, since they drain or were removed.
+    pub away: Vec<Gpu>,
 }
 
 /// An NVLink fabric.
@@ -73,6 +76,10 @@ pub struct Fabric {
 pub struct Gpu {
     /// NVML index.
     pub index: usize,
+    /// Place in the node file, whatever others come and go.
+    pub place: usize,
+    /// What its handles carry: its place, or another number once its index has changed.
+    pub handle: u32,
     /// UUID, `GPU-…`.
     pub uuid: String,
     /// Serial number of the board.
@@ -136,6 +143,7 @@ impl Node {
             faults,
             processes: Vec::new(),
             gpus,
+            away: Vec::new(),
         };
         node.processes = check.processes(declared.processes, &node)?;
         Ok(node)
@@ -145,6 +153,16 @@ impl Node {
     pub fn load_driver(&mut self, version: &str) {
         self.driver_version = version.to_owned();
         self.nvml_version = format!("{}.{version}", self.cuda_version / 1000);
+    }
+
+    /// The GPU at a place of the node file, seen or not.
+    pub fn at_place(&self, place: usize) -> Option<&Gpu> {
+        self.gpus.iter().chain(&self.away).find(|gpu| gpu.place == place)
+    }
+
+    /// The GPU of a PCI address, seen or not.
+    pub fn at_address(&self, address: PciPart) -> Option<&Gpu> {
+        self.gpus.iter().chain(&self.away).find(|gpu| address.is_of(gpu.pci))
     }
 
     /// The GPU that a person names by index, UUID or PCI address.

@@ -78,7 +78,7 @@ pub enum RootError {
     },
 }
 
-/// Lays the root of a node, which follows its MIG instances from then on. What lies there under the same names is replaced, and what an earlier run laid for
+/// Lays the root of a node, which follows its MIG instances and removed GPUs from then on. What lies there under the same names is replaced, and what an earlier run laid for
 /// another node is removed; nothing else is touched.
 pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<RootReport, RootError> {
     let library = find_library(library)?;
@@ -90,7 +90,7 @@ pub fn lay(folder: &StateFolder, root: &Path, library: Option<&Path>) -> Result<
     folder.held_still(|node, state, is_held| {
         let mut plan = Plan::new(root);
         proc_files::plan(&mut plan, node, state);
-        sysfs::plan(&mut plan, node);
+        sysfs::plan(&mut plan, node, state);
         device_nodes::plan(&mut plan, node, state);
         driver_files::plan(&mut plan, node, &library, folder.dir());
         let mut report = plan.carry_out()?;

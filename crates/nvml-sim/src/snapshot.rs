@@ -14,7 +14,7 @@ use crate::state::State;
 /// A consistent look at the node.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The node as declared when the driver was loaded.
+    /// The node as declared when the driver was loaded, with the GPUs that are seen.
     pub node: Arc<Node>,
     /// What happened since.
     pub state: Arc<State>,
@@ -32,7 +32,16 @@ pub struct GpuView<'a> {
 impl Snapshot {
     /// The GPU at an index: NVML hands out the handle of a lost one too, unless it has fallen off the bus.
     pub fn by_index(&self, index: usize) -> Result<&Gpu, Code> {
-        let gpu = self.node.gpus.get(index).ok_or(Code::INVALID_ARGUMENT)?;
+        self.on_the_bus(self.node.gpus.get(index))
+    }
+
+    /// The GPU at a place of the node file, whether it is seen or not.
+    pub fn by_place(&self, place: usize) -> Result<&Gpu, Code> {
+        self.on_the_bus(self.node.at_place(place))
+    }
+
+    fn on_the_bus<'a>(&self, gpu: Option<&'a Gpu>) -> Result<&'a Gpu, Code> {
+        let gpu = gpu.ok_or(Code::INVALID_ARGUMENT)?;
         match self.state.lost.how(&gpu.uuid) {
             Some(Loss::OffBus) => Err(Code::GPU_IS_LOST),
             Some(Loss::Lost) | None => Ok(gpu),
@@ -60,8 +69,11 @@ impl Snapshot {
         self.first(|gpu| gpu.pci == address)
     }
 
-    /// The GPU, unless it is lost.
+    /// The GPU, unless it is removed or lost.
     pub fn view<'a>(&'a self, gpu: &'a Gpu) -> Result<GpuView<'a>, Code> {
+        if self.state.drains.is_removed(&gpu.uuid) {
+            return Err(Code::INVALID_ARGUMENT);
+        }
         if self.state.lost.contains(&gpu.uuid) {
             return Err(Code::GPU_IS_LOST);
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::damage::Damage;
+use crate::drain::Drains;
 use crate::driver_load::DriverLoad;
 use crate::ecc::EccMode;
 use crate::events::EventLog;
@@ -34,7 +35,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct State {
     /// Lost GPUs.
     #[serde(default, skip_serializing_if = "LostGpus::is_empty")]
     pub lost: LostGpus,
+    /// GPUs that the driver lets go of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drains: Drains,
     /// Modes, by GPU UUID. A GPU that was declared later has none yet.
     pub modes: BTreeMap<String, Modes>,
     /// MIG modes and instances.
@@ -107,6 +111,7 @@ impl State {
             driver: DriverLoad::default(),
             events: EventLog::default(),
             lost: LostGpus::default(),
+            drains: Drains::default(),
             modes: node.gpus.iter().map(modes).collect(),
             mig: MigState::default(),
             ecc: BTreeMap::new(),
@@ -164,7 +169,7 @@ impl State {
     }
 
     /// The memory of a GPU that was reset: what waited for that is done, and what counts since then is gone.
-    fn reset_memory(&mut self, gpu: &Gpu) {
+    pub(crate) fn reset_memory(&mut self, gpu: &Gpu) {
         if let Some(damage) = self.damage.get_mut(&gpu.uuid) {
             damage.reset();
         }
@@ -180,6 +185,7 @@ impl State {
             self.driver.version = Some(version.to_owned());
         }
         self.end_all_processes();
+        self.end_drains();
         self.modes.clear();
         self.switches = Switches::default();
         self.links.clear();

@@ -40,7 +40,7 @@ pub enum CommonAncestor {
 pub enum Link {
     /// An NVSwitch.
     Switch(PciAddress),
-    /// The GPU at an index.
+    /// The GPU at a place of the node file.
     Gpu(usize),
     /// An NVSwitch of the fabric, which is no PCI device of this machine.
     Fabric,
@@ -90,7 +90,7 @@ impl TryFrom<String> for PciePlace {
 impl Gpu {
     /// What this GPU has in common with another.
     pub fn common_ancestor(&self, other: &Gpu) -> CommonAncestor {
-        if self.index == other.index {
+        if self.place == other.place {
             return CommonAncestor::Internal;
         }
         match self.pcie.common_ancestor(&other.pcie) {
@@ -113,8 +113,15 @@ impl GpuView<'_> {
             0 => Err(Code::NOT_SUPPORTED),
             links if link >= links => Err(Code::INVALID_ARGUMENT),
             _ if self.snapshot.state.links.contains(&self.gpu.uuid, link) => Ok(None),
-            _ => Ok(self.gpu.links.get(link as usize).copied()),
+            _ => Ok(self.gpu.links.get(link as usize).copied().filter(|end| self.is_there(*end))),
         }
+    }
+
+    /// Whether a link has another end: a GPU that was removed is none.
+    fn is_there(&self, end: Link) -> bool {
+        let Link::Gpu(place) = end else { return true };
+        let gpu = self.snapshot.node.at_place(place);
+        gpu.is_some_and(|gpu| !self.snapshot.state.drains.is_removed(&gpu.uuid))
     }
 
     /// Number of NVLinks that end at an NVSwitch.
@@ -131,6 +138,6 @@ impl GpuView<'_> {
             (0..).zip(&from.links).any(|(number, link)| wanted(link) && is_up(number))
         };
         let to_switch = |from: &Gpu| leads(from, &Link::is_to_switch);
-        leads(self.gpu, &|link| *link == Link::Gpu(other.index)) || to_switch(self.gpu) && to_switch(other)
+        leads(self.gpu, &|link| *link == Link::Gpu(other.place)) || to_switch(self.gpu) && to_switch(other)
     }
 }

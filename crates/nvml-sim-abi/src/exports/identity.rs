@@ -62,7 +62,7 @@ exports! {
         minor.put(gpu(call, &device)?.gpu.minor)
     };
     fn nvmlDeviceGetModuleId(device: nvmlDevice_t, module: *mut u32) => |call| {
-        module.put(gpu(call, &device)?.gpu.index as u32 + 1)
+        module.put(gpu(call, &device)?.gpu.place as u32 + 1)
     };
     fn nvmlDeviceGetBrand(device: nvmlDevice_t, brand: *mut nvmlBrandType_t) => |call| {
         brand.put(gpu(call, &device)?.gpu.model.brand as u32)
@@ -134,7 +134,7 @@ exports! {
         info.put(pci_info(gpu(call, &device)?.gpu))
     };
     fn nvmlDeviceGetIrqNum(device: nvmlDevice_t, irq: *mut u32) => |call| {
-        irq.put(gpu(call, &device)?.gpu.index as u32 + 100)
+        irq.put(gpu(call, &device)?.gpu.place as u32 + 100)
     };
     fn nvmlDeviceGetGspFirmwareVersion(device: nvmlDevice_t, version: *mut c_char) => |call| {
         with_gsp(gpu(call, &device)?)?;

@@ -41,7 +41,7 @@ fn not_visible() -> nvmlPciInfo_t {
 
 fn remote_pci(call: &Call<'_>, device: &Out<nvmlDevice_st>, link: u32) -> Result<nvmlPciInfo_t, Code> {
     match connected(call, device, link)? {
-        Link::Gpu(index) => Ok(pci_info(call.snapshot()?.by_index(index)?)),
+        Link::Gpu(place) => Ok(pci_info(call.snapshot()?.by_place(place)?)),
         Link::Fabric => Ok(not_visible()),
         Link::Switch(pci) => Ok(nvmlPciInfo_t {
             busIdLegacy: text_array(&pci.nvml_legacy_id()),

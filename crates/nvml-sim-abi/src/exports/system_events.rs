@@ -1,11 +1,19 @@
-//! Sets of system events: drivers that take GPUs and give them up.
+//! Sets of system events: a driver that takes GPUs and lets go of them.
 
 use std::time::Duration;
 
+use nvml_sim::{Binding, PciAddress};
 use nvml_wrapper_sys::bindings::*;
 
 use super::exports;
 use crate::from_c::handle;
+
+fn event(binding: &Binding) -> nvmlSystemEventData_v1_t {
+    let PciAddress { domain, bus, device, .. } = binding.pci;
+    // The header says "in PCI format"; which bits are which is assumed.
+    let gpu_id = domain << 16 | u32::from(bus) << 8 | u32::from(device);
+    nvmlSystemEventData_v1_t { eventType: binding.change.bit(), gpuId: gpu_id }
+}
 
 exports! {
     fn nvmlSystemEventSetCreate(request: *mut nvmlSystemEventSetCreateRequest_v1_t) => |call| {
@@ -27,7 +35,14 @@ exports! {
         let mut wanted = request.get()?;
         wanted.numEvent = 0;
         request.put(wanted)?;
-        let timeout = Duration::from_millis(wanted.timeoutms.into());
-        call.library.wait_for_system_event(wanted.set.addr() as u64, timeout)
+        let data = request.array(wanted.data);
+        if wanted.dataSize > 0 {
+            data.present()?;
+        }
+        let (set, timeout) = (wanted.set.addr() as u64, Duration::from_millis(wanted.timeoutms.into()));
+        let taken = call.library.wait_for_system_events(set, timeout, wanted.dataSize as usize)?;
+        wanted.numEvent = taken.len() as u32;
+        data.put_all(taken.iter().map(event))?;
+        request.put(wanted)
     };
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod desktop;
+mod drain;
 mod ecc;
 mod events;
 mod faults;

@@ -64,18 +64,9 @@ fn implemented_and_refused_functions_together_are_all_and_overlap_nowhere() {
     assert!(implemented.len() > 100, "{}", implemented.len());
 }
 
-/// Functions that refuse without a documented reason: still to be implemented. None may be added.
-const TO_COME: &[&str] = &[
-    "nvmlDeviceDiscoverGpus",
-    "nvmlDeviceModifyDrainState",
-    "nvmlDeviceQueryDrainState",
-    "nvmlDeviceRemoveGpu",
-    "nvmlDeviceRemoveGpu_v2",
-];
-
 #[test]
 fn function_that_refuses_has_one_documented_reason_and_no_reason_is_idle() {
-    for name in REFUSED.iter().filter(|name| !TO_COME.contains(name)) {
+    for name in REFUSED {
         let reasons = REASONS.iter().filter(|reason| reason.is_of(name)).count();
         assert_eq!(reasons, 1, "{name}");
     }

@@ -258,6 +258,34 @@ pub enum Command {
         #[command(flatten)]
         when: When,
     },
+    /// Let a GPU take no new programs: those that initialise NVML from now on do not see it.
+    ///
+    /// As nvidia-smi drain -m does. It must not be in persistence mode.
+    Drain {
+        /// The GPU: index in the node file, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// Let it take them again.
+        #[arg(long)]
+        off: bool,
+    },
+    /// Remove a GPU that drains from the driver, and from the PCI tree: no program sees it, and those behind it move up.
+    ///
+    /// As nvidia-smi drain -r does. No process may be on it.
+    Remove {
+        /// The GPU: index in the node file, UUID or PCI address.
+        #[arg(long)]
+        gpu: String,
+        /// Leave its PCI device in the tree.
+        #[arg(long)]
+        keep_device: bool,
+    },
+    /// Discover GPUs that were removed; lost ones are not found.
+    Discover {
+        /// Only this GPU: index in the node file, UUID or PCI address.
+        #[arg(long)]
+        gpu: Option<String>,
+    },
     /// Processes on GPUs: what they use, and what they keep from happening.
     Process {
         /// What to do.

@@ -99,6 +99,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 }
             }
         }
+        Command::Drain { gpu, off } => open(None)?.drain(&gpu, !off)?,
+        Command::Remove { gpu, keep_device } => open(None)?.remove_gpu(&gpu, keep_device)?,
+        Command::Discover { gpu } => open(None)?.discover_gpus(gpu.as_deref())?,
         Command::Process { command } => process::run(&open(None)?, command, out)?,
         Command::Mig { command } => mig::run(&open(None)?, command, out)?,
         Command::Set { gpu, settings, when } if !when.is_now() => {

@@ -112,6 +112,8 @@ fn gpu_json(gpu: &Gpu, snapshot: &Snapshot) -> Value {
         "numa": gpu.numa,
         "cpus": gpu.numa.and_then(|numa| node.cpus.get(&numa)).map(|list| list.as_str()),
         "links": gpu.links.len(),
+        "draining": state.drains.draining.contains(&gpu.uuid),
+        "removed": state.drains.is_removed(&gpu.uuid),
         "lost": state.lost.contains(&gpu.uuid),
         "readings": snapshot.view(gpu).ok().map(readings_json),
         "model": gpu.model,

@@ -128,15 +128,16 @@ impl<'a> Ask<'a> {
         // The n-th link to a peer is the peer's n-th link back.
         let before = own.links.iter().take(self.scope as usize).filter(|link| **link == end).count();
         match end {
-            Link::Gpu(index) => {
-                let peer = self.view.snapshot.node.gpus.get(index).ok_or(Code::NOT_SUPPORTED)?;
-                let back = |(_, link): &(usize, &Link)| **link == Link::Gpu(own.index);
+            Link::Gpu(place) => {
+                let peer = self.view.snapshot.node.at_place(place).ok_or(Code::NOT_SUPPORTED)?;
+                let back = |(_, link): &(usize, &Link)| **link == Link::Gpu(own.place);
                 let number = peer.links.iter().enumerate().filter(back).nth(before).map(|(number, _)| number);
                 number.and_then(|number| u32::try_from(number).ok()).ok_or(Code::NOT_SUPPORTED)
             }
-            // Ports are given to GPUs in the order of their indexes (assumed).
+            // Ports are given to GPUs in the order of their places (assumed).
             _ => {
-                let earlier = self.view.snapshot.node.gpus.iter().take(own.index);
+                let node = &self.view.snapshot.node;
+                let earlier = node.gpus.iter().chain(&node.away).filter(|gpu| gpu.place < own.place);
                 let used = earlier.flat_map(|gpu| &gpu.links).filter(|link| **link == end).count();
                 u32::try_from(used + before).map_err(|_| Code::NOT_SUPPORTED)
             }

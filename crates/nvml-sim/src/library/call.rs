@@ -34,6 +34,9 @@ pub struct Call<'a> {
 /// What a call sees of the node, all of one moment.
 struct Look {
     folder: Option<Arc<StateFolder>>,
+    /// Every GPU of it.
+    declared: Result<Arc<Node>, Code>,
+    /// The GPUs that this process sees.
     node: Result<Arc<Node>, Code>,
     state: Result<Arc<State>, Code>,
 }
@@ -97,8 +100,8 @@ impl Library {
                 None
             }
         };
-        let loaded = self.process().node.clone();
-        let node = match (loaded, &folder) {
+        let loaded = self.process().gpus.as_ref().map(|gpus| Arc::clone(gpus.declared()));
+        let declared = match (loaded, &folder) {
             (Some(node), _) => Ok(node),
             (None, _) if !is_early(function) => Err(Code::UNINITIALIZED),
             (None, None) => Err(Code::DRIVER_NOT_LOADED),
@@ -112,7 +115,13 @@ impl Library {
             }),
         };
         let state = folder.as_deref().ok_or(Code::DRIVER_NOT_LOADED).and_then(|folder| self.state_of(folder));
-        Look { folder, node, state }
+        // Another thread may have shut NVML down meanwhile.
+        let seen = match (self.process().gpus.as_mut(), &state) {
+            (Some(gpus), Ok(state)) => Some(gpus.look(&state.drains)),
+            _ => None,
+        };
+        let node = seen.map_or_else(|| declared.clone(), Ok);
+        Look { folder, declared, node, state }
     }
 
     /// Latency and faults.
@@ -134,7 +143,8 @@ impl Library {
                 pause(delay);
             }
         }
-        let met = Met { function, gpu, node, folder, complaints: &self.complaints };
+        let declared = look.declared.as_deref().ok();
+        let met = Met { function, gpu, node: declared, folder, complaints: &self.complaints };
         met.suffer(state)
     }
 }
@@ -144,8 +154,8 @@ fn is_early(function: &str) -> bool {
 }
 
 fn gpu_of(node: &Node, handle: u64) -> Result<&Gpu, Code> {
-    let index = handle::decode(Kind::Gpu, handle)?;
-    node.gpus.get(index as usize).ok_or(Code::INVALID_ARGUMENT)
+    let number = handle::decode(Kind::Gpu, handle)?;
+    node.gpus.iter().find(|gpu| gpu.handle == number).ok_or(Code::INVALID_ARGUMENT)
 }
 
 impl Look {
@@ -179,6 +189,6 @@ impl<'a> Call<'a> {
 
     /// The handle of a GPU.
     pub fn handle_of(&self, gpu: &Gpu) -> u64 {
-        handle::encode(Kind::Gpu, u32::try_from(gpu.index).unwrap_or(u32::MAX))
+        handle::encode(Kind::Gpu, gpu.handle)
     }
 }

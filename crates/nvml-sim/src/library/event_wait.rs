@@ -6,8 +6,9 @@ use super::handle::{self, Kind};
 use super::{Library, RegisteredEvents};
 use crate::code::Code;
 use crate::events::{EventRecord, NO_INSTANCE};
+use crate::node::Gpu;
 use crate::snapshot::GpuView;
-use crate::state::Watch;
+use crate::state::{State, Watch};
 
 /// An event as NVML reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Library {
         self.process().event_sets.remove(&id).map(|_| ()).ok_or(Code::INVALID_ARGUMENT)
     }
 
-    /// Waits for the next event of a set. Events come first; then a registered GPU that is lost ends each wait
+    /// Waits for the next event of a set. Events come first; then a registered GPU that is lost or removed ends each wait
     /// at once with `GPU_IS_LOST`, and it is the client's part not to spin.
     pub fn wait_for_event(&self, set: u64, timeout: Duration) -> Result<LibraryEvent, Code> {
         let id = handle::decode(Kind::EventSet, set)?;
@@ -68,11 +69,14 @@ impl Library {
                 let mut process = self.process();
                 let set = process.event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
                 let event = set.take(&snapshot.state.events);
-                (event, set.gpus().any(|gpu| snapshot.state.lost.contains(gpu)))
+                let State { lost, drains, .. } = &*snapshot.state;
+                (event, set.gpus().any(|gpu| lost.contains(gpu) || drains.is_removed(gpu)))
             };
             if let Some(event) = event {
                 let gpu = snapshot.node.gpus.iter().find(|gpu| gpu.uuid == event.gpu);
-                return gpu.map(|gpu| report(&event, gpu.index)).ok_or(Code::UNKNOWN);
+                // What a GPU reported before it was removed has no handle to be told of any more.
+                let Some(gpu) = gpu else { continue };
+                return Ok(report(&event, gpu));
             }
             if lost {
                 return Err(Code::GPU_IS_LOST);
@@ -93,9 +97,9 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
-fn report(event: &EventRecord, index: usize) -> LibraryEvent {
+fn report(event: &EventRecord, gpu: &Gpu) -> LibraryEvent {
     LibraryEvent {
-        gpu: handle::encode(Kind::Gpu, u32::try_from(index).unwrap_or(u32::MAX)),
+        gpu: handle::encode(Kind::Gpu, gpu.handle),
         kind: event.kind.bit(),
         data: event.data,
         gpu_instance: event.gpu_instance.unwrap_or(NO_INSTANCE),

@@ -8,7 +8,7 @@ const TAG_MASK: u64 = 0xffff_0000_0000_0000;
 /// What a handle stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A GPU, by index.
+    /// A GPU, by the number that its handles carry.
     Gpu = 1,
     /// An event set, by number.
     EventSet = 2,

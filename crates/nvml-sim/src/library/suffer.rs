@@ -16,7 +16,7 @@ pub struct Met<'a> {
     pub function: &'a str,
     /// UUID of its GPU.
     pub gpu: Option<&'a str>,
-    /// The node, where it can be read.
+    /// The node with every GPU, where it can be read.
     pub node: Option<&'a Node>,
     /// Where faults are counted.
     pub folder: &'a StateFolder,

@@ -105,6 +105,8 @@ impl Check<'_> {
         }
         let mut gpu = Gpu {
             index,
+            place: index,
+            handle: u32::try_from(index).unwrap_or(u32::MAX),
             uuid,
             serial,
             minor,

@@ -28,6 +28,9 @@ impl StateFolder {
             if state.lost.contains(&gpu.uuid) {
                 return Err(ProcessError::Lost { gpu: gpu.index });
             }
+            if state.drains.draining.contains(&gpu.uuid) {
+                return Err(ProcessError::Draining { gpu: gpu.index });
+            }
             state.start_process(&gpu, entry, state.clock.now_us())
         })?;
         Ok(started.map(|(pid, _)| pid)?)

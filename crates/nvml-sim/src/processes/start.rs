@@ -54,6 +54,12 @@ pub enum ProcessError {
         /// Its index.
         gpu: usize,
     },
+    /// A GPU that takes no new processes.
+    #[error("GPU {gpu} drains or was removed: it takes no new processes")]
+    Draining {
+        /// Its index.
+        gpu: usize,
+    },
     /// A MIG instance where there is none.
     #[error("GPU {gpu} {found}; {known}")]
     Instance {
@@ -105,6 +111,7 @@ impl ProcessError {
             ProcessError::Memory { .. } => "memory",
             ProcessError::Instance { .. } => "gi",
             ProcessError::Lost { .. }
+            | ProcessError::Draining { .. }
             | ProcessError::NoGraphics { .. }
             | ProcessError::ComputeMode { .. } => "gpu",
         }

@@ -1,5 +1,5 @@
 //! Host roots that follow their node: which roots were laid for a state folder, and bringing them in step with its MIG
-//! instances and its driver's version. It knows which files of a root these are, not what changed the node.
+//! instances, its GPUs and its driver's version. It knows which files of a root these are, not what changed the node.
 //!
 //! Before a change becomes the current state, a mark says that the roots are behind; it goes when all of them are in step.
 //! So a process that is killed in between leaves the mark, and whoever next looks at the node and may write does the rest.
@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::plan::Plan;
-use super::{LIBRARY_DIR, NODE_LINK, RootError, device_nodes, proc_files, record};
+use super::{LIBRARY_DIR, NODE_LINK, RootError, device_nodes, proc_files, record, sysfs};
 use crate::files::{read_paths, remove_if_there, write_paths};
 use crate::node::Node;
 use crate::state::State;
@@ -44,7 +44,9 @@ pub fn are_behind(dir: &Path) -> bool {
 
 /// Marks the roots as behind, if a change that is about to be made means something to them. Whether they are.
 pub fn mark(dir: &Path, before: &State, after: &State) -> bool {
-    let matters = before.mig.gpus != after.mig.gpus || before.driver.version != after.driver.version;
+    let matters = before.mig.gpus != after.mig.gpus
+        || before.driver.version != after.driver.version
+        || before.drains.removed != after.drains.removed;
     if !matters || !dir.join(ROOTS).exists() {
         return are_behind(dir);
     }
@@ -99,6 +101,8 @@ fn belongs_to(root: &Path, dir: &Path) -> io::Result<bool> {
 fn bring_in_step(root: &Path, node: &Node, state: &State) -> Result<(), RootError> {
     let mut plan = Plan::new(root);
     proc_files::plan_version(&mut plan, node);
+    proc_files::plan_gpus(&mut plan, node, state);
+    sysfs::plan_pci(&mut plan, node, state);
     proc_files::plan_capabilities(&mut plan, node, state);
     device_nodes::plan_capabilities(&mut plan, node, state);
     plan.change(is_following)
@@ -107,6 +111,8 @@ fn bring_in_step(root: &Path, node: &Node, state: &State) -> Result<(), RootErro
 /// The files of a root that follow.
 fn is_following(path: &Path) -> bool {
     path == Path::new(proc_files::VERSION)
+        || path.starts_with(proc_files::GPUS)
+        || path.starts_with(sysfs::PCI)
         || path.starts_with(proc_files::CAPABILITIES)
         || path.starts_with(device_nodes::CAPABILITIES)
 }

@@ -13,16 +13,16 @@ const ALL_MAY_READ: u32 = 0o444;
 
 /// Where the driver's version is told.
 pub const VERSION: &str = "proc/driver/nvidia/version";
-/// Below it, the capabilities that are there.
+/// The GPUs that the driver has.
+pub const GPUS: &str = "proc/driver/nvidia/gpus";
+/// The capabilities that are there.
 pub const CAPABILITIES: &str = "proc/driver/nvidia/capabilities";
 
 /// /proc/driver/nvidia, /proc/driver/nvidia-caps, and the driver's lines in /proc/modules and /proc/devices.
 pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     plan_version(plan, node);
     plan.file("proc/driver/nvidia/params", "ResmanDebugLevel: 4294967295\nModifyDeviceFiles: 1\n");
-    for gpu in &node.gpus {
-        plan.file(format!("proc/driver/nvidia/gpus/{}/information", gpu.pci), information(gpu));
-    }
+    plan_gpus(plan, node, state);
     let capable = capabilities::are_there(node);
     if capable {
         plan.file("proc/driver/nvidia-caps/mig-minors", capabilities::minors());
@@ -52,6 +52,13 @@ pub fn plan_version(plan: &mut Plan, node: &Node) {
     );
 }
 
+/// The GPUs that the driver has.
+pub fn plan_gpus(plan: &mut Plan, node: &Node, state: &State) {
+    for gpu in node.gpus.iter().filter(|gpu| !state.drains.is_removed(&gpu.uuid)) {
+        plan.file(format!("{GPUS}/{}/information", gpu.pci), information(gpu));
+    }
+}
+
 /// The capabilities that are there.
 pub fn plan_capabilities(plan: &mut Plan, node: &Node, state: &State) {
     if capabilities::are_there(node) {
@@ -75,7 +82,7 @@ fn information(gpu: &Gpu) -> String {
          DMA Size: \t 47 bits\nDMA Mask: \t 0x7fffffffffff\nBus Location: \t {}\nDevice Minor: \t {}\n\
          GPU Excluded:\t No\n",
         gpu.model.name,
-        100 + gpu.index,
+        100 + gpu.place,
         gpu.uuid,
         gpu.model.vbios,
         gpu.pci,

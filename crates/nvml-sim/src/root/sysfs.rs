@@ -1,8 +1,13 @@
 //! PCI, DMI, NUMA and module files under /sys. It knows sysfs' format and the head of a PCI configuration space.
 
 use super::plan::Plan;
+use crate::drain::PciDevice;
 use crate::node::{Gpu, Node};
 use crate::pci::PciAddress;
+use crate::state::State;
+
+/// Where all PCI devices are.
+pub const PCI: &str = "sys/bus/pci";
 
 const VENDOR: u16 = 0x10DE;
 /// Bridge, other: the class of an NVSwitch.
@@ -22,15 +27,34 @@ const HIGH: u64 = 0x2000_0000_0000;
 const STRIDE: u64 = 1 << 40;
 
 /// One folder per PCI device, the machine's name, NUMA nodes and the kernel module.
-pub fn plan(plan: &mut Plan, node: &Node) {
+pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
+    plan_pci(plan, node, state);
+    for (numa, list) in &node.cpus {
+        plan.file(format!("sys/devices/system/node/node{numa}/cpulist"), format!("{}\n", list.as_str()));
+    }
+    plan.file("sys/class/dmi/id/product_name", format!("{}\n", node.machine));
+    plan.file("sys/class/dmi/id/sys_vendor", "Simulated\n");
+    plan.file("sys/module/nvidia/version", format!("{}\n", node.driver_version));
+    plan.file("sys/module/nvidia/initstate", "live\n");
+}
+
+/// The PCI devices, and which of them the driver has.
+pub fn plan_pci(plan: &mut Plan, node: &Node, state: &State) {
     for gpu in &node.gpus {
+        let removed = state.drains.removed.get(&gpu.uuid);
+        if removed == Some(&PciDevice::Removed) {
+            continue;
+        }
         let model = &gpu.model;
         let ids = Ids { device: model.pci_device, subsystem: model.pci_subsystem, class: model.pci_class };
         pci_device(plan, gpu.pci, &ids, gpu.numa);
         let folder = folder(gpu.pci);
         plan.file(folder.clone() + "/resource", regions(gpu));
-        plan.link(folder.clone() + "/driver", "../../../../bus/pci/drivers/nvidia");
-        plan.file(folder + "/local_cpulist", cpus(node, gpu));
+        plan.file(folder.clone() + "/local_cpulist", cpus(node, gpu));
+        if removed.is_some() {
+            continue;
+        }
+        plan.link(folder + "/driver", "../../../../bus/pci/drivers/nvidia");
         plan.link(
             format!("sys/bus/pci/drivers/nvidia/{}", gpu.pci),
             format!("../../../../bus/pci/devices/{}", gpu.pci),
@@ -41,13 +65,6 @@ pub fn plan(plan: &mut Plan, node: &Node) {
         pci_device(plan, *switch, &ids, None);
         plan.file(folder(*switch) + "/resource", resource_file(&[]));
     }
-    for (numa, list) in &node.cpus {
-        plan.file(format!("sys/devices/system/node/node{numa}/cpulist"), format!("{}\n", list.as_str()));
-    }
-    plan.file("sys/class/dmi/id/product_name", format!("{}\n", node.machine));
-    plan.file("sys/class/dmi/id/sys_vendor", "Simulated\n");
-    plan.file("sys/module/nvidia/version", format!("{}\n", node.driver_version));
-    plan.file("sys/module/nvidia/initstate", "live\n");
 }
 
 struct Ids {
@@ -74,7 +91,7 @@ fn pci_device(plan: &mut Plan, pci: PciAddress, ids: &Ids, numa: Option<u32>) {
 
 /// A GPU's regions: registers, frame buffer, and a window.
 fn regions(gpu: &Gpu) -> String {
-    let index = gpu.index as u64;
+    let index = gpu.place as u64;
     let high = HIGH + index * STRIDE;
     let bar1 = gpu.model.bar1.0;
     resource_file(&[

@@ -131,6 +131,33 @@ fn look_until_in_step(looker: &StateFolder) {
 }
 
 #[test]
+fn files_of_a_removed_gpu_go_and_come_back() {
+    let (dir, folder) = node("dgx-h100");
+    let host = dir.path().join("host");
+    lay(&folder, &host).unwrap();
+    let before = tree(&host);
+    let address = folder.node().unwrap().gpus[1].pci.to_string();
+    let remove = |keep_device| {
+        folder.set("1", "persistence-mode", "off").unwrap();
+        folder.drain("1", true).unwrap();
+        folder.remove_gpu("1", keep_device).unwrap();
+        tree(&host)
+    };
+    let gone = remove(false);
+    assert!(!gone.iter().any(|path| path.to_string_lossy().contains(&address)), "{gone:?}");
+    assert!(host.join("dev/nvidia1").exists(), "no driver removes device nodes");
+    folder.discover_gpus(None).unwrap();
+    assert_eq!(tree(&host), before);
+    // The operating system keeps the device, without a driver.
+    remove(true);
+    let device = host.join("sys/bus/pci/devices").join(&address);
+    assert!(device.join("config").exists() && !device.join("driver").exists());
+    assert!(!host.join("proc/driver/nvidia/gpus").join(&address).exists());
+    folder.reload(None).unwrap();
+    assert_eq!(tree(&host), before, "a driver that is loaded takes what is there");
+}
+
+#[test]
 fn root_of_another_node_is_let_alone() {
     let (dir, former) = node("dgx-h100");
     let (_other, latter) = node("dgx-h100");

@@ -115,6 +115,11 @@ pub fn mig_devices(snapshot: &Snapshot, out: &mut impl Write) -> io::Result<()> 
 /// What was done to a GPU.
 fn condition(gpu: &Gpu, state: &State) -> String {
     let mut words = Vec::new();
+    if state.drains.is_removed(&gpu.uuid) {
+        words.push("removed".to_owned());
+    } else if state.drains.draining.contains(&gpu.uuid) {
+        words.push("draining".to_owned());
+    }
     match state.lost.how(&gpu.uuid) {
         Some(Loss::Lost) => words.push("lost".to_owned()),
         Some(Loss::OffBus) => words.push("off the bus".to_owned()),
