@@ -200,10 +200,7 @@ impl Ledger {
 
 /// Whether the kubelet may place work on a GPU of this health.
 pub fn is_schedulable(health: &Health) -> bool {
-    match health {
-        Health::Healthy | Health::Unknown { .. } => true,
-        Health::Unhealthy { .. } => false,
-    }
+    health.is_schedulable()
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl Metrics {
 
     /// The state that was just published.
     pub fn state(&self, state: &State) {
-        for health in ["healthy", "unhealthy", "unknown"] {
+        for health in ["healthy", "degraded", "unhealthy", "unknown"] {
             let count = state.devices.iter().filter(|device| name_of(&device.health) == health).count();
             self.devices.with_label_values(&[self.resource.as_str(), health]).set(to_gauge(count as u64));
         }
@@ -172,6 +172,8 @@ impl Metrics {
     pub fn transition(&self, transition: &Transition) {
         let reason = match &transition.to {
             Health::Healthy => String::new(),
+            // One series for each of them, not for each mixture.
+            Health::Degraded { reasons } => reasons.first().map_or_else(String::new, ToString::to_string),
             Health::Unhealthy { reason } | Health::Unknown { reason } => reason.to_string(),
         };
         self.transitions.with_label_values(&[name_of(&transition.to), &reason]).inc();
@@ -231,6 +233,7 @@ fn to_gauge(value: u64) -> i64 {
 fn name_of(health: &Health) -> &'static str {
     match health {
         Health::Healthy => "healthy",
+        Health::Degraded { .. } => "degraded",
         Health::Unhealthy { .. } => "unhealthy",
         Health::Unknown { .. } => "unknown",
     }

@@ -1,4 +1,4 @@
-//! Health of one GPU, as every daemon speaks of it. The rules that decide it live elsewhere.
+//! Health of one GPU or GPU instance, as every daemon speaks of it. The rules that decide it live in `gpu-health`.
 
 use std::fmt;
 
@@ -12,6 +12,11 @@ use crate::failure;
 pub enum Health {
     /// Work may be placed on it.
     Healthy,
+    /// Work may be placed on it, and something is not as it should be: for metrics and events.
+    Degraded {
+        /// What is wrong, each once.
+        reasons: Vec<HealthReason>,
+    },
     /// No work may be placed on it.
     Unhealthy {
         /// Why not.
@@ -28,7 +33,7 @@ pub enum Health {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "kebab-case")]
 pub enum HealthReason {
-    /// The driver reported this XID, and it is one that needs a reset or worse.
+    /// The driver reported this XID.
     Xid {
         /// NVIDIA's XID number.
         xid: u64,
@@ -49,12 +54,51 @@ pub enum HealthReason {
         /// What it asks for, such as `reset` or `reboot`.
         action: String,
     },
+    /// A row of its memory waits to be remapped at the next reset.
+    RemapPending,
+    /// A row of its memory could not be remapped: the GPU is to be replaced.
+    RemapFailed,
+    /// Its SRAM had more uncorrectable errors than NVIDIA's threshold for a replacement.
+    SramErrors,
+    /// NVLinks are down that were up.
+    NvlinkDown {
+        /// How many.
+        links: u32,
+    },
+    /// It is not a working part of its NVLink fabric.
+    Fabric {
+        /// What the driver says of the fabric, such as `in-progress` or `route-unhealthy`.
+        state: String,
+    },
+    /// Heat or power has slowed it down for minutes.
+    Slowdown {
+        /// What slows it: `hw-thermal`, `sw-thermal`, `power-brake` or `hw`.
+        by: String,
+    },
+    /// A person took it out of service.
+    Fenced,
     /// NVML did not answer in time.
     NvmlStuck,
     /// NVML crashed, or answered nonsense.
     NvmlFailed,
     /// There is no driver to ask.
     NoDriver,
+}
+
+impl Health {
+    /// Whether the kubelet may place work on it. An Unknown one is still what it was before.
+    pub fn is_schedulable(&self) -> bool {
+        !matches!(self, Health::Unhealthy { .. })
+    }
+
+    /// All that is wrong; nothing for a healthy one.
+    pub fn reasons(&self) -> &[HealthReason] {
+        match self {
+            Health::Healthy => &[],
+            Health::Degraded { reasons } => reasons,
+            Health::Unhealthy { reason } | Health::Unknown { reason } => std::slice::from_ref(reason),
+        }
+    }
 }
 
 impl fmt::Display for HealthReason {
@@ -67,6 +111,13 @@ impl fmt::Display for HealthReason {
                 write!(f, "call-failed({call}={})", failure::describe(*failure))
             }
             HealthReason::RecoveryWanted { action } => write!(f, "recovery-{action}"),
+            HealthReason::RemapPending => f.write_str("remap-pending"),
+            HealthReason::RemapFailed => f.write_str("remap-failed"),
+            HealthReason::SramErrors => f.write_str("sram-errors"),
+            HealthReason::NvlinkDown { .. } => f.write_str("nvlink-down"),
+            HealthReason::Fabric { state } => write!(f, "fabric-{state}"),
+            HealthReason::Slowdown { by } => write!(f, "slowdown-{by}"),
+            HealthReason::Fenced => f.write_str("fenced"),
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
             HealthReason::NvmlFailed => f.write_str("nvml-failed"),
             HealthReason::NoDriver => f.write_str("no-driver"),
@@ -76,11 +127,14 @@ impl fmt::Display for HealthReason {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Health::Healthy => f.write_str("Healthy"),
-            Health::Unhealthy { reason } => write!(f, "Unhealthy({reason})"),
-            Health::Unknown { reason } => write!(f, "Unknown({reason})"),
-        }
+        let name = match self {
+            Health::Healthy => return f.write_str("Healthy"),
+            Health::Degraded { .. } => "Degraded",
+            Health::Unhealthy { .. } => "Unhealthy",
+            Health::Unknown { .. } => "Unknown",
+        };
+        let reasons: Vec<String> = self.reasons().iter().map(ToString::to_string).collect();
+        write!(f, "{name}({})", reasons.join(", "))
     }
 }
 
@@ -96,6 +150,19 @@ mod tests {
             r#"{"state":"unhealthy","reason":{"code":"xid","xid":79}}"#
         );
         assert_eq!(health.to_string(), "Unhealthy(xid-79)");
+    }
+
+    #[test]
+    fn degraded_health_names_all_its_reasons_and_stays_schedulable() {
+        let reasons = vec![HealthReason::RemapPending, HealthReason::NvlinkDown { links: 2 }];
+        let health = Health::Degraded { reasons };
+        assert_eq!(
+            serde_json::to_string(&health).unwrap(),
+            r#"{"state":"degraded","reasons":[{"code":"remap-pending"},{"code":"nvlink-down","links":2}]}"#
+        );
+        assert_eq!(health.to_string(), "Degraded(remap-pending, nvlink-down)");
+        assert!(health.is_schedulable());
+        assert!(!Health::Unhealthy { reason: HealthReason::Fenced }.is_schedulable());
     }
 
     #[test]

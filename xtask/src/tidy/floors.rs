@@ -21,6 +21,7 @@ enum Floor {
 /// Every crate and its floor.
 const FLOORS: &[(&str, Floor)] = &[
     ("gpu-config", Floor::Rules),
+    ("gpu-health", Floor::Rules),
     ("gpu-model", Floor::Rules),
     ("cdi", Floor::Edge),
     ("daemon", Floor::Edge),
