@@ -129,8 +129,13 @@ impl Reporter {
             Some(record) if record.health == device.health => record.since,
             _ => Timestamp::now(),
         };
-        let record =
-            HealthRecord { health: device.health.clone(), since, not_offered: device.lacking.clone() };
+        let record = HealthRecord {
+            health: device.health.clone(),
+            since,
+            not_offered: device.lacking.clone(),
+            cause: None,
+            instances: BTreeMap::new(),
+        };
         self.records.insert(device.gpu.clone(), record);
     }
 }

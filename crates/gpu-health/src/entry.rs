@@ -43,9 +43,8 @@ pub(crate) struct Entry {
     /// Since when something slows it down.
     slow_since: Option<Duration>,
     unknown_xids: Vec<Duration>,
-    /// Whether this process has seen it.
-    #[serde(skip)]
-    pub is_listed: bool,
+    /// The most NVLinks that were ever up in this boot.
+    links_most: u32,
 }
 
 /// A GPU that cannot be asked, or of which one look said something bad that the breaker wants to hear again.
@@ -84,7 +83,6 @@ impl Entry {
 
     /// The driver lists it, with these instances.
     pub fn listed(&mut self, instances: Option<&[u32]>) {
-        self.is_listed = true;
         // It is there and can be named, which says nothing of what a probe read.
         let is_read = |silence: &Silence| {
             matches!(silence.reason, HealthReason::RecoveryWanted { .. } | HealthReason::RemapFailed)
@@ -156,6 +154,7 @@ impl Entry {
         let wanted = wanted.map(|action| (HealthReason::RecoveryWanted { action }, Proof::DriverContent));
         let failed =
             (condition.remap_failed == Some(true)).then_some((HealthReason::RemapFailed, Proof::Boot));
+        self.links_most = self.links_most.max(condition.links_up.unwrap_or(0));
         self.accept_no_more(condition);
         self.read(condition, now);
         if wanted.is_none() {
@@ -198,16 +197,22 @@ impl Entry {
     /// A reading that a person accepted counts again once it was another one.
     fn accept_no_more(&mut self, condition: &Condition) {
         let recovery = condition.recovery.as_ref().map(|recovery| recovery.action.as_deref());
+        let links_down = self.links_down(condition);
         self.accepted.retain(|reason| match reason {
             HealthReason::RecoveryWanted { action } => recovery.is_none_or(|wanted| wanted == Some(action)),
             HealthReason::RemapFailed => condition.remap_failed != Some(false),
             HealthReason::RemapPending => condition.remap_pending != Some(false),
             HealthReason::SramErrors => condition.sram_errors != Some(false),
-            HealthReason::NvlinkDown { links } => condition.links_down.is_none_or(|down| down == *links),
+            HealthReason::NvlinkDown { links } => links_down.is_none_or(|down| down == *links),
             HealthReason::Fabric { state } => condition.fabric.as_ref().is_none_or(|now| now == state),
             HealthReason::Slowdown { by } => condition.slowdown.as_ref().is_none_or(|now| now == by),
             _ => false,
         });
+    }
+
+    /// How many NVLinks are down of those that were up.
+    fn links_down(&self, condition: &Condition) -> Option<u32> {
+        condition.links_up.map(|up| self.links_most.saturating_sub(up))
     }
 
     /// Takes over what makes it Degraded as long as it is read.
@@ -229,7 +234,8 @@ impl Entry {
             (|held| *held == HealthReason::SramErrors, flag(condition.sram_errors, HealthReason::SramErrors)),
             (
                 |held| matches!(held, HealthReason::NvlinkDown { .. }),
-                condition.links_down.map(|links| (links > 0).then_some(HealthReason::NvlinkDown { links })),
+                self.links_down(condition)
+                    .map(|links| (links > 0).then_some(HealthReason::NvlinkDown { links })),
             ),
             (
                 |held| matches!(held, HealthReason::Fabric { .. }),

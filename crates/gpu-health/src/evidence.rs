@@ -73,8 +73,8 @@ pub struct Condition {
     pub remap_failed: Option<bool>,
     /// Whether uncorrectable errors of SRAM are above NVIDIA's threshold for a replacement.
     pub sram_errors: Option<bool>,
-    /// NVLinks that are down.
-    pub links_down: Option<u32>,
+    /// NVLinks that are up.
+    pub links_up: Option<u32>,
     /// The state of its NVLink fabric: an empty text when it is well.
     pub fabric: Option<String>,
     /// What slows its clocks down: an empty text for nothing.

@@ -20,6 +20,8 @@ use crate::{HealthChecks, Settings};
 pub struct Ledger {
     settings: Settings,
     state: SavedLedger,
+    /// The GPUs that were listed in this process: a kept one is told anew when it is listed first.
+    listed: BTreeSet<GpuUuid>,
 }
 
 /// A ledger as it is kept over a restart.
@@ -69,7 +71,7 @@ pub struct UnknownSubjectError {
 impl Ledger {
     /// An empty one.
     pub fn new(settings: Settings) -> Ledger {
-        Ledger { settings, state: SavedLedger::default() }
+        Ledger { settings, ..Ledger::default() }
     }
 
     /// The one that was kept, as far as it still holds.
@@ -79,7 +81,7 @@ impl Ledger {
             let gpus = left.filter_map(|(gpu, entry)| Some((gpu, entry.after_boot()?))).collect();
             saved = SavedLedger { gpus, ..SavedLedger::default() };
         }
-        Ledger { settings, state: saved }
+        Ledger { settings, state: saved, listed: BTreeSet::new() }
     }
 
     /// What to keep over a restart.
@@ -113,7 +115,7 @@ impl Ledger {
             }
             _ => false,
         };
-        changes(checks, gpus, &subjects, cause, now, |gpu, entry| {
+        let mut changes = changes(checks, gpus, &subjects, cause, now, |gpu, entry| {
             let admits = |reason: &HealthReason| breaker.admits(reason, gpu, count, up);
             match evidence {
                 Evidence::Driver { .. } if is_other_driver => entry.driver_changed(),
@@ -140,7 +142,17 @@ impl Ledger {
                 Evidence::Xid { xid, gpu_instance, .. } => entry.xid(*xid, *gpu_instance, now, checks),
                 Evidence::Silent(reason) => entry.unknown(reason.clone(), up, spacing),
             }
-        })
+        });
+        if let Evidence::Listed { gpu, .. } = evidence
+            && self.listed.insert(gpu.clone())
+        {
+            // Told as it is now, instead of as a change.
+            let subject = Subject::gpu(gpu.clone());
+            changes.retain(|change| change.subject != subject);
+            let to = gpus.get(gpu).map_or(Health::Healthy, |entry| entry.health(checks.off));
+            changes.insert(0, Transition { subject, from: None, to, cause, at: now });
+        }
+        changes
     }
 
     /// Does what time alone does: Unknown for too long is Unhealthy, and a Degraded state ends.
@@ -287,19 +299,15 @@ fn changes(
     let mut changes = Vec::new();
     for gpu in subjects {
         let Some(entry) = gpus.get_mut(gpu) else { continue };
-        let was_listed = entry.is_listed;
         let own = entry.health(checks.off);
         let instances: BTreeMap<u32, Health> =
             entry.instances.iter().map(|(id, level)| (*id, level.health(checks.off))).collect();
         act(gpu, entry);
         let to = entry.health(checks.off);
-        let is_new = entry.is_listed && !was_listed;
         if own != to {
             entry.own.since = at;
-        }
-        if is_new || own != to {
-            let from = (!is_new).then_some(own);
-            changes.push(Transition { subject: Subject::gpu(gpu.clone()), from, to, cause, at });
+            let subject = Subject::gpu(gpu.clone());
+            changes.push(Transition { subject, from: Some(own), to, cause, at });
         }
         let ids: BTreeSet<u32> = instances.keys().chain(entry.instances.keys()).copied().collect();
         for id in ids {

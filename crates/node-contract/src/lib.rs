@@ -3,8 +3,14 @@
 //!
 //! It holds the forms of the files, not what daemons do with them, and knows no NVML and no kubelet.
 
+mod health_file;
+mod health_request;
 mod node_report;
 mod strict;
 
-pub use node_report::{Freshness, HealthRecord, NodeReport, REPORT_PATH, SCHEMA_VERSION};
+pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
+pub use health_request::{
+    HealthRequest, HealthRequestError, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError,
+};
+pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use strict::{MAX_BYTES, ReadError, WriteError};

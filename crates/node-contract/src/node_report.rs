@@ -40,7 +40,7 @@ pub struct NodeReport {
 /// How one GPU is, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthRecord {
-    /// How it is.
+    /// How it is, its instances apart.
     pub health: Health,
     /// Since when.
     pub since: Timestamp,
@@ -48,6 +48,23 @@ pub struct HealthRecord {
     /// node that is missing. Absent for a GPU that is offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_offered: Option<String>,
+    /// What brought its health about: `inventory`, `probe`, `xid`, `silence`, `grace-over`, `time-over` or `person`.
+    /// Absent where the writer has not seen it change, as after its restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Its GPU instances against which something was held, by id: each as it is by itself. One that is not here is as
+    /// its GPU.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<u32, InstanceHealth>,
+}
+
+/// How one GPU instance is by itself, its GPU apart, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceHealth {
+    /// How it is.
+    pub health: Health,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Whether a report is about this boot.

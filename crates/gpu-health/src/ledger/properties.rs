@@ -21,9 +21,9 @@ fn any_condition() -> impl Strategy<Value = Condition> {
     let action = prop_oneof![3 => Just(None), 1 => Just(Some("reset")), 1 => Just(Some("drain-p2p"))];
     let flag = proptest::option::of(any::<bool>());
     (action, any::<bool>(), flag.clone(), flag, proptest::option::of(0u32..3)).prop_map(
-        |(action, told, remap_pending, remap_failed, links_down)| {
+        |(action, told, remap_pending, remap_failed, links_up)| {
             let told = if told { wants(action) } else { Condition::default() };
-            Condition { remap_pending, remap_failed, links_down, ..told }
+            Condition { remap_pending, remap_failed, links_up, ..told }
         },
     )
 }

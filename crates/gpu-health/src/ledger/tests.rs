@@ -207,10 +207,11 @@ fn failed_remap_stays_until_another_boot() {
 #[test]
 fn readings_degrade_for_as_long_as_they_are_read() {
     let mut ledger = node(1);
+    ledger.take(&answered(0, Condition { links_up: Some(12), ..wants(None) }), at(0));
     let bad = Condition {
         remap_pending: Some(true),
         sram_errors: Some(true),
-        links_down: Some(2),
+        links_up: Some(10),
         fabric: Some("in-progress".into()),
         slowdown: Some("hw-thermal".into()),
         ..wants(None)
@@ -227,7 +228,7 @@ fn readings_degrade_for_as_long_as_they_are_read() {
     let good = Condition {
         remap_pending: Some(false),
         sram_errors: Some(false),
-        links_down: Some(0),
+        links_up: Some(12),
         fabric: Some(String::new()),
         slowdown: Some(String::new()),
         ..wants(None)

@@ -2,4 +2,5 @@
 
 #![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
+mod health;
 mod node_report;

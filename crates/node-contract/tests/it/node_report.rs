@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use gpu_model::{DriverVersions, Gpu, GpuFailure, Health, HealthReason, Inventory, MigMode, Reading};
-use node_contract::{Freshness, HealthRecord, MAX_BYTES, NodeReport, ReadError, SCHEMA_VERSION, WriteError};
+use node_contract::{
+    Freshness, HealthRecord, InstanceHealth, MAX_BYTES, NodeReport, ReadError, SCHEMA_VERSION, WriteError,
+};
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -59,6 +61,14 @@ fn report() -> NodeReport {
                     health: Health::Healthy,
                     since: "2026-03-01T11:00:00Z".parse().unwrap(),
                     not_offered: Some("/dev/nvidia0 does not exist".to_owned()),
+                    cause: None,
+                    instances: BTreeMap::from([(
+                        2,
+                        InstanceHealth {
+                            health: Health::Degraded { reasons: vec![HealthReason::Xid { xid: 109 }] },
+                            since: "2026-03-01T11:30:00Z".parse().unwrap(),
+                        },
+                    )]),
                 },
             ),
             (
@@ -67,6 +77,8 @@ fn report() -> NodeReport {
                     health: Health::Unhealthy { reason: HealthReason::Xid { xid: 79 } },
                     since: "2026-03-01T11:59:58.5Z".parse().unwrap(),
                     not_offered: None,
+                    cause: Some("xid".to_owned()),
+                    instances: BTreeMap::new(),
                 },
             ),
         ]),
