@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
 .NOTPARALLEL:
-.PHONY: help demo test lint e2e truth bench soak images fmt gen tools clean cluster-up cluster-down cluster-status
+.PHONY: help demo test lint hw e2e truth bench soak images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
 MINUTES ?= 10
@@ -27,6 +27,11 @@ lint: ## Check format, clippy, docs, dependencies
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline --log-level error check bans licenses sources; \
 	elif [ -n "$$CI" ]; then echo "cargo-deny is missing: run 'make tools' first" >&2; exit 1; \
 	else echo "cargo-deny is missing, dependencies were NOT checked: 'make tools' installs it" >&2; fi
+
+hw: ## Ask real GPUs, if there are some, what the simulator has to answer; changes nothing (NVML_LIBRARY=PATH)
+	@$(CARGO) build --quiet -p nvml-probe -p nvml-sim-abi --bins --lib
+	@target/debug/nvml-probe $(if $(NVML_LIBRARY),--library $(NVML_LIBRARY)) check --or-skip --host-root / \
+		--simulator target/debug/libnvml_sim_abi.so $(ARGS)
 
 # A given cluster is neither started nor ended here.
 e2e: truth $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)

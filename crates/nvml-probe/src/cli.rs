@@ -1,6 +1,7 @@
 //! The command line: what a person can ask for, and exit codes.
 
 mod arguments;
+mod report;
 mod show;
 
 use std::io::Write;
@@ -12,11 +13,12 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use thiserror::Error;
 
-use crate::compare::compare;
+use crate::compare::{self, compare};
 use crate::fuzz::{self, Budget, FuzzError};
 use crate::record::record;
 use crate::session::Session;
-use crate::{bench, host, walk};
+use crate::suite::{self, Options};
+use crate::{bench, host, misuse, walk};
 use arguments::{Arguments, Command, Output};
 
 /// Exit code for bad usage, as clap's own.
@@ -65,8 +67,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             };
             write!(out, "{}", record(&walk)?)?;
         }
-        Command::Compare { one, other, output } => {
-            let differences = compare(&read_walk(&one)?, &read_walk(&other)?);
+        Command::Compare { one, other, shape, output } => {
+            let (one, other) = (read_walk(&one)?, read_walk(&other)?);
+            let differences = if shape { compare::shape(&one, &other) } else { compare(&one, &other) };
             match output {
                 Output::Table => show::differences(&differences, out)?,
                 Output::Json => json(&differences, out)?,
@@ -80,6 +83,23 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 Output::Json => json(&figures, out)?,
             }
         }
+        Command::Check { host_root, milliseconds, simulator, or_skip, output } => {
+            let span = Duration::from_millis(milliseconds);
+            let options = Options { host_root: host_root.as_deref(), span, simulator: simulator.as_deref() };
+            let report = match suite::run(&std::env::current_exe()?, &library, &options) {
+                Err(error) if or_skip && error.is_absence() => {
+                    writeln!(out, "SKIPPED: {:#}", anyhow::Error::new(error))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                done => done?,
+            };
+            match output {
+                Output::Table => report::report(&report, out)?,
+                Output::Json => json(&report, out)?,
+            }
+            return Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        Command::Misuse { from } => misuse::play(&library, from, out)?,
         Command::Fuzz { seed, cases, steps, seconds } => {
             if !Session::begin(&library)?.is_simulated() {
                 return Err(FuzzError::NotSimulated(library.display().to_string()).into());

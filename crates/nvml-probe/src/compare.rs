@@ -24,8 +24,27 @@ pub struct Difference {
     pub other: Option<Value>,
 }
 
+/// How detailed a comparison is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Values of facts and settings, and codes of readings.
+    Values,
+    /// Which functions and fields answer, and the codes of the others.
+    Shape,
+}
+
 /// All differences. Of readings only the code counts, and a function that one of the libraries lacks is not compared.
 pub fn compare(one: &Walk, other: &Walk) -> Vec<Difference> {
+    differences(one, other, Detail::Values)
+}
+
+/// The differences in what answers at all: functions and field values, and the codes of those that do not. A field that
+/// is not told has the answer nothing.
+pub fn shape(one: &Walk, other: &Walk) -> Vec<Difference> {
+    differences(one, other, Detail::Shape)
+}
+
+fn differences(one: &Walk, other: &Walk, detail: Detail) -> Vec<Difference> {
     let (one, other) = (sections(one), sections(other));
     let mut differences = Vec::new();
     for of in union(one.iter().map(|(of, _)| of), other.iter().map(|(of, _)| of)) {
@@ -42,7 +61,9 @@ pub fn compare(one: &Walk, other: &Walk) -> Vec<Difference> {
         let (mine, theirs) = (mine.unwrap_or_default(), theirs.unwrap_or_default());
         for call in union(mine.keys(), theirs.keys()) {
             let (one, other) = (mine.get(&call), theirs.get(&call));
-            if !is_same(&call, one, other) {
+            if detail == Detail::Shape {
+                differences.extend(shape_of(&of, &call, one, other));
+            } else if !is_same(&call, one, other) {
                 let (one, other) = (one.cloned(), other.cloned());
                 differences.push(Difference { of: of.clone(), call, one, other });
             }
@@ -58,7 +79,8 @@ fn union<'a>(
     one.chain(other).cloned().collect()
 }
 
-fn sections(walk: &Walk) -> Vec<(String, &Answers)> {
+/// All that a walk asked about, with its name.
+pub fn sections(walk: &Walk) -> Vec<(String, &Answers)> {
     let mut sections = vec![("node".to_owned(), &walk.system)];
     for (index, gpu) in walk.gpus.iter().enumerate() {
         sections.push((format!("GPU {index}"), &gpu.answers));
@@ -73,6 +95,38 @@ fn sections(walk: &Walk) -> Vec<(String, &Answers)> {
     }
     sections
 }
+
+/// What differs in the shape of one answer.
+fn shape_of(of: &str, call: &str, one: Option<&Value>, other: Option<&Value>) -> Vec<Difference> {
+    let difference = |call: String, one: Option<&Value>, other: Option<&Value>| {
+        let (one, other) = (one.cloned(), other.cloned());
+        Difference { of: of.to_owned(), call, one, other }
+    };
+    let code = |answer: Option<&Value>| answer.and_then(code_of).map(str::to_owned);
+    let (code_one, code_other) = (code(one), code(other));
+    let is_missing = |code: &Option<String>| code.as_deref() == Some("missing");
+    if is_missing(&code_one) || is_missing(&code_other) {
+        return Vec::new();
+    }
+    if code_one != code_other || one.is_some() != other.is_some() {
+        return vec![difference(call.to_owned(), one, other)];
+    }
+    let (FIELDS, Some(mine), Some(theirs)) =
+        (call, one.and_then(Value::as_object), other.and_then(Value::as_object))
+    else {
+        return Vec::new();
+    };
+    let differing = union(mine.keys(), theirs.keys()).into_iter().filter(|field| {
+        let (mine, theirs) = (mine.get(field), theirs.get(field));
+        mine.is_some() != theirs.is_some() || code(mine) != code(theirs)
+    });
+    differing
+        .map(|field| difference(format!("{call}, field {field}"), mine.get(&field), theirs.get(&field)))
+        .collect()
+}
+
+/// The function whose answer is many fields, each of which may be there or not.
+const FIELDS: &str = "nvmlDeviceGetFieldValues";
 
 fn is_same(call: &str, one: Option<&Value>, other: Option<&Value>) -> bool {
     let code = |answer: Option<&Value>| answer.and_then(code_of).map(str::to_owned);

@@ -12,5 +12,7 @@ mod play;
 mod run;
 mod step;
 
-pub use play::play;
+pub use flaw::put;
+pub use play::{control, play};
 pub use run::{Budget, Failure, FuzzError, run};
+pub use step::Flaw;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod call;
+mod check;
 pub mod cli;
 mod code;
 mod compare;
@@ -12,11 +13,14 @@ mod ffi;
 mod fuzz;
 mod host;
 mod layout;
+mod misuse;
 mod record;
 mod session;
+mod suite;
 mod table;
 mod walk;
 
-pub use compare::{Difference, compare};
+pub use check::{Check, check};
+pub use compare::{Difference, compare, shape};
 pub use record::{RecordError, record};
 pub use walk::{Answers, GpuWalk, InstanceWalk, Walk};

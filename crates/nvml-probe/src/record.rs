@@ -12,10 +12,11 @@ mod write;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::walk::{Answers, Walk};
+use crate::walk::{Answers, GpuWalk, Walk};
 use preset::Nearest;
 
 /// Why a walk cannot be recorded.
@@ -76,6 +77,32 @@ struct Gpu {
     overrides: Vec<(String, Value)>,
 }
 
+/// The preset that a GPU is nearest to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Nearness {
+    /// Its name.
+    pub preset: &'static str,
+    /// The keys in which the GPU differs from it.
+    pub differs: Vec<String>,
+}
+
+/// The nearest presets of all GPUs that tell what they are.
+pub fn nearness(walk: &Walk) -> Vec<Nearness> {
+    let presets = preset::all();
+    let near = walk.gpus.iter().filter_map(|gpu| {
+        let Nearest { name, overrides } = nearest(gpu, &presets)?;
+        Some(Nearness { preset: name, differs: overrides.into_iter().map(|(key, _)| key).collect() })
+    });
+    near.collect()
+}
+
+fn nearest(gpu: &GpuWalk, presets: &[preset::Complete]) -> Option<Nearest> {
+    let mut found = facts::of(gpu);
+    found.extend(mig::of(gpu, presets, &found));
+    preset::nearest(presets, found)
+}
+
 /// The node file of a walk.
 pub fn record(walk: &Walk) -> Result<String, RecordError> {
     let system = |call: &'static str| text(&walk.system, call).ok_or(RecordError::NoAnswer(call));
@@ -94,9 +121,7 @@ pub fn record(walk: &Walk) -> Result<String, RecordError> {
         let missing = |call| RecordError::NoAnswerOfGpu { gpu: index, call };
         let pci = facts::pci(answers).ok_or_else(|| missing("nvmlDeviceGetPciInfo_v3"))?;
         text(answers, "nvmlDeviceGetName").ok_or_else(|| missing("nvmlDeviceGetName"))?;
-        let mut found = facts::of(gpu);
-        found.extend(mig::of(gpu, &presets, &found));
-        let Nearest { name, overrides } = preset::nearest(&presets, found).ok_or(RecordError::NoPreset)?;
+        let Nearest { name, overrides } = nearest(gpu, &presets).ok_or(RecordError::NoPreset)?;
         recording.gpus.push(Gpu {
             model: name,
             pci,

@@ -157,7 +157,45 @@ const fn words(arguments: &[Argument]) -> usize {
     }
 }
 
-/// Functions that the bindings know. One whose arguments are not as many as its prototype's does not compile.
+/// Whether a function's name says that it only asks: all that this table may hold, so that nothing which goes by it can
+/// change a setting of a real GPU.
+const fn asks(name: &str) -> bool {
+    let name = name.as_bytes();
+    let mut found = false;
+    let mut word = 0;
+    while word < ASKING.len() {
+        found |= begins(name, ASKING[word].as_bytes());
+        word += 1;
+    }
+    found
+}
+
+/// How names of functions begin that ask.
+const ASKING: &[&str] = &[
+    "nvmlComputeInstanceGet",
+    "nvmlDeviceGet",
+    "nvmlDeviceIsMigDeviceHandle",
+    "nvmlDeviceOnSameBoard",
+    "nvmlDeviceWorkloadPowerProfileGet",
+    "nvmlGetExcludedDevice",
+    "nvmlGpmQuery",
+    "nvmlGpuInstanceGet",
+    "nvmlSystemGet",
+];
+
+const fn begins(text: &[u8], beginning: &[u8]) -> bool {
+    let mut at = 0;
+    while at < beginning.len() {
+        if at >= text.len() || text[at] != beginning[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// Functions that the bindings know. One that does not ask, or whose arguments are not as many as its prototype's, does
+/// not compile.
 macro_rules! getters {
     ($name:ident: $($steadiness:ident $function:ident($($argument:expr),* $(,)?);)*) => {
         /// Functions of this file's subject.
@@ -168,6 +206,7 @@ macro_rules! getters {
                 const ARGUMENTS: &[Argument] = &[$($argument),*];
                 const PARAMETERS: usize = $crate::table::parameters(|library| &library.$function);
                 const _: () = assert!($crate::table::words(ARGUMENTS) == PARAMETERS);
+                const _: () = assert!($crate::table::asks(stringify!($function)));
                 ARGUMENTS
             },
         }),*];

@@ -28,6 +28,7 @@ Examples:
   nvml-sim run --dir /tmp/node -- nvml-probe walk    the same of a simulated node
   nvml-probe record --host-root / > node.yaml        this machine as a node of the simulator
   nvml-probe compare machine.json simulated.json     what two walks do not have in common
+  nvml-probe check --host-root /                     whether it answers as NVML is documented
   nvml-probe bench --output json                     calls per second, time to initialise, memory";
 
 /// What to do.
@@ -71,6 +72,10 @@ pub enum Command {
         /// Another one.
         #[arg(value_name = "B.JSON")]
         other: PathBuf,
+        /// Only which functions and field values answer, and the codes of the others: what two machines of one kind have in
+        /// common.
+        #[arg(long)]
+        shape: bool,
         /// How.
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
@@ -86,6 +91,35 @@ pub enum Command {
         /// How.
         #[arg(long, value_enum, default_value_t = Output::Table)]
         output: Output,
+    },
+    /// Run the suite for a machine with GPUs: what its answers must have to do with each other, whether every wrong call is
+    /// refused, calls per second, and what the simulator answers otherwise.
+    ///
+    /// Only getters are called, also wrongly, so that no setting changes. Wrong calls are made by processes of their own, and
+    /// one that ends its process is told. The exit code is 1 if a rule is broken; what the simulator answers otherwise is
+    /// listed alone, for its presets to be corrected.
+    Check {
+        /// Read NUMA nodes, product name and NVSwitches from /sys below this root too; / on the machine itself.
+        #[arg(long, value_name = "DIR")]
+        host_root: Option<PathBuf>,
+        /// How long each figure is measured; 0 for no figures.
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        milliseconds: u64,
+        /// Record the node, make it again on this simulated library, and compare.
+        #[arg(long, value_name = "PATH")]
+        simulator: Option<PathBuf>,
+        /// Say so in one line and succeed where there is no driver or no GPU.
+        #[arg(long)]
+        or_skip: bool,
+        /// How.
+        #[arg(long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Make the wrong calls of `check` from one on.
+    #[command(hide = true)]
+    Misuse {
+        #[arg(long, default_value_t = 0)]
+        from: usize,
     },
     /// Misuse a simulated library: drawn sequences of wrong calls, of which each must get its code and none may crash.
     ///

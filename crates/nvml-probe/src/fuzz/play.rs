@@ -471,7 +471,7 @@ impl Player {
 }
 
 /// Makes a call that is right, or is what would be right; also tells which version of its structs the library knows.
-fn control(
+pub fn control(
     function: Function,
     getter: &Getter,
     about: &About,

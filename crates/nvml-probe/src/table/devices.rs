@@ -198,5 +198,6 @@ pub static NEWER: &[Getter] = &[
 ];
 
 const fn newer(name: &'static str, arguments: &'static [Argument]) -> Getter {
+    assert!(super::asks(name));
     Getter { name, steadiness: Volatile, arguments }
 }

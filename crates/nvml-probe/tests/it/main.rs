@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod bench;
+mod check;
 mod compare;
 mod documentation;
 mod fuzz;
