@@ -13,12 +13,15 @@
 //! | `nvmlDeviceGetMemoryInfo` | the wrapper has version 2 only, which drivers before 510 lack |
 //! | `nvmlDeviceGetTopologyCommonAncestor` | the wrapper takes the other device by value |
 //! | `nvmlDeviceGetNvLinkState`, `nvmlDeviceGetNvLinkRemoteDeviceType` | the wrapper knows 18 links; there are machines with more |
+//! | `nvmlDeviceGetSramEccErrorStatus`, `nvmlDeviceGetGpuFabricInfoV` | the wrapper lacks them |
+//! | `nvmlDeviceGetCurrentClocksThrottleReasons` | the wrapper knows the new name alone, which older drivers lack |
 //! | `nvmlDeviceGetFieldValues` | the wrapper renumbers fields and drops the scope |
 //! | `nvmlDeviceGetMaxMigDeviceCount`, `nvmlDeviceGetMigDeviceHandleByIndex`, `nvmlDeviceGetGpuInstanceId`, `nvmlDeviceGetComputeInstanceId`, `nvmlDeviceGetAttributes_v2`, `nvmlDeviceGetGpuInstanceById`, `nvmlGpuInstanceGetInfo`, `nvmlDeviceGetGpuInstanceProfileInfo` | the wrapper hands MIG devices out as devices that know no GPU, and has nothing of GPU instances |
 //! | `nvmlEventSetCreate`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
 #![expect(unsafe_code, reason = "the binding of a C library")]
 
 mod abilities;
+mod condition;
 mod event_set;
 mod gpu;
 mod mig;

@@ -137,7 +137,7 @@ impl Nvml {
         self.ask(Subject::Topology).await
     }
 
-    /// Whether each GPU answers: three calls each, four on a driver without recovery actions. One whose
+    /// Whether each GPU answers, and what it says of itself: seven calls each, eight on a driver without recovery actions. One whose
     /// call hangs or crashes fails its probe alone, as in [`Nvml::inventory`].
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub use client::{Config, Library, LibrarySource, Nvml};
 pub use code::Code;
 pub use error::NvmlError;
 pub use events::{Event, EventStream};
-pub use probe::{Probe, RecoveryAction};
+pub use probe::{Condition, Fabric, Probe, RecoveryAction, Rows, Slowdown};
 pub use roles::ROLES;
 pub use status::Status;
 pub use worker::Backoff;

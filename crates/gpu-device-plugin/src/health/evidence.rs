@@ -114,6 +114,7 @@ mod tests {
             uuid: Reading::Value(uuid(index)),
             failure: None,
             recovery: Reading::Value(RecoveryAction::None),
+            condition: nvml::Condition::NOT_ASKED,
             mig: Reading::NotSupported,
         }
     }
@@ -126,6 +127,7 @@ mod tests {
             uuid: Reading::Failed { call, code: 15 },
             failure,
             recovery: Reading::NotSupported,
+            condition: nvml::Condition::NOT_ASKED,
             mig: Reading::NotSupported,
         }
     }

@@ -9,13 +9,9 @@ use nvml_wrapper_sys::bindings as sys;
 
 use super::text::Text;
 use super::{Caller, Driver, Failure, raw};
-use crate::{Code, RecoveryAction};
 
 /// Room for a UUID or a name; NVML asks for 96.
 const TEXT_SIZE: usize = 128;
-
-/// `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`: on no renumbering list.
-const FIELD_RECOVERY_ACTION: u32 = 230;
 
 /// A GPU of a [`Driver`].
 pub(crate) struct Gpu<'d> {
@@ -146,47 +142,6 @@ impl<'d> Gpu<'d> {
         let mut info = empty_pci();
         raw!(self, Query, nvmlDeviceGetNvLinkRemotePciInfo_v2(self.handle, link, &raw mut info))?;
         Ok(address(&info).map_or(LinkEnd::Other, LinkEnd::At))
-    }
-
-    /// What the driver wants done to this GPU.
-    pub fn recovery_action(&self) -> Result<RecoveryAction, Failure> {
-        const CALL: &str = "nvmlDeviceGetFieldValues";
-        if !self.driver.abilities.fields {
-            return Err(Failure { call: CALL, code: Code::NotSupported });
-        }
-        let mut field = sys::nvmlFieldValue_t {
-            fieldId: FIELD_RECOVERY_ACTION,
-            scopeId: 0,
-            timestamp: 0,
-            latencyUsec: 0,
-            valueType: 0,
-            nvmlReturn: u32::from(Code::NotSupported),
-            value: sys::nvmlValue_t { ullVal: 0 },
-        };
-        raw!(self, Query, nvmlDeviceGetFieldValues(self.handle, 1, &raw mut field))?;
-        match Code::from(field.nvmlReturn) {
-            // A driver that does not know the field calls its number invalid.
-            Code::InvalidArgument => return Err(Failure { call: CALL, code: Code::NotSupported }),
-            _ if field.nvmlReturn == 0 => {}
-            code => return Err(Failure { call: CALL, code }),
-        }
-        // SAFETY: every member is plain numbers of at most eight bytes, all of which were initialised
-        // above, and little endian puts a shorter one in front.
-        let number = unsafe { field.value.ullVal };
-        let number = match field.valueType {
-            sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT
-            | sys::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT => number & u64::from(u32::MAX),
-            _ => number,
-        };
-        Ok(match number {
-            0 => RecoveryAction::None,
-            1 => RecoveryAction::Reset,
-            2 => RecoveryAction::Reboot,
-            3 => RecoveryAction::DrainP2p,
-            4 => RecoveryAction::DrainAndReset,
-            5 => RecoveryAction::RecoverImexDomain,
-            other => RecoveryAction::Other(other),
-        })
     }
 }
 

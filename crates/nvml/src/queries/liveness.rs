@@ -1,12 +1,12 @@
-//! Whether each GPU answers: four calls each, five where the driver does not tell the recovery action, and with MIG on
-//! those for an outline of its parts.
+//! Whether each GPU answers, and what it says of itself: seven calls each, eight where the driver does not tell the
+//! recovery action, and with MIG on those for an outline of its parts.
 
 use gpu_model::{GpuFailure, GpuUuid, Reading};
 
 use super::{Skip, mig, of_one_gpu};
 use crate::binding::{Driver, Gpu, reading};
 use crate::protocol::Refusal;
-use crate::{Code, Probe, RecoveryAction};
+use crate::{Code, Condition, Probe};
 
 pub(super) fn probe(driver: &Driver<'_>, skip: &Skip) -> Result<Vec<Probe>, Refusal> {
     let one = |index| match skip.failure(index) {
@@ -23,6 +23,7 @@ fn unidentified(failure: GpuFailure) -> Probe {
         uuid,
         failure: Some(failure),
         recovery: Reading::NotSupported,
+        condition: Condition::NOT_ASKED,
         mig: Reading::NotSupported,
     }
 }
@@ -33,12 +34,15 @@ fn probe_gpu(driver: &Driver<'_>, index: u32) -> Result<Probe, Refusal> {
         Ok(identity) => identity,
         Err(failure) => return Ok(unidentified(of_one_gpu(index, failure)?)),
     };
-    let recovery = reading(gpu.recovery_action())?;
-    identified(&gpu, uuid, recovery)
+    identified(&gpu, uuid)
 }
 
-fn identified(gpu: &Gpu<'_>, uuid: GpuUuid, recovery: Reading<RecoveryAction>) -> Result<Probe, Refusal> {
+fn identified(gpu: &Gpu<'_>, uuid: GpuUuid) -> Result<Probe, Refusal> {
     let index = gpu.index;
+    let (recovery, rows, links_up) = match gpu.condition_fields() {
+        Ok(fields) => (reading(fields.recovery)?, reading(fields.rows)?, reading(fields.links_up)?),
+        Err(failure) => (reading(Err(failure))?, Reading::NotSupported, Reading::NotSupported),
+    };
     let failure = match &recovery {
         Reading::Value(_) => None,
         Reading::Failed { call, code } if is_the_gpus(Code::from(*code)) => {
@@ -51,8 +55,21 @@ fn identified(gpu: &Gpu<'_>, uuid: GpuUuid, recovery: Reading<RecoveryAction>) -
             Reading::Value(_) | Reading::NotSupported => None,
         },
     };
-    let mig = if failure.is_none() { mig::outline(gpu)? } else { Reading::NotSupported };
-    Ok(Probe { index, uuid: Reading::Value(uuid), failure, recovery, mig })
+    let uuid = Reading::Value(uuid);
+    if failure.is_some() {
+        let (condition, mig) = (Condition::NOT_ASKED, Reading::NotSupported);
+        return Ok(Probe { index, uuid, failure, recovery, condition, mig });
+    }
+    let mig = mig::outline(gpu)?;
+    let has_links = !mig.value().is_some_and(|outline| outline.mode.current);
+    let condition = Condition {
+        rows,
+        sram_over_threshold: reading(gpu.sram_over_threshold())?,
+        links_up: if has_links { links_up } else { Reading::NotSupported },
+        fabric: reading(gpu.fabric())?,
+        slowdown: reading(gpu.slowdown())?,
+    };
+    Ok(Probe { index, uuid, failure, recovery, condition, mig })
 }
 
 /// Whether a code says how the GPU is, whatever was asked of it.
