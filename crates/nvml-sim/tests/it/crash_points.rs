@@ -1,7 +1,7 @@
 //! Commands that are killed, or whose calls fail, before each system call that changes something. What they leave is whole,
 //! the next command goes on from it, and nothing piles up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::libc;
 use nvml_sim::{State, StateFolder, StateFolderError, presets};
 
+use crate::following_roots::look_until_in_step;
 use crate::sim::{nvml_sim, said};
 use crate::tracer::{Call, Fate, trace};
 
@@ -252,7 +253,7 @@ fn readers_beside_a_command_see_the_old_state_and_then_the_new() {
 }
 
 #[test]
-fn root_that_was_laid_in_part_is_laid_whole_by_the_next_run() {
+fn root_whose_maker_is_killed_at_any_call_is_laid_whole_by_the_next_run() {
     let library = tempfile::NamedTempFile::new().unwrap();
     fs::write(library.path(), "no library").unwrap();
     let library = library.path().to_str().unwrap();
@@ -263,30 +264,58 @@ fn root_that_was_laid_in_part_is_laid_whole_by_the_next_run() {
         nvml_sim::root::lay(folder, root, Some(Path::new(library))).unwrap();
         tree(root)
     };
-    // Each of another version of the driver, so that most names differ.
-    // Not by the folder of the command itself, which holds that folder's lock while it lays.
-    let (_twin, twin) = copy(folder.dir());
-    let twin = StateFolder::open(&twin).unwrap();
-    let whole = [&twin, &other].map(|folder| {
+    let whole = [&folder, &other].map(|folder| {
         let root = scratch();
         (folder, lay(folder, &root.path().join("root")))
     });
     let root = scratch();
     let root = root.path().join("root");
     let words = ["root", "--library", library, root.to_str().unwrap()];
-    let mut points = 0;
-    let output = trace(folder.dir(), &words, |call| {
-        // What a process that is killed here leaves. To kill one for each point, from the beginning, takes too long.
-        let left = scratch();
-        let left = left.path().join("root");
-        copy_tree(&root, &left);
-        let (next, whole) = &whole[points % 2];
-        assert_eq!(lay(next, &left), *whole, "change {points}, {call:?}");
-        points += 1;
-        Fate::GoOn
-    });
-    said(&output.unwrap());
+    let mut ends = 0;
+    let points = each_end(
+        &[Fate::Kill, Fate::Tear],
+        || {
+            // Not there the first time.
+            let _ = fs::remove_dir_all(&root);
+            ((), folder.dir().to_owned())
+        },
+        &words,
+        |_, _, at| {
+            // Of the same node, or of another version of the driver, so that most names differ.
+            let (next, whole) = &whole[ends % 2];
+            assert_eq!(lay(next, &root), *whole, "{at}");
+            ends += 1;
+        },
+    );
     assert!(points > 2 * whole[0].1.len(), "{points}");
+}
+
+#[test]
+fn root_follows_a_change_whose_maker_is_killed_at_any_call() {
+    let library = tempfile::NamedTempFile::new().unwrap();
+    let first = scratch();
+    let first = first.path().join("root");
+    // In the root itself, so that a copy is whole.
+    const STATE: &str = "var/lib/nvml-sim";
+    nvml_sim::root::lay(&node(&first.join(STATE)), &first, Some(library.path())).unwrap();
+    let mut seen = BTreeSet::new();
+    let points = each_end(
+        &[Fate::Kill, Fate::Tear],
+        || {
+            let (kept, root) = copy(&first);
+            (kept, root.join(STATE))
+        },
+        &["reload", "--driver-version", "999.1"],
+        |dir, _, at| {
+            let folder = open(dir).unwrap();
+            look_until_in_step(&folder);
+            let version = folder.node().unwrap().driver_version;
+            let told = fs::read_to_string(dir.join("../../../proc/driver/nvidia/version")).unwrap();
+            assert!(told.contains(&version), "{at}: {version}, {told}");
+            seen.insert(version);
+        },
+    );
+    assert!(points > 12 && seen.len() == 2, "{points}, {seen:?}");
 }
 
 /// A copy of a folder as it is, device nodes left out: a run makes them anew.

@@ -121,7 +121,7 @@ fn root_that_nobody_could_bring_in_step_at_one_look_follows_at_a_later_one() {
 }
 
 /// Looks at a node until its roots are in step, or so often that they will never be.
-fn look_until_in_step(looker: &StateFolder) {
+pub fn look_until_in_step(looker: &StateFolder) {
     let is_in_step = || {
         looker.state().unwrap();
         std::thread::yield_now();
