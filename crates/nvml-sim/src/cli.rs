@@ -41,7 +41,9 @@ pub fn main() -> ExitCode {
 
 /// Whether the person must write something else, as opposed to the machine having failed.
 fn is_bad_usage(error: &anyhow::Error) -> bool {
-    let folder = |error: &StateFolderError| !matches!(error, StateFolderError::Io { .. });
+    let folder = |error: &StateFolderError| {
+        !matches!(error, StateFolderError::Io { .. } | StateFolderError::Freeze(_))
+    };
     let install = |error: &InstallError| match error {
         InstallError::NotThere { .. } | InstallError::NotInRoot { .. } | InstallError::NoSymbols { .. } => {
             true

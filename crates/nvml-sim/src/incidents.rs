@@ -35,7 +35,13 @@ pub enum Befall {
     /// Errors are counted.
     Count(Counted),
     /// An uncorrectable error of device memory: it is counted, its row or page waits for a reset, and XIDs tell of it.
-    MemoryError(Containment),
+    MemoryError {
+        /// Whether the driver could keep it to who met it.
+        how: Containment,
+        /// The MIG GPU instance that met it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gpu_instance: Option<u32>,
+    },
     /// NVLinks go down, all where none is named, and an XID is reported if one is given.
     LinksDown {
         /// Which.
@@ -119,7 +125,9 @@ impl State {
                 self.report_all(node, gpu, report.as_slice(), time_us);
             }
             Befall::Count(counted) => self.count(gpu, *counted, time_us),
-            Befall::MemoryError(how) => self.err_in_memory(node, gpu, *how, time_us),
+            Befall::MemoryError { how, gpu_instance } => {
+                self.err_in_memory(node, gpu, *how, *gpu_instance, time_us);
+            }
             Befall::LinksDown { links, report } => {
                 self.links.take_down(node, gpu, links);
                 self.report_all(node, gpu, report.as_slice(), time_us);
@@ -138,8 +146,16 @@ impl State {
         damage.count(counted, time_us, gpu.model.memory.0);
     }
 
-    /// Source: NVIDIA's documentation of GPU memory errors and its XID catalogue; the order of the XIDs is assumed.
-    fn err_in_memory(&mut self, node: &Node, gpu: &Gpu, how: Containment, time_us: u64) {
+    /// Source: NVIDIA's documentation of GPU memory errors and its XID catalogue; the order of the XIDs is assumed, and that
+    /// of a MIG instance those of the error and of its containment are: its row is the GPU's, and so is what was not contained.
+    fn err_in_memory(
+        &mut self,
+        node: &Node,
+        gpu: &Gpu,
+        how: Containment,
+        gpu_instance: Option<u32>,
+        time_us: u64,
+    ) {
         let remaps = gpu.model.has_row_remapping();
         let replaced = if remaps { Counter::Rows } else { Counter::Pages };
         let dram = Counter::Ecc(ErrorKind::Uncorrected, Place::At(MemoryLocation::Dram));
@@ -153,7 +169,9 @@ impl State {
             Containment::Uncontained => &[48, 63],
         };
         for xid in xids {
-            self.report(node, gpu, Report { xid: *xid, keeps_action, ..Report::default() }, time_us);
+            let gpu_instance = gpu_instance.filter(|_| [48, 94].contains(xid));
+            let report = Report { xid: *xid, gpu_instance, keeps_action, ..Report::default() };
+            self.report(node, gpu, report, time_us);
         }
     }
 
@@ -217,6 +235,9 @@ impl State {
             settings::set(key, value, target)?;
         }
         *self.modes_of(gpu) = modes;
+        if values.get("load").is_some_and(String::is_empty) {
+            self.loads.insert(gpu.uuid.clone(), gpu.load.clone());
+        }
         if readings == Overrides::default() {
             self.overrides.remove(&gpu.uuid);
         } else {

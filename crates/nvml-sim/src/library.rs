@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::code::Code;
 use crate::driver_load::KnownLoad;
 use crate::events::RegisteredEvents;
+use crate::mig::DeviceView;
 use crate::modes::{ComputeMode, Modes};
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::{State, StateFolder, StateFolderError};
@@ -116,9 +117,13 @@ impl Library {
         })
     }
 
-    /// `nvmlDeviceSetComputeMode`, which only root may. Of a GPU with MIG on it cannot be changed.
-    pub fn set_compute_mode(&self, gpu: GpuView<'_>, mode: ComputeMode) -> Result<(), Code> {
-        self.change_modes(gpu, |modes| modes.compute_mode = mode)
+    /// `nvmlDeviceSetComputeMode`, which only root may. With MIG on it is that of a MIG device, and
+    /// cannot be changed of the GPU.
+    pub fn set_compute_mode(&self, device: DeviceView<'_>, mode: ComputeMode) -> Result<(), Code> {
+        match device {
+            DeviceView::Gpu(gpu) => self.change_modes(gpu, |modes| modes.compute_mode = mode),
+            DeviceView::Mig(device) => self.set_compute_mode_of_mig(device, mode),
+        }
     }
 
     /// `nvmlDeviceSetAccountingMode`, which only root may. Switched off, it forgets all.

@@ -90,7 +90,7 @@ pub enum ComputeMode {
 }
 
 impl ComputeMode {
-    fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == ComputeMode::Default
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each concern brings its own type; this file only puts them side by side.
 
+mod declared;
 mod folder;
 mod lock;
 mod watch;
@@ -83,6 +84,10 @@ pub struct State {
     /// Rarer switches.
     #[serde(default, skip_serializing_if = "is_default")]
     pub switches: Switches,
+    /// What the GPUs are busy with as far as nobody set another load, by UUID: as declared when the node was made, or when the
+    /// load was last given back to the node file. A GPU that was declared later has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loads: BTreeMap<String, Load>,
     /// Readings that were set, by GPU UUID.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: BTreeMap<String, Overrides>,
@@ -120,6 +125,7 @@ impl State {
             damage: BTreeMap::new(),
             processes: Processes::default(),
             switches: Switches::default(),
+            loads: node.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.load.clone())).collect(),
             overrides: BTreeMap::new(),
             counters: counters_of(node, now_us),
             latency: None,

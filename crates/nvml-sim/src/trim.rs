@@ -17,11 +17,11 @@ const SINCE: &str = include_str!("../symbols-since.txt");
 pub struct Branch(u32);
 
 /// The branches.
-const BRANCHES: [u32; 3] = [470, 510, 550];
+const BRANCHES: [u32; 4] = [450, 470, 510, 550];
 
 /// Text that is no such branch.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("the functions of driver branch `{0}` are not known; write 470, 510 or 550")]
+#[error("the functions of driver branch `{0}` are not known; write 450, 470, 510 or 550")]
 pub struct ParseBranchError(String);
 
 impl FromStr for Branch {

@@ -6,7 +6,7 @@ use std::ptr;
 use nvml_sim::{Code, GpmSpan, METRICS_END, gpm_names_of};
 use nvml_wrapper_sys::bindings::*;
 
-use super::{exports, gpu};
+use super::{device as device_of, exports, gpu};
 use crate::from_c::handle;
 
 /// `NVML_GPM_METRICS_GET_VERSION` and `NVML_GPM_SUPPORT_VERSION`, which tell no size.
@@ -37,7 +37,7 @@ fn names(id: u32) -> nvmlGpmMetric_t__bindgen_ty_1 {
 
 exports! {
     fn nvmlGpmQueryDeviceSupport(device: nvmlDevice_t, support: *mut nvmlGpmSupport_t) => |call| {
-        let view = gpu(call, &device)?;
+        let view = device_of(call, &device)?.gpu();
         if support.version()? != VERSION {
             return Err(Code::ARGUMENT_VERSION_MISMATCH);
         }

@@ -23,12 +23,11 @@ exports! {
         if mode > 1 { Err(Code::INVALID_ARGUMENT) } else { call.library.set_persistence_mode(view, mode == 1) }
     };
     fn nvmlDeviceGetComputeMode(device: nvmlDevice_t, mode: *mut u32) => |call| {
-        // A MIG device has its GPU's (assumed).
-        mode.put(device_of(call, &device)?.gpu().compute_mode() as u32)
+        mode.put(device_of(call, &device)?.compute_mode() as u32)
     };
     // One thread alone, as mode 1 was, drivers can no longer do.
     fn nvmlDeviceSetComputeMode(device: nvmlDevice_t, mode: u32) => |call| {
-        let view = gpu(call, &device)?;
+        let view = device_of(call, &device)?;
         let modes = [ComputeMode::Default, ComputeMode::Prohibited, ComputeMode::ExclusiveProcess];
         match modes.into_iter().find(|known| *known as u32 == mode) {
             Some(mode) => call.library.set_compute_mode(view, mode),

@@ -45,8 +45,12 @@ fn functions_that_came_later_are_not_found_and_the_others_work() {
 #[test]
 fn newer_branches_have_what_came_until_then() {
     let lacks = |branch: &str| branch.parse::<Branch>().unwrap().lacks();
-    let [oldest, middle, newest] = ["470", "510", "550"].map(lacks);
-    assert!(newest.is_subset(&middle) && middle.is_subset(&oldest));
+    let [first, oldest, middle, newest] = ["450", "470", "510", "550"].map(lacks);
+    assert!(newest.is_subset(&middle) && middle.is_subset(&oldest) && oldest.is_subset(&first));
+    // The first branch with MIG has no placements yet.
+    assert!(!first.contains("nvmlDeviceGetMigMode") && !first.contains("nvmlDeviceCreateGpuInstance"));
+    let later = "nvmlDeviceGetGpuInstancePossiblePlacements_v2";
+    assert!(first.contains(later) && !oldest.contains(later));
     assert!(oldest.contains("nvmlDeviceGetMemoryInfo_v2") && !middle.contains("nvmlDeviceGetMemoryInfo_v2"));
     assert!(middle.contains("nvmlDeviceGetGpuFabricInfo") && !newest.contains("nvmlDeviceGetGpuFabricInfo"));
     assert!(newest.contains("nvmlDeviceGetTemperatureV"));

@@ -253,6 +253,40 @@ fn process_on_an_instance_is_listed_there_and_keeps_it() {
 }
 
 #[test]
+fn compute_mode_of_a_mig_device_is_its_own() {
+    in_child("processes::compute_mode_of_a_mig_device_is_its_own", "dgx-h100", || {
+        let (nvml, folder) = (nvml(), own_folder());
+        switch_on(&folder, "0");
+        let places = [make(&folder, 19, 0), make(&folder, 19, 0)];
+        let [one, other] = [0, 1].map(|index| mig_device(&nvml, index).unwrap());
+        let mode = |device| {
+            let mut mode = 9;
+            assert_eq!(call!(nvml.nvmlDeviceGetComputeMode(device, &mut mode)), 0);
+            mode
+        };
+        let mut support = nvmlGpmSupport_t { version: 1, isSupportedDevice: 9 };
+        assert_eq!(call!(nvml.nvmlGpmQueryDeviceSupport(one, &mut support)), 0);
+        assert_eq!(support.isSupportedDevice, 1, "as of its GPU");
+        assert_eq!(call!(nvml.nvmlDeviceSetComputeMode(one, 4)), Code::INVALID_ARGUMENT.0);
+        if !rustix::process::geteuid().is_root() {
+            assert_eq!(call!(nvml.nvmlDeviceSetComputeMode(one, 3)), Code::NO_PERMISSION.0);
+            return;
+        }
+        assert_eq!(call!(nvml.nvmlDeviceSetComputeMode(one, 3)), 0);
+        assert_eq!((mode(one), mode(other)), (3, 0));
+        let run = |(gi, ci)| {
+            let place =
+                ProcessEntry { gpu: "0".to_owned(), gi: Some(gi), ci: Some(ci), ..using("1GiB", "0%") };
+            folder.start_process(place)
+        };
+        run(places[0]).unwrap();
+        assert!(run(places[0]).unwrap_err().to_string().contains("exclusive-process"));
+        run(places[1]).unwrap();
+        run(places[1]).unwrap();
+    });
+}
+
+#[test]
 fn accounting_outlives_the_process_and_not_the_driver() {
     in_child("processes::accounting_outlives_the_process_and_not_the_driver", "t4", || {
         let (nvml, folder) = (nvml(), own_folder());

@@ -108,7 +108,7 @@ pub enum Command {
         /// The simulated NVML library, if it is not near this program.
         #[arg(long, value_name = "PATH")]
         library: Option<PathBuf>,
-        /// Only the functions that a driver of this branch has: 470, 510 or 550. A program does not find the others.
+        /// Only the functions that a driver of this branch has: 450, 470, 510 or 550. A program does not find the others.
         #[arg(long, value_name = "BRANCH")]
         symbols: Option<Branch>,
     },
@@ -130,7 +130,7 @@ pub enum Command {
         /// The simulated NVML library, if it is not near this program.
         #[arg(long, value_name = "PATH", conflicts_with = "root")]
         library: Option<PathBuf>,
-        /// Only the functions that a driver of this branch has: 470, 510 or 550. A program does not find the others.
+        /// Only the functions that a driver of this branch has: 450, 470, 510 or 550. A program does not find the others.
         #[arg(long, value_name = "BRANCH", conflicts_with = "root")]
         symbols: Option<Branch>,
         /// The program and its arguments.
@@ -187,6 +187,9 @@ pub enum Command {
         /// Whether it stays with the program that met it; up to Turing it never does.
         #[arg(value_enum)]
         how: Containment,
+        /// The MIG GPU instance that meets it.
+        #[arg(long, value_name = "ID")]
+        gi: Option<u32>,
         /// When; at once where absent.
         #[command(flatten)]
         when: When,

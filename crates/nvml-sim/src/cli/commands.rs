@@ -70,8 +70,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let (count, by) = (Some(counter), Some(by));
             open(None)?.declare(FaultEntry { count, by, gi, settled, ..when.entry(gpu) })?;
         }
-        Command::MemoryError { gpu, how, when } => {
-            open(None)?.declare(FaultEntry { memory_error: Some(how), ..when.entry(gpu) })?;
+        Command::MemoryError { gpu, how, gi, when } => {
+            open(None)?.declare(FaultEntry { memory_error: Some(how), gi, ..when.entry(gpu) })?;
         }
         Command::Nvlink { to: LinkState::Down, links, gpu, xid, when } => {
             open(None)?.declare(FaultEntry { nvlink_down: Some(links), xid, ..when.entry(gpu) })?;

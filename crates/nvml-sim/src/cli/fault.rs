@@ -127,9 +127,7 @@ fn entry(command: FaultCommand) -> Option<FaultEntry> {
     match command {
         FaultCommand::Hang { strike, uninterruptible } => {
             let (function, entry) = strike.entry();
-            let (hang, freeze) =
-                if uninterruptible { (None, Some(function)) } else { (Some(function), None) };
-            Some(FaultEntry { hang, freeze, ..entry })
+            Some(FaultEntry { hang: Some(function), uninterruptible, ..entry })
         }
         FaultCommand::Crash(strike) => {
             let (function, entry) = strike.entry();
@@ -171,7 +169,7 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         }
         added => {
             if let Some(entry) = entry(added) {
-                if entry.freeze.is_some() {
+                if entry.uninterruptible {
                     freeze::freeze(folder.dir())?;
                 }
                 if let Err(error) = folder.declare(entry) {
@@ -207,8 +205,14 @@ fn told(what: &Befall) -> String {
         Befall::Lose { how: Loss::OffBus, report } => format!("a fall off the bus{}", with(report)),
         Befall::Lose { how: Loss::Lost, report } => format!("a loss{}", with(report)),
         Befall::Count(counted) => format!("{} more {}", counted.by, counted.counter),
-        Befall::MemoryError(Containment::Contained) => "a contained memory error".to_owned(),
-        Befall::MemoryError(Containment::Uncontained) => "an uncontained memory error".to_owned(),
+        Befall::MemoryError { how, gpu_instance } => {
+            let how = match how {
+                Containment::Contained => "a contained",
+                Containment::Uncontained => "an uncontained",
+            };
+            let of = gpu_instance.map(|id| format!(" in GPU instance {id}")).unwrap_or_default();
+            format!("{how} memory error{of}")
+        }
         Befall::LinksDown { links, report } => format!("{} down{}", of(links), with(report)),
         Befall::LinksUp(links) => format!("{} up", of(links)),
         Befall::Recover(Recovery::Return) => "its return".to_owned(),

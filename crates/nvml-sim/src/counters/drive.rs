@@ -66,7 +66,7 @@ impl<'a> Drive<'a> {
         let seed = gpu.uuid.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
         Drive {
             model: &gpu.model,
-            load: overrides.and_then(|set| set.load.as_ref()).unwrap_or(&gpu.load),
+            load: overrides.and_then(|set| set.load.as_ref()).unwrap_or_else(|| state.declared_load(gpu)),
             time: LoadTime { begun_us: counters.load_since_us, seed },
             overrides,
             limit_milliwatts: limit.unwrap_or(gpu.model.power_limit_watts * 1000),

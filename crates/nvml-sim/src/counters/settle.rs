@@ -3,6 +3,7 @@
 
 use super::{Counters, Drive, Totals};
 use crate::clock::Clock;
+use crate::load::Load;
 use crate::node::Gpu;
 use crate::state::State;
 
@@ -15,8 +16,14 @@ impl State {
     pub fn moves_counters(&self, before: &State) -> bool {
         self.driver != before.driver
             || self.overrides != before.overrides
+            || self.loads != before.loads
             || self.modes != before.modes
             || self.processes != before.processes
+    }
+
+    /// The load that the node file gave a GPU. Editing the file alone changes none: counters would not rise from where they are.
+    pub fn declared_load<'a>(&'a self, gpu: &'a Gpu) -> &'a Load {
+        self.loads.get(&gpu.uuid).unwrap_or(&gpu.load)
     }
 
     /// Keeps what the counters of the GPUs had come to before this state.

@@ -34,7 +34,7 @@ impl FaultEntry {
             self.lose.map(|how| Befall::Lose { how, report }),
             report.filter(|_| !carries_xid).map(Befall::Xid),
             counted.map(Befall::Count),
-            self.memory_error.map(Befall::MemoryError),
+            self.memory_error.map(|how| Befall::MemoryError { how, gpu_instance: self.gi }),
             self.nvlink_down.clone().map(|links| Befall::LinksDown { links, report }),
             self.nvlink_up.clone().map(Befall::LinksUp),
             self.recover.map(Befall::Recover),
@@ -65,7 +65,9 @@ impl FaultEntry {
 
     fn check_instances(&self, befall: Option<&Befall>) -> Result<(), FaultError> {
         let wrong = match (self.gi, self.ci, befall) {
-            (None, None, _) | (Some(_), _, Some(Befall::Xid(_))) => return Ok(()),
+            (None, None, _)
+            | (Some(_), _, Some(Befall::Xid(_)))
+            | (Some(_), None, Some(Befall::MemoryError { .. })) => return Ok(()),
             (Some(_), None, Some(Befall::Count(counted))) if is_told_of_instances(counted.counter) => {
                 return Ok(());
             }
@@ -73,7 +75,7 @@ impl FaultEntry {
                 "only uncorrected errors outside device memory are counted by MIG instance; leave `gi` out"
             }
             (None, Some(_), Some(Befall::Xid(_))) => "a compute instance is one of a GPU instance; add `gi`",
-            _ => "only an XID concerns a MIG instance; leave `gi` and `ci` out",
+            _ => "only an XID and a memory error concern a MIG instance; leave `gi` and `ci` out",
         };
         Err(FaultError::Instance(wrong))
     }
@@ -111,10 +113,10 @@ impl Befall {
             Befall::Count(counted) => {
                 check_count(counted, gpu).map_err(|hint| FaultError::Befall("count", hint))
             }
-            Befall::MemoryError(_) if !model.ecc.is_supported() => {
+            Befall::MemoryError { .. } if !model.ecc.is_supported() => {
                 Err(FaultError::Befall("memory-error", format!("{name} has no ECC")))
             }
-            Befall::MemoryError(Containment::Contained) if !model.has_row_remapping() => {
+            Befall::MemoryError { how: Containment::Contained, .. } if !model.has_row_remapping() => {
                 let hint = format!("errors are contained from Ampere on; write `uncontained` of {name}");
                 Err(FaultError::Befall("memory-error", hint))
             }

@@ -25,9 +25,9 @@ pub struct FaultEntry {
     /// The function whose calls hang.
     #[serde(default)]
     pub hang: Option<String>,
-    /// The function whose calls hang beyond the reach of signals. A command alone says so: it is root's to make ready.
-    #[serde(skip)]
-    pub freeze: Option<String>,
+    /// Whether calls of `hang` hang beyond the reach of signals. It is root's to make ready.
+    #[serde(default)]
+    pub uninterruptible: bool,
     /// The function whose calls crash.
     #[serde(default)]
     pub crash: Option<String>,
@@ -43,7 +43,7 @@ pub struct FaultEntry {
     /// The XID that `gpu` reports.
     #[serde(default)]
     pub xid: Option<u64>,
-    /// The MIG GPU instance that the XID or the errors concern.
+    /// The MIG GPU instance that the XID, the error or the errors concern.
     #[serde(default)]
     pub gi: Option<u32>,
     /// The MIG compute instance that the XID concerns.
@@ -191,6 +191,10 @@ impl FaultEntry {
     /// What is declared; its GPU is still as it was named.
     pub fn declared(self) -> Result<Declared, FaultError> {
         let befall = self.befall()?;
+        if self.uninterruptible && self.hang.is_none() {
+            let hint = "only a `hang` can be beyond the reach of signals; leave it out";
+            return Err(FaultError::Befall("uninterruptible", hint.to_owned()));
+        }
         let occurrence = match self.times {
             Some(0) => return Err(FaultError::Times),
             // A GPU is befallen once, unless it is said how often.
@@ -237,8 +241,7 @@ impl FaultEntry {
     pub(super) fn functions(&self) -> impl Iterator<Item = (&String, Effect)> {
         let seed = self.seed.unwrap_or(0);
         let effects = [
-            (&self.hang, Effect::Hang),
-            (&self.freeze, Effect::Freeze),
+            (&self.hang, if self.uninterruptible { Effect::Freeze } else { Effect::Hang }),
             (&self.crash, Effect::Crash),
             (&self.r#return, Effect::Return(0)),
             (&self.garbage, Effect::Garbage { seed }),
@@ -248,6 +251,11 @@ impl FaultEntry {
 }
 
 impl Declared {
+    /// Whether calls will hang beyond the reach of signals, for which the machine has to be made ready.
+    pub fn freezes(&self) -> bool {
+        matches!(self, Declared::Fault(Fault { effect: Effect::Freeze, .. }))
+    }
+
     /// This, if it can be on a node with these GPUs, with the UUID of the one that it names.
     pub fn checked(self, gpus: &[Gpu]) -> Result<Declared, FaultError> {
         Ok(match self {

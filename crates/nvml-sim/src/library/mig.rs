@@ -6,6 +6,7 @@ use super::{Call, Library};
 use crate::code::Code;
 use crate::identity;
 use crate::mig::{ComputeInstanceView, DeviceView, GpuInstanceView, MigState};
+use crate::modes::ComputeMode;
 use crate::node::{Gpu, Node};
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::State;
@@ -68,6 +69,18 @@ impl Library {
             let id = mig.id_of(gpu, instance.made.number).ok_or(Code::INVALID_ARGUMENT)?;
             mig.create_compute(gpu, id, profile_id, placement)?;
             Ok(handle::encode(Kind::ComputeInstance, mig.made))
+        })
+    }
+
+    pub(super) fn set_compute_mode_of_mig(
+        &self,
+        device: ComputeInstanceView<'_>,
+        mode: ComputeMode,
+    ) -> Result<(), Code> {
+        self.change_mig(device.of.gpu, |mig, gpu| {
+            let made = mig.compute_of(gpu, device.made.number).ok_or(Code::INVALID_ARGUMENT)?;
+            made.compute_mode = mode;
+            Ok(())
         })
     }
 

@@ -4,6 +4,7 @@ use super::instances::{ComputeInstance, GpuInstance, GpuMig, overlap, slices};
 use super::table::{ComputeInstanceProfile, GpuInstanceProfile, MigTable};
 use crate::code::Code;
 use crate::identity;
+use crate::modes::ComputeMode;
 
 impl GpuInstance {
     /// The starts of a compute instance profile whose slices are all free, ascending.
@@ -68,7 +69,14 @@ impl GpuMig {
         let start = start.ok_or(Code::INSUFFICIENT_RESOURCES)?;
         let id = (0..u32::MAX).find(|id| !instance.compute.contains_key(id)).unwrap_or(u32::MAX);
         let uuid = identity::mig_uuid(gpu, instance_id, id);
-        let made = ComputeInstance { number, profile: profile_id, start, index, uuid };
+        let made = ComputeInstance {
+            number,
+            profile: profile_id,
+            start,
+            index,
+            uuid,
+            compute_mode: ComputeMode::Default,
+        };
         instance.compute.insert(id, made);
         Ok(id)
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Engines, GpuInstanceProfile, MigTable};
 use crate::code::Code;
+use crate::modes::ComputeMode;
 
 /// MIG of all GPUs of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub struct ComputeInstance {
     pub index: u32,
     /// UUID of the MIG device, `MIG-…`.
     pub uuid: String,
+    /// Which processes may compute on it.
+    #[serde(default, skip_serializing_if = "ComputeMode::is_default")]
+    pub compute_mode: ComputeMode,
 }
 
 /// The slices of a placement.

@@ -1,6 +1,6 @@
 //! Steps on the MIG state of a node: one GPU's rules, and the numbers that are the node's. It knows no handles.
 
-use super::instances::{GpuMig, MigState};
+use super::instances::{ComputeInstance, GpuMig, MigState};
 use crate::code::Code;
 use crate::node::Gpu;
 
@@ -79,6 +79,17 @@ impl MigState {
     /// Ends a compute instance.
     pub fn destroy_compute(&mut self, gpu: &Gpu, instance_id: u32, id: u32) -> Result<(), Code> {
         self.of(gpu)?.destroy_compute(instance_id, id)
+    }
+
+    /// The compute instance of these ids.
+    pub fn at(&self, gpu: &Gpu, instance: u32, compute: u32) -> Option<&ComputeInstance> {
+        self.gpus.get(&gpu.uuid)?.instances.get(&instance)?.compute.get(&compute)
+    }
+
+    /// The compute instance of a GPU that has a number, if it lives.
+    pub fn compute_of(&mut self, gpu: &Gpu, number: u32) -> Option<&mut ComputeInstance> {
+        let instances = self.gpus.get_mut(&gpu.uuid)?.instances.values_mut();
+        instances.flat_map(|instance| instance.compute.values_mut()).find(|made| made.number == number)
     }
 
     /// Id of the GPU instance of a GPU that has a number, if it lives.

@@ -4,6 +4,7 @@ use super::instances::{ComputeInstance, GpuInstance, GpuMig};
 use super::table::{ComputeInstanceProfile, GpuInstanceProfile, MigTable};
 use crate::bytes::Bytes;
 use crate::code::Code;
+use crate::modes::ComputeMode;
 use crate::snapshot::{GpuView, Snapshot};
 
 /// A GPU instance of a GPU that answers.
@@ -120,6 +121,14 @@ impl<'a> DeviceView<'a> {
         match self {
             DeviceView::Mig(device) => Ok(device),
             DeviceView::Gpu(gpu) => Err(gpu.mig_table().err().unwrap_or(Code::INVALID_ARGUMENT)),
+        }
+    }
+
+    /// Which processes may compute on it.
+    pub fn compute_mode(self) -> ComputeMode {
+        match self {
+            DeviceView::Gpu(gpu) => gpu.compute_mode(),
+            DeviceView::Mig(device) => device.made.compute_mode,
         }
     }
 

@@ -94,6 +94,14 @@ pub enum ProcessError {
         /// The mode.
         mode: &'static str,
     },
+    /// The compute mode of a MIG device forbids it.
+    #[error("the MIG device of GPU {gpu} is in compute mode {mode}; nvmlDeviceSetComputeMode changes that")]
+    ComputeModeOfMig {
+        /// Index of the GPU.
+        gpu: usize,
+        /// The mode.
+        mode: &'static str,
+    },
     /// No such process.
     #[error("there is no process {pid}; `nvml-sim process list` shows those that run")]
     NotThere {
@@ -113,7 +121,8 @@ impl ProcessError {
             ProcessError::Lost { .. }
             | ProcessError::Draining { .. }
             | ProcessError::NoGraphics { .. }
-            | ProcessError::ComputeMode { .. } => "gpu",
+            | ProcessError::ComputeMode { .. }
+            | ProcessError::ComputeModeOfMig { .. } => "gpu",
         }
     }
 }
@@ -128,7 +137,7 @@ impl State {
     ) -> Result<u32, ProcessError> {
         entry.check()?;
         let instance = self.place_of(gpu, &entry)?;
-        self.may_run(gpu, &entry)?;
+        self.may_run(gpu, instance, &entry)?;
         let free = self.memory_free(gpu, instance);
         if entry.memory > free {
             return Err(ProcessError::Memory { wanted: entry.memory, free });
@@ -214,9 +223,21 @@ impl State {
     }
 
     /// Whether the compute mode lets the process begin. Programs of a multi-process service compute through its server.
-    fn may_run(&self, gpu: &Gpu, entry: &ProcessEntry) -> Result<(), ProcessError> {
-        let mode = self.modes.get(&gpu.uuid).map(|modes| modes.compute_mode).unwrap_or_default();
-        let computes = |process: &Process| process.kind == ProcessKind::Compute;
+    fn may_run(
+        &self,
+        gpu: &Gpu,
+        instance: Option<InstancePlace>,
+        entry: &ProcessEntry,
+    ) -> Result<(), ProcessError> {
+        let mode = match instance {
+            None => self.modes.get(&gpu.uuid).map(|modes| modes.compute_mode),
+            Some(place) => {
+                self.mig.at(gpu, place.gpu_instance, place.compute_instance).map(|it| it.compute_mode)
+            }
+        };
+        let mode = mode.unwrap_or_default();
+        let computes =
+            |process: &Process| process.kind == ProcessKind::Compute && process.instance == instance;
         let mode = match mode {
             ComputeMode::Prohibited if entry.kind != ProcessKind::Graphics => "prohibited",
             ComputeMode::ExclusiveProcess
@@ -226,7 +247,11 @@ impl State {
             }
             _ => return Ok(()),
         };
-        Err(ProcessError::ComputeMode { gpu: gpu.index, mode })
+        let gpu = gpu.index;
+        Err(match instance {
+            None => ProcessError::ComputeMode { gpu, mode },
+            Some(_) => ProcessError::ComputeModeOfMig { gpu, mode },
+        })
     }
 
     /// The memory that no process uses: of the GPU, or of the GPU instance.

@@ -16,10 +16,13 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::declared::Declared;
 use super::lock::Lock;
 use super::{FORMAT, State};
 use crate::clock::Clock;
+use crate::faults::Declared as Declares;
 use crate::files::remove_if_there;
+use crate::freeze::{self, FreezeError};
 use crate::kernel_log;
 use crate::library::Complaints;
 use crate::node::{Node, NodeError};
@@ -94,6 +97,9 @@ pub enum StateFolderError {
     /// A node file that is not a node.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// A fault for which this machine cannot be made ready.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateFolderError {
@@ -107,6 +113,11 @@ impl StateFolder {
         let node = Node::parse(node_file, node_yaml)?;
         let folder = StateFolder::at(dir);
         let path = dir.join(NODE_FILE);
+        let freezes = node.faults.iter().position(Declares::freezes);
+        if let Some(index) = freezes.filter(|_| !rustix::process::geteuid().is_root()) {
+            let at = format!("faults[{index}].uninterruptible");
+            return Err(NodeError::at(node_file, at, FreezeError::NotRoot.to_string()).into());
+        }
         if folder.is_there() {
             return Err(StateFolderError::Exists { dir: folder.dir });
         }
@@ -124,7 +135,10 @@ impl StateFolder {
             let log = dir.join(kernel_log::FILE);
             kernel_log::create(dir).map_err(failed("write", &log))?;
             folder.mark_kernel_log(0)?;
-            folder.complete_kernel_log(|| Ok(node), &initial)?;
+            folder.complete_kernel_log(&Declared::known(&folder, node), &initial)?;
+            if freezes.is_some() {
+                freeze::freeze(dir)?;
+            }
             let next = dir.join("node.yaml.next");
             write_synced(&next, node_yaml.as_bytes()).map_err(failed("write", &next))?;
             fs::rename(&next, &path).map_err(failed("write", &path))?;
@@ -164,14 +178,10 @@ impl StateFolder {
     }
 
     fn declared_with_driver(&self, state: &State) -> Result<Node, StateFolderError> {
-        let mut node = self.declared()?;
-        if let Some(version) = &state.driver.version {
-            node.load_driver(version);
-        }
-        Ok(node)
+        Ok(with_driver(self.declared()?, state))
     }
 
-    fn declared(&self) -> Result<Node, StateFolderError> {
+    pub(super) fn declared(&self) -> Result<Node, StateFolderError> {
         let path = self.dir.join(NODE_FILE);
         let text = fs::read_to_string(&path).map_err(failed("read", &path))?;
         Ok(Node::parse(&path, &text)?)
@@ -257,17 +267,13 @@ impl StateFolder {
     }
 
     /// Writes what the kernel's log lacks of what is kept in `state`, and so takes the mark away.
-    fn complete_kernel_log(
-        &self,
-        node: impl FnOnce() -> Result<Node, StateFolderError>,
-        state: &State,
-    ) -> Result<(), StateFolderError> {
+    fn complete_kernel_log(&self, declared: &Declared<'_>, state: &State) -> Result<(), StateFolderError> {
         let path = self.dir.join(kernel_log::FILE);
         let Some(behind) = kernel_log::behind(&self.dir).map_err(failed("read", &path))? else {
             return Ok(());
         };
         let events = state.events.records.iter().filter(|event| event.sequence > behind.after);
-        kernel_log::complete(&self.dir, behind, &node()?, events).map_err(failed("write", &path))
+        kernel_log::complete(&self.dir, behind, declared.node()?, events).map_err(failed("write", &path))
     }
 
     /// When the node file was written: each reader must find the same, until a state is kept.
@@ -285,11 +291,12 @@ impl StateFolder {
     ) -> Result<Result<(T, Arc<State>), E>, StateFolderError> {
         let _lock = self.lock()?;
         let before = self.read()?;
+        let declared = Declared::of(self);
         // A writer that was killed, or could not write, may have left this undone.
-        self.complete_kernel_log(|| self.declared(), &before)?;
+        self.complete_kernel_log(&declared, &before)?;
         let mut after = State::clone(&before);
         if after.is_behind() {
-            after.catch_up(&self.node()?, after.clock.now_us());
+            after.catch_up(declared.node()?, after.clock.now_us());
         }
         let value = match change(&mut after) {
             Ok(value) => value,
@@ -299,7 +306,7 @@ impl StateFolder {
             return Ok(Ok((value, before)));
         }
         if after.moves_counters(&before) {
-            after.settle_counters(&before, &self.declared()?.gpus);
+            after.settle_counters(&before, &declared.node()?.gpus);
         }
         after.generation = before.generation + 1;
         let has_events = after.events.last > before.events.last;
@@ -309,17 +316,18 @@ impl StateFolder {
         let are_roots_behind = follow::mark(&self.dir, &before, &after);
         self.publish(&after, &self.node_name()?)?;
         if are_roots_behind {
-            self.let_roots_follow(&after);
+            self.let_roots_follow(&declared, &after);
         }
         if has_events {
-            self.complete_kernel_log(|| self.declared(), &after)?;
+            self.complete_kernel_log(&declared, &after)?;
         }
         Ok(Ok((value, Arc::new(after))))
     }
 
     /// Brings the host roots in step. A root that cannot be is told of, and keeps no change from being made.
-    fn let_roots_follow(&self, state: &State) {
-        let followed = self.declared_with_driver(state).map(|node| follow::follow(&self.dir, &node, state));
+    fn let_roots_follow(&self, declared: &Declared<'_>, state: &State) {
+        let node = declared.node().map(|node| with_driver(node.clone(), state));
+        let followed = node.map(|node| follow::follow(&self.dir, &node, state));
         match followed {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.complaints.say(&error),
@@ -341,7 +349,7 @@ impl StateFolder {
         };
         let now = fs::read_link(self.dir.join(LINK)).ok().and_then(|name| self.load(&name).ok());
         if let Some(state) = now {
-            self.let_roots_follow(&state);
+            self.let_roots_follow(&Declared::of(self), &state);
         }
     }
 
@@ -401,6 +409,14 @@ impl StateFolder {
         let _ = remove_states(&self.dir, node, generation);
         Ok(())
     }
+}
+
+/// A node with the driver that was loaded last.
+fn with_driver(mut node: Node, state: &State) -> Node {
+    if let Some(version) = &state.driver.version {
+        node.load_driver(version);
+    }
+    node
 }
 
 /// The beginning of a state's file.

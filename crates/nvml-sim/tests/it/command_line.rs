@@ -173,7 +173,7 @@ fn bad_usage_ends_with_2_and_changes_nothing() {
         (vec!["reload", "--driver-version", "new"], "`new` is no driver version"),
         (vec!["nvlink", "down", "--gpu", "0"], "no NVLink of this"),
         (vec!["set", "latency=1ms", "--at", "9s"], "`latency` is set at once"),
-        (vec!["run", "--symbols", "535", "--", "true"], "write 470, 510 or 550"),
+        (vec!["run", "--symbols", "535", "--", "true"], "write 450, 470, 510 or 550"),
         (vec!["fault", "hang", "nvmlInit_v2", "--at", "soon"], "no moment"),
         (vec!["fault", "hang", "nvmlInit_v2", "--probability", "0"], "no probability"),
         (vec!["fault", "hang", "nvmlInit_v2", "--seed", "3"], "add `probability`"),

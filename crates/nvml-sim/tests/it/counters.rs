@@ -55,6 +55,23 @@ impl Machine {
     }
 }
 
+#[test]
+fn load_that_is_edited_in_the_node_file_counts_once_it_is_given_back() {
+    let mut machine = Machine::new("t4", Load::Training);
+    let twin = Machine::new("t4", Load::Training);
+    Arc::get_mut(&mut machine.node).unwrap().gpus[0].load = Load::Idle;
+    assert_eq!(machine.counted(), twin.counted(), "whoever initialises NVML after the edit sees the same");
+    let before = machine.counted();
+    let gpu = machine.node.gpus[0].clone();
+    machine.change(|state, _| state.set(&gpu, &[("load".to_owned(), String::new())].into()).unwrap());
+    assert_eq!(machine.counted(), before, "nothing jumps");
+    machine.change(|state, _| state.clock = state.clock.advance(YEAR));
+    assert!(
+        machine.look(|gpu| gpu.power_average_milliwatts()) < twin.look(|gpu| gpu.power_average_milliwatts())
+    );
+    assert_eq!(machine.look(|gpu| gpu.utilization()), (0, 0));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Advance(u64),

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use nvml_sim::{CommonAncestor, Link, Node, presets};
+
+use crate::sim::nvml_sim;
 
 fn preset(name: &str) -> Node {
     Node::parse(Path::new(name), presets::find(presets::NODES, name).unwrap().yaml).unwrap()
@@ -457,6 +461,12 @@ fn wrong_faults_are_told_by_path_value_and_hint() {
         ("count: pcie.replays, gpu: 3, xid: 48", "faults[0]", "2 effects"),
         ("xid: 48, gpu: 3, by: 2", "faults[0].by", "say how `count` counts"),
         ("memory-error: contained", "faults[0].gpu", "which GPU?"),
+        ("memory-error: contained, gpu: 3, gi: 1, ci: 0", "faults[0].gi", "leave `gi` and `ci` out"),
+        (
+            "crash: nvmlInit_v2, uninterruptible: true",
+            "faults[0].uninterruptible",
+            "only a `hang` can be beyond the reach of signals",
+        ),
         ("nvlink-down: [12], gpu: 3", "faults[0].nvlink-down", "12 links of this"),
         ("recover: return, gpu: 3, no-recovery-action: true", "faults[0].no-recovery-action", "leave it out"),
         ("set: {temperature: 900}, gpu: 3", "faults[0].set", "`900` is no value for temperature"),
@@ -494,4 +504,27 @@ fn wrong_latencies_are_told_by_path_value_and_hint() {
         let message = Node::parse(Path::new("mine.yaml"), &yaml).unwrap_err().to_string();
         assert!(message.contains(&format!("{place}: ")) && message.contains(hint), "{latency}: {message}");
     }
+}
+
+#[test]
+fn hang_beyond_signals_is_refused_to_all_but_root_when_the_node_is_made() {
+    const NOBODY: u32 = 65_534;
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let file = dir.path().join("node.yaml");
+    let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
+    let line = "faults: [{xid: 48, gpu: 0, at: 9m}, {hang: nvmlDeviceGetName, uninterruptible: true}]";
+    fs::write(&file, format!("{yaml}{line}\n")).unwrap();
+    assert!(Node::parse(&file, &fs::read_to_string(&file).unwrap()).is_ok(), "its clients are not root");
+    let node = dir.path().join("node");
+    let mut command = nvml_sim(&node);
+    command.arg("init").arg("--file").arg(&file);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    // As root it runs only where nobody may reach the program.
+    let Ok(output) = command.output() else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("faults[1].uninterruptible: only root can freeze"), "{said}");
+    assert_eq!((output.status.code(), node.exists()), (Some(2), false));
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nvml_sim::{StateFolder, StateFolderError};
+use rustix::fs::inotify;
 
 use crate::sim::{node, nvml_sim};
 
@@ -42,6 +44,34 @@ fn commits_of_many_threads_and_processes_all_count() {
     let state = folder.state().unwrap();
     assert_eq!(state.generation, 44);
     assert_eq!(state.clock, nvml_sim::Clock::Ahead(44_000_000));
+}
+
+#[test]
+fn change_reads_the_node_file_once_whatever_follows_from_it() {
+    let (dir, folder) = node("dgx-h100");
+    let library = dir.path().join("library");
+    fs::write(&library, "no library").unwrap();
+    nvml_sim::root::lay(&folder, &dir.path().join("root"), Some(&library)).unwrap();
+    let node = folder.node().unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    // Equal events one after the other are told once, so closing is watched too.
+    let opened_and_closed = inotify::WatchFlags::OPEN | inotify::WatchFlags::CLOSE_NOWRITE;
+    inotify::add_watch(&watch, folder.dir().join("node.yaml"), opened_and_closed).unwrap();
+    // Counters, the kernel's log and a host root: each has to know the node.
+    folder
+        .update(|state| {
+            state.reload(&node, Some("580.105.08"));
+            let report = nvml_sim::Report { xid: 48, ..Default::default() };
+            let gpu = Some(node.gpus[0].uuid.as_str());
+            state.befall(&node, gpu, &nvml_sim::Befall::Xid(report), 1_767_225_600_000_000);
+        })
+        .unwrap();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    assert_eq!(std::iter::from_fn(|| events.next().ok().map(|_| ())).count(), 2);
+    let version = fs::read_to_string(dir.path().join("root/proc/driver/nvidia/version")).unwrap();
+    assert!(version.contains("580.105.08"));
+    assert!(fs::read_to_string(folder.dir().join("kmsg")).unwrap().contains("Xid"));
 }
 
 #[test]

@@ -91,6 +91,11 @@ fn memory_error_is_counted_and_told_and_leaves_a_row_or_a_page_pending() {
         assert_eq!(events.map(|event| event.data).collect::<Vec<_>>(), xids, "{preset}");
         assert_eq!(state.recovery_action(uuid), asked, "{preset}");
     }
+    let (_dir, a100) = folder("dgx-a100", "");
+    a100.declare(FaultEntry { memory_error: Some(Containment::Contained), gi: Some(2), ..of("0") }).unwrap();
+    let told = a100.state().unwrap();
+    let told = told.events.records.iter().map(|event| (event.data, event.gpu_instance));
+    assert_eq!(told.collect::<Vec<_>>(), [(48, Some(2)), (63, None), (94, Some(2))], "the row is the GPU's");
     let (_dir, folder) = folder("t4", "");
     let error =
         folder.declare(FaultEntry { memory_error: Some(Containment::Contained), ..of("0") }).unwrap_err();
