@@ -9,11 +9,44 @@ use gpu_model::{CommonAncestor, GpuUuid, Topology};
 /// Worth of one NVLink between two GPUs.
 const NVLINK: u32 = 100;
 
-/// Pairwise worth of a node's GPUs, by position in the list that it was built from.
+/// Pairwise worth of some GPUs, by position in the list that it was built from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affinity {
     size: usize,
     worth: Vec<u32>,
+}
+
+/// How well a node's GPUs work together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeAffinity {
+    gpus: Vec<GpuUuid>,
+    all: Affinity,
+}
+
+impl NodeAffinity {
+    /// That of `gpus` on `topology`.
+    pub fn of(gpus: Vec<GpuUuid>, topology: &Topology) -> Self {
+        let all = Affinity::of(&gpus, topology);
+        Self { gpus, all }
+    }
+
+    /// That of `gpus` by a matrix of them.
+    #[cfg(test)]
+    pub fn from_matrix(gpus: Vec<GpuUuid>, all: Affinity) -> Self {
+        Self { gpus, all }
+    }
+
+    /// Whether it knows no GPU, as before the topology is known.
+    pub fn is_empty(&self) -> bool {
+        self.gpus.is_empty()
+    }
+
+    /// The matrix of these GPUs. Those that it does not know are worth nothing to any other.
+    pub fn among<'a>(&self, gpus: impl Iterator<Item = &'a GpuUuid>) -> Affinity {
+        let rows: Vec<usize> =
+            gpus.map(|gpu| self.gpus.iter().position(|known| known == gpu).unwrap_or(usize::MAX)).collect();
+        Affinity::from_fn(rows.len(), |a, b| self.all.worth(rows[a], rows[b]))
+    }
 }
 
 impl Affinity {
@@ -35,11 +68,6 @@ impl Affinity {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.size
-    }
-
-    /// Whether the matrix has no GPU, as before the topology is known.
-    pub fn is_empty(&self) -> bool {
-        self.size == 0
     }
 
     /// Worth of the pair; 0 outside the matrix and of a GPU with itself.
@@ -100,7 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn no_gpus_make_an_empty_matrix() {
-        assert!(Affinity::of(&[], &Topology::default()).is_empty());
+    fn choice_of_gpus_keeps_their_worth_and_a_stranger_has_none() {
+        let link = GpuLink { ancestor: CommonAncestor::SinglePcieSwitch, nvlinks: 2 };
+        let topology = Topology { gpus: BTreeMap::new(), pairs: vec![(gpu(0), gpu(1), link)] };
+        let node = NodeAffinity::of(vec![gpu(0), gpu(1), gpu(2)], &topology);
+        let some = node.among([gpu(9), gpu(1), gpu(0)].iter());
+        assert_eq!((some.worth(1, 2), some.worth(0, 1), some.worth(0, 2)), (250, 0, 0));
+        assert!(NodeAffinity::default().is_empty() && !node.is_empty());
     }
 }

@@ -43,6 +43,16 @@ pub enum Refusal {
         /// Which, and why.
         complaint: String,
     },
+    /// The request is for more shares than one container may have.
+    #[error(
+        "{asked} shares of {resource} were asked for, and its config lets a container have 1: several shares give no more than one does (sharing.timeSlicing.failRequestsGreaterThanOne)"
+    )]
+    TooManyShares {
+        /// How many.
+        asked: usize,
+        /// The resource.
+        resource: String,
+    },
     /// The runtime could not resolve the names, and the container would fail or start without its GPU.
     #[error("the CDI spec cannot be used: {reason}")]
     SpecStale {
@@ -54,23 +64,25 @@ pub enum Refusal {
 /// Longest id that an error repeats, in characters. Real ids have 40.
 const SHOWN_ID: usize = 80;
 
-/// What a container gets for `ids`. A device named twice is injected once.
+/// What a container gets for `ids`. A device named twice, or by several of its shares, is injected once.
 ///
 /// # Errors
 /// When one of the ids cannot be handed out, or the CDI spec cannot be used.
 pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
     let mut cdi_devices = Vec::with_capacity(ids.len());
     for id in ids {
-        let device =
-            state.position(id).map(|at| &state.devices[at]).ok_or_else(|| Refusal::UnknownDevice {
-                id: id.chars().take(SHOWN_ID).collect(),
-                resource: state.resource.to_string(),
-                known: state.devices.len(),
-            })?;
+        let device = state.device(id).ok_or_else(|| Refusal::UnknownDevice {
+            id: id.chars().take(SHOWN_ID).collect(),
+            resource: state.resource.to_string(),
+            known: state.ids(),
+        })?;
+        if device.offered.shares.is_some() && ids.len() > 1 && state.terms.one_share_at_most {
+            return Err(Refusal::TooManyShares { asked: ids.len(), resource: state.resource.to_string() });
+        }
         if !device.is_schedulable() {
             return Err(Refusal::NotSchedulable { complaint: device.complaint().unwrap_or_default() });
         }
-        let name = qualified_name(&KIND, device.gpu.as_str());
+        let name = qualified_name(&KIND, device.offered.unit.as_str());
         if !cdi_devices.contains(&name) {
             cdi_devices.push(name);
         }
@@ -88,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::state::tests::{gpu, node};
+    use crate::state::tests::{gpu, node, shared};
 
     fn ids(positions: &[usize]) -> Vec<String> {
         positions.iter().map(|n| gpu(*n).to_string()).collect()
@@ -128,6 +140,21 @@ mod tests {
         assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
         state.spec = SpecState::Pending;
         assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
+    }
+
+    #[test]
+    fn shares_of_one_gpu_give_that_gpu_once_and_several_are_refused_where_the_config_says_so() {
+        let mut state = shared(2, 4);
+        let asked = [format!("{}::0", gpu(1)), format!("{}::3", gpu(1))];
+        assert_eq!(allocate(&state, &asked).unwrap().cdi_devices, [format!("gantry.dev/gpu={}", gpu(1))]);
+        state.terms.one_share_at_most = true;
+        assert!(allocate(&state, &asked[..1]).is_ok());
+        let refusal = allocate(&state, &asked).unwrap_err().to_string();
+        assert!(refusal.contains("2 shares of nvidia.com/gpu"), "{refusal}");
+        // Whole GPUs are not shares.
+        let mut whole = node(2);
+        whole.terms.one_share_at_most = true;
+        assert!(allocate(&whole, &ids(&[0, 1])).is_ok());
     }
 
     proptest! {

@@ -4,14 +4,19 @@
 //! a flag or a variable for the same thing, that name works too, so that an existing DaemonSet does after a change
 //! of image; which one counts where several are given is decided in `given`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
+use gpu_config::{MigStrategy, SharedPolicy};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 mod given;
+
+/// The program of NVIDIA's that this one can stand in for.
+const THEIRS: &str = "nvidia-device-plugin";
 
 pub use given::{Given, Kubelet, Paths, Place};
 
@@ -48,6 +53,11 @@ impl Args {
         Args::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
+    /// Whether a program of this name stands in for NVIDIA's.
+    fn is_theirs(program: &OsStr) -> bool {
+        Path::new(program).file_name().is_some_and(|name| name == THEIRS)
+    }
+
     /// Reads a command line, its first word the program's name.
     ///
     /// # Errors
@@ -56,10 +66,18 @@ impl Args {
         words: impl IntoIterator<Item = W>,
     ) -> Result<CommandLine, clap::Error> {
         let mut definition = Args::definition();
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let is_theirs = words.first().is_some_and(|program| Args::is_theirs(program));
         let matches = definition.try_get_matches_from_mut(words)?;
-        let Args { command, paths, behaviour, runtime } = Args::from_arg_matches(&matches)?;
+        let Args { command, paths, mut behaviour, runtime } = Args::from_arg_matches(&matches)?;
+        behaviour.compat |= is_theirs;
         Ok(CommandLine { command, paths: paths.settle(&matches, &mut definition)?, behaviour, runtime })
     }
+}
+
+/// A word of a config file, as a flag. The error lists the words that there are.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde::de::value::Error> {
+    T::deserialize(text.into_deserializer())
 }
 
 /// The command line as it is meant.
@@ -99,13 +117,11 @@ pub enum Command {
     },
     /// Say whether a config file can be used, and what is wrong with it
     ///
-    /// It looks at no GPU. Exit code 2 if the file cannot be used.
+    /// It looks at no GPU. With --compat it is judged as NVIDIA's device plugin would. Exit code 2 if the file cannot be
+    /// used.
     Check {
         /// The file; - for the standard input
         file: PathBuf,
-        /// Judge it as NVIDIA's device plugin would: what has no effect there is a warning
-        #[arg(long)]
-        compat: bool,
         /// Form of the answer
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -181,6 +197,15 @@ pub struct PathArgs {
     #[arg(long, env = "GANTRY_NVML_LIBRARY", value_name = "FILE")]
     pub nvml_library: Option<PathBuf>,
 
+    /// Config file, YAML or JSON; read again when it changes. `check FILE` says what is wrong with one
+    #[arg(long, env = "CONFIG_FILE", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Folder for what outlives the process: the last config that could be used [default: /var/lib/gantry/device-plugin on
+    /// the host]
+    #[arg(long, env = "GANTRY_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Folder for our CDI spec [default: /var/run/cdi on the host]
     #[arg(long, env = "GANTRY_CDI_DIR", value_name = "DIR")]
     pub cdi_dir: Option<PathBuf>,
@@ -211,9 +236,20 @@ pub struct BehaviourArgs {
     #[arg(long, env = "GANTRY_NVML_INIT_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     pub nvml_init_timeout: Duration,
 
-    /// NVIDIA's choice of what MIG devices become; only "none" so far
-    #[arg(long, env = "MIG_STRATEGY", value_name = "STRATEGY", hide_default_value = true)]
-    pub mig_strategy: Option<String>,
+    /// What MIG devices become: none (each GPU is offered whole), single (nvidia.com/gpu) or mixed
+    /// (nvidia.com/mig-<profile>) [default: the config file's, then none]
+    #[arg(long, env = "MIG_STRATEGY", value_name = "STRATEGY", value_parser = word::<MigStrategy>)]
+    pub mig_strategy: Option<MigStrategy>,
+
+    /// Which of several shares or MIG devices a container gets: distributed (of the GPU with the fewest taken) or packed
+    /// (of the one with the most) [default: the config file's, then distributed]
+    #[arg(long, env = "SHARED_DEVICES_ALLOCATION_POLICY", value_name = "POLICY", value_parser = word::<SharedPolicy>)]
+    pub shared_devices_allocation_policy: Option<SharedPolicy>,
+
+    /// Read the config file as NVIDIA's device plugin does: what has no effect there is a warning, not an error. So is
+    /// the program when it is called nvidia-device-plugin
+    #[arg(long, env = "GANTRY_COMPAT")]
+    pub compat: bool,
 
     /// NVIDIA's choice of how devices are injected; only "cdi-cri" so far
     #[arg(long, env = "DEVICE_LIST_STRATEGY", value_name = "STRATEGY")]

@@ -1,21 +1,19 @@
 //! The subcommand `check`: whether a config file can be used, and what is wrong with it.
 
-use std::io::{self, Read};
+use std::io;
+use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
-use std::{fs, iter};
 
-use anyhow::Context;
 use gpu_config::{Finding, Mode};
 use serde_json::{Value, json};
 
 use crate::args::Output;
+use crate::config_text;
 use crate::stdout;
 
 /// Stands for the standard input.
 const STDIN: &str = "-";
-/// Far more than any config; what is larger is another file.
-const MAX_BYTES: u64 = 1 << 20;
 /// Exit code of a file that cannot be used, as of bad usage.
 const INVALID: u8 = 2;
 
@@ -36,11 +34,11 @@ pub fn check(file: &Path, mode: Mode, output: Output) -> ExitCode {
 
 fn try_check(file: &Path, mode: Mode, output: Output) -> anyhow::Result<bool> {
     let name = file.display().to_string();
-    let text = text_of(file).with_context(|| format!("cannot read {name}"))?;
-    anyhow::ensure!(
-        text.len() as u64 <= MAX_BYTES,
-        "{name} is larger than {MAX_BYTES} bytes: that is no config"
-    );
+    let text = if file == Path::new(STDIN) {
+        config_text::of(&name, io::stdin())
+    } else {
+        config_text::of_file(file)
+    }?;
     let verdict = match gpu_config::read(&name, &text, mode) {
         Ok(checked) => Verdict { errors: Vec::new(), warnings: checked.warnings },
         Err(invalid) => Verdict { errors: invalid.findings, warnings: Vec::new() },
@@ -51,14 +49,6 @@ fn try_check(file: &Path, mode: Mode, output: Output) -> anyhow::Result<bool> {
     };
     stdout::write(told.as_bytes())?;
     Ok(verdict.errors.is_empty())
-}
-
-fn text_of(file: &Path) -> io::Result<String> {
-    let source: Box<dyn Read> =
-        if file == Path::new(STDIN) { Box::new(io::stdin()) } else { Box::new(fs::File::open(file)?) };
-    let mut text = String::new();
-    source.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn words(name: &str, verdict: &Verdict) -> String {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gpu_config::Mode;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
@@ -12,8 +13,9 @@ use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
 
 use crate::args::{BehaviourArgs, CdiProofMode, Given, Kubelet, Paths, Place};
+use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
-use crate::{cdi_gate, driver};
+use crate::{cdi_gate, config_file, driver};
 
 /// Where drivers are installed, in the order of search: on the host, or by a driver container.
 const DRIVER_ROOTS: [&str; 2] = ["/", "/run/nvidia/driver"];
@@ -24,6 +26,9 @@ const CRI_SOCKETS: [&str; 3] =
 
 /// Folder of CDI specs that change at run time, by CDI's convention.
 const CDI_DIR: &str = "/var/run/cdi";
+
+/// Folder for what outlives the process.
+const STATE_DIR: &str = "/var/lib/gantry/device-plugin";
 
 /// How else a driver root can be named.
 const OTHER_DRIVER_ROOT: &str =
@@ -43,12 +48,14 @@ const SIMULATOR_VARIABLE: &str = "NVML_SIM_DIR";
 /// Settings of the plugin.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The resource to offer.
-    pub resource: ResourceName,
+    /// What flags and variables say of what is offered.
+    pub offering: OfferingFlags,
+    /// The config file, if there is one.
+    pub config_file: Option<config_file::Settings>,
     /// The kubelet's socket.
     pub kubelet_socket: PathBuf,
-    /// Names of our sockets beside it.
-    pub socket_names: SocketNames,
+    /// What tells this process from any other one.
+    pub instance: Instance,
     /// Where the driver is.
     pub driver: driver::Settings,
     /// NVML's workers.
@@ -102,18 +109,28 @@ impl Config {
         runtime: &daemon::RuntimeArgs,
         instance: Instance,
     ) -> Result<Self, ConfigError> {
-        let Paths { kubelet, driver_root, driver_root_ctr_path, dev_root, nvml_library, cdi_dir, cri_socket } =
-            paths;
+        let Paths {
+            kubelet,
+            driver_root,
+            driver_root_ctr_path,
+            dev_root,
+            nvml_library,
+            config_file,
+            state_dir,
+            cdi_dir,
+            cri_socket,
+        } = paths;
         let BehaviourArgs {
             cdi_proof,
             probe_interval,
             nvml_call_timeout,
             nvml_init_timeout,
             mig_strategy,
+            shared_devices_allocation_policy,
+            compat,
             device_list_strategy,
             device_id_strategy,
         } = behaviour;
-        only("--mig-strategy", mig_strategy, "none")?;
         only("--device-list-strategy", device_list_strategy, "cdi-cri")?;
         only("--device-id-strategy", device_id_strategy, "uuid")?;
         between("--probe-interval", probe_interval, Duration::from_secs(1), Duration::from_secs(3600))?;
@@ -152,6 +169,17 @@ impl Config {
             .map_err(|error| ConfigError::new("resource", RESOURCE_GPU, format!("{error}")))?;
         let socket_names = SocketNames::new(&resource, instance.pid, instance.token);
         let kubelet_socket = kubelet_socket(&host, kubelet, &socket_names)?;
+        let state_dir = match state_dir {
+            Some(given) => LocalPath::new(absolute(given)?),
+            None => host.resolved(&known(STATE_DIR)?),
+        };
+        let mode = if compat { Mode::Compat } else { Mode::Strict };
+        let config_file = config_file
+            .map(|given| {
+                Ok(config_file::Settings { path: absolute(given)?, mode, state_dir: state_dir.clone() })
+            })
+            .transpose()?;
+        let offering = OfferingFlags { mig_strategy, shared_policy: shared_devices_allocation_policy };
 
         let (cdi_dir, spec_dir) = match cdi_dir {
             Some(given) => {
@@ -178,9 +206,10 @@ impl Config {
         nvml.backoff.max = LONGEST_BACKOFF;
         nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
         Ok(Self {
-            resource,
+            offering,
+            config_file,
             kubelet_socket,
-            socket_names,
+            instance,
             driver,
             nvml,
             cdi_dir,
@@ -402,7 +431,8 @@ mod tests {
         for (flags, expected) in [
             (&["--kubelet-dir", "relative"][..], ["--kubelet-dir", "relative", "absolute"]),
             (&["--probe-interval", "10ms"], ["--probe-interval", "10ms", "between 1s"]),
-            (&["--mig-strategy", "mixed"], ["--mig-strategy", "mixed", "\"none\""]),
+            (&["--mig-strategy", "mix"], ["--mig-strategy", "mix", "`mixed`"]),
+            (&["--config-file", "relative.yaml"], ["--config-file", "relative.yaml", "absolute"]),
             (&["--device-list-strategy", "envvar"], ["--device-list-strategy", "envvar", "cdi-cri"]),
             (&["--nvidia-driver-root", "/run/../etc"], ["--nvidia-driver-root", "/run/../etc", "'..'"]),
             (

@@ -22,6 +22,11 @@ impl FileIdentity {
     pub fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(&std::fs::symlink_metadata(path)?))
     }
+
+    /// Its place on the disk, which a change of content leaves as it is.
+    pub fn place(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
 }
 
 impl From<&std::fs::Metadata> for FileIdentity {

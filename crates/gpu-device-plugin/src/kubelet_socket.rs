@@ -152,24 +152,30 @@ impl KubeletWatch {
         }
     }
 
-    /// Waits until it is worth looking again. Nothing is lost when the future is dropped.
-    pub async fn changed(&mut self) {
-        match &mut self.bound {
+    /// Waits until it is worth looking again. Gives whether something may have happened in the folder: not when a look
+    /// is merely due and inotify, which would have told, works. Nothing is lost when the future is dropped.
+    pub async fn changed(&mut self) -> bool {
+        let is_told = match &mut self.bound {
             Some(bound) => {
                 tokio::select! {
-                    event = bound.events.next() => match event {
-                        Some(Ok(event)) => self.take(event.mask),
-                        // The queue is broken.
-                        _ => self.bound = None,
-                    },
-                    _ = self.poll.tick() => {}
+                    event = bound.events.next() => {
+                        match event {
+                            Some(Ok(event)) => self.take(event.mask),
+                            // The queue is broken.
+                            _ => self.bound = None,
+                        }
+                        true
+                    }
+                    _ = self.poll.tick() => false,
                 }
             }
             None => {
                 self.poll.tick().await;
+                true
             }
-        }
+        };
         self.bind();
+        is_told
     }
 
     /// Once the folder itself is concerned the watch on it is worth nothing, whatever now has its inode.

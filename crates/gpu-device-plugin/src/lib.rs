@@ -1,16 +1,17 @@
-//! The kubelet device plugin for NVIDIA GPUs: offers whole GPUs as `nvidia.com/gpu` and injects them by CDI.
+//! The kubelet device plugin for NVIDIA GPUs: offers GPUs, MIG devices and shares of both, and injects them by CDI.
 //!
 //! ```text
 //!            worker processes                         this process
-//!   NVML <-- queries, events --> observe --(health)--> state --+--> streams --> ListAndWatch
-//!                                   |                          +--> rpc (allocate, preferred)
-//!                                   +--> spec_file, report     +--> registration --> kubelet
-//!                                                                      ^     ^
-//!   CRI runtime <-- cdi_proof <-- cdi_gate ----------------------------+     +-- kubelet_socket, socket
+//!   NVML <-- queries, events --> observe --(health, resource_map)--> board     one endpoint for each resource:
+//!                                   |    ^                             +--> state --+--> streams --> ListAndWatch
+//!                                   |    +-- offering <-- config_file  |            +--> rpc (allocate, preferred)
+//!                                   +--> spec_file, report                          +--> registration --> kubelet
+//!                                                                                          ^     ^
+//!   CRI runtime <-- cdi_proof <-- cdi_gate ------------------------------------------------+     +-- kubelet_view, socket
 //! ```
 //!
-//! `health`, `xid`, `affinity`, `allocate`, `preferred` and the rules of `cdi_proof` are pure. One task, `observe`,
-//! asks the driver and owns the state; whatever answers the kubelet reads that state from memory and never waits
+//! `health`, `xid`, `affinity`, `resource_map`, `offering`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
+//! One task, `observe`, asks the driver and owns the board; whatever answers the kubelet reads that state from memory and never waits
 //! for a driver. Wire types stay in `rpc`, `streams` and `registration`.
 //!
 //! Start: driver found, libraries staged, inventory, CDI spec on disk, CDI proven, then served and registered;
@@ -20,27 +21,36 @@ mod affinity;
 mod allocate;
 mod args;
 mod beat;
+mod board;
 mod cdi_gate;
 mod cdi_proof;
 mod check;
 mod completions;
 mod config;
+mod config_file;
+mod config_text;
 mod connect;
+mod device_id;
 mod devices;
 mod driver;
+mod endpoint;
 mod file_identity;
 mod files;
 mod health;
 mod kubelet_socket;
+mod kubelet_view;
 mod metrics;
 mod observe;
+mod offering;
 mod preferred;
 mod registration;
 mod report;
+mod resource_map;
 mod rpc;
 mod serve;
 mod socket;
 mod spec_file;
+mod standing;
 mod state;
 mod stdout;
 mod streams;
@@ -63,8 +73,8 @@ pub fn run() -> ExitCode {
     let CommandLine { command, paths, behaviour, runtime } = Args::read();
     match command {
         Some(Command::Completions { shell }) => return completions::print(shell),
-        Some(Command::Check { file, compat, output }) => {
-            return check::check(&file, if compat { Mode::Compat } else { Mode::Strict }, output);
+        Some(Command::Check { file, output }) => {
+            return check::check(&file, if behaviour.compat { Mode::Compat } else { Mode::Strict }, output);
         }
         _ => {}
     }

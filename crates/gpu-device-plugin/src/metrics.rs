@@ -13,7 +13,7 @@ use prometheus::{
 use tokio::sync::watch;
 
 use crate::health::Transition;
-use crate::state::State;
+use crate::state::{Device, State};
 use crate::xid::{self, XidClass};
 
 /// What every name begins with.
@@ -25,7 +25,6 @@ const RPC_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.00
 /// Handles on the metrics; clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    resource: String,
     devices: IntGaugeVec,
     generation: IntGaugeVec,
     sent_generation: IntGaugeVec,
@@ -40,7 +39,16 @@ pub struct Metrics {
     transitions: IntCounterVec,
     xids: IntCounterVec,
     spec_writes: IntCounterVec,
-    spec_current: IntGaugeVec,
+    spec_current: IntGauge,
+    config_valid: IntGauge,
+    config_reads: IntCounterVec,
+}
+
+/// The metrics of one resource.
+#[derive(Clone, Debug)]
+pub struct ResourceMetrics {
+    resource: String,
+    all: Metrics,
 }
 
 impl Metrics {
@@ -48,11 +56,10 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is taken already.
-    pub fn register(registry: &Registry, resource: &ResourceName) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let declare = Declare { registry };
         let resource_only = &["resource"];
         Ok(Self {
-            resource: resource.to_string(),
             devices: declare.gauge(
                 "devices",
                 "Devices of the resource, by what is known of their health.",
@@ -111,61 +118,23 @@ impl Metrics {
                 "Attempts to write the CDI spec, by result.",
                 &["result"],
             )?,
-            spec_current: declare.gauge(
-                "cdi_spec_current",
-                "1 while the CDI spec on disk names all devices.",
-                resource_only,
+            config_valid: declare.plain_gauge(
+                "config_valid",
+                "1 while the config file can be used, 0 while the last good one stays in force instead of it.",
             )?,
+            config_reads: declare.counter(
+                "config_reads_total",
+                "Config files that were read and differed from the one before, by result.",
+                &["result"],
+            )?,
+            spec_current: declare
+                .plain_gauge("cdi_spec_current", "1 while the CDI spec on disk names all devices.")?,
         })
     }
 
-    /// A call was answered.
-    pub fn answered(&self, method: &str, started: Instant, well: bool) {
-        self.rpc.with_label_values(&[method]).observe(started.elapsed().as_secs_f64());
-        if !well {
-            self.rpc_errors.with_label_values(&[method]).inc();
-        }
-    }
-
-    /// An `Allocate` handed out this many devices.
-    pub fn allocated(&self, devices: usize) {
-        self.allocations.with_label_values(&[self.resource.as_str(), "granted"]).inc();
-        self.allocated.with_label_values(&[&self.resource]).inc_by(devices as u64);
-    }
-
-    /// An `Allocate` was refused.
-    pub fn refused(&self) {
-        self.allocations.with_label_values(&[self.resource.as_str(), "refused"]).inc();
-    }
-
-    /// Whether the resource is registered now.
-    pub fn registered(&self, registered: bool) {
-        self.registered.with_label_values(&[&self.resource]).set(i64::from(registered));
-    }
-
-    /// An attempt to register ended.
-    pub fn registration(&self, result: &str) {
-        self.registrations.with_label_values(&[self.resource.as_str(), result]).inc();
-    }
-
-    /// A registration ended.
-    pub fn lost(&self, cause: &str) {
-        self.lost.with_label_values(&[self.resource.as_str(), cause]).inc();
-    }
-
-    /// How the streams are.
-    pub fn streams(&self, live: usize, sent: u64) {
-        self.streams.with_label_values(&[&self.resource]).set(to_gauge(live as u64));
-        self.sent_generation.with_label_values(&[&self.resource]).set(to_gauge(sent));
-    }
-
-    /// The state that was just published.
-    pub fn state(&self, state: &State) {
-        for health in ["healthy", "degraded", "unhealthy", "unknown"] {
-            let count = state.devices.iter().filter(|device| name_of(&device.health) == health).count();
-            self.devices.with_label_values(&[self.resource.as_str(), health]).set(to_gauge(count as u64));
-        }
-        self.generation.with_label_values(&[&self.resource]).set(to_gauge(state.generation));
+    /// Those of one resource.
+    pub fn of(&self, resource: &ResourceName) -> ResourceMetrics {
+        ResourceMetrics { resource: resource.to_string(), all: self.clone() }
     }
 
     /// A GPU's health changed.
@@ -191,10 +160,68 @@ impl Metrics {
         self.xids.with_label_values(&[xid.to_string().as_str(), class]).inc();
     }
 
+    /// A config file was read that differs from the one before.
+    pub fn config(&self, is_valid: bool) {
+        self.config_valid.set(i64::from(is_valid));
+        self.config_reads.with_label_values(&[if is_valid { "ok" } else { "invalid" }]).inc();
+    }
+
     /// The CDI spec was written, or could not be.
     pub fn spec_written(&self, result: &str, current: bool) {
         self.spec_writes.with_label_values(&[result]).inc();
-        self.spec_current.with_label_values(&[&self.resource]).set(i64::from(current));
+        self.spec_current.set(i64::from(current));
+    }
+}
+
+impl ResourceMetrics {
+    /// A call was answered.
+    pub fn answered(&self, method: &str, started: Instant, well: bool) {
+        self.all.rpc.with_label_values(&[method]).observe(started.elapsed().as_secs_f64());
+        if !well {
+            self.all.rpc_errors.with_label_values(&[method]).inc();
+        }
+    }
+
+    /// An `Allocate` handed out this many devices.
+    pub fn allocated(&self, devices: usize) {
+        self.all.allocations.with_label_values(&[self.resource.as_str(), "granted"]).inc();
+        self.all.allocated.with_label_values(&[&self.resource]).inc_by(devices as u64);
+    }
+
+    /// An `Allocate` was refused.
+    pub fn refused(&self) {
+        self.all.allocations.with_label_values(&[self.resource.as_str(), "refused"]).inc();
+    }
+
+    /// Whether the resource is registered now.
+    pub fn registered(&self, registered: bool) {
+        self.all.registered.with_label_values(&[&self.resource]).set(i64::from(registered));
+    }
+
+    /// An attempt to register ended.
+    pub fn registration(&self, result: &str) {
+        self.all.registrations.with_label_values(&[self.resource.as_str(), result]).inc();
+    }
+
+    /// A registration ended.
+    pub fn lost(&self, cause: &str) {
+        self.all.lost.with_label_values(&[self.resource.as_str(), cause]).inc();
+    }
+
+    /// How the streams are.
+    pub fn streams(&self, live: usize, sent: u64) {
+        self.all.streams.with_label_values(&[&self.resource]).set(to_gauge(live as u64));
+        self.all.sent_generation.with_label_values(&[&self.resource]).set(to_gauge(sent));
+    }
+
+    /// The state that was just published.
+    pub fn state(&self, state: &State) {
+        for health in ["healthy", "degraded", "unhealthy", "unknown"] {
+            let devices = state.devices.iter().filter(|device| name_of(&device.health) == health);
+            let count: usize = devices.map(Device::count).sum();
+            self.all.devices.with_label_values(&[self.resource.as_str(), health]).set(to_gauge(count as u64));
+        }
+        self.all.generation.with_label_values(&[&self.resource]).set(to_gauge(state.generation));
     }
 }
 
@@ -206,6 +233,10 @@ struct Declare<'a> {
 impl Declare<'_> {
     fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
         self.registered(IntGaugeVec::new(Opts::new(format!("{PREFIX}_{name}"), help), labels)?)
+    }
+
+    fn plain_gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.registered(IntGauge::with_opts(Opts::new(format!("{PREFIX}_{name}"), help))?)
     }
 
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {

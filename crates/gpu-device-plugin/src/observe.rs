@@ -1,4 +1,4 @@
-//! The observer: the one task that asks the driver, keeps the ledger of health and publishes the state.
+//! The observer: the one task that asks the driver, keeps the ledger of health and publishes what is offered.
 //!
 //! ```text
 //!   find driver -> inventory -> CDI spec -> publish -> [kubelet has the list] -> topology, events, probes
@@ -21,17 +21,18 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use crate::affinity::Affinity;
+use crate::affinity::NodeAffinity;
 use crate::beat::beat;
+use crate::board::Board;
 use crate::cdi_gate::CdiGate;
+use crate::config_file::InForce;
 use crate::driver;
 use crate::files::{Files, FilesGone};
 use crate::health::{Evidence, Ledger, evidence};
 use crate::metrics::Metrics;
+use crate::offering::{Offering, OfferingFlags};
 use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
-use crate::state::{Publisher, SpecState};
-use crate::streams::StreamsStatus;
 use crate::xid::{self, XidClass};
 
 mod obstacle;
@@ -69,14 +70,20 @@ pub struct Observer {
     pub driver: driver::Settings,
     /// NVML.
     pub nvml: Nvml,
-    /// Where the state goes.
-    pub publisher: Publisher,
+    /// What flags and variables say of what is offered.
+    pub flags: OfferingFlags,
+    /// The config that is in force.
+    pub config: watch::Receiver<InForce>,
+    /// Counts the requests to look at everything now.
+    pub asked: watch::Receiver<u64>,
+    /// Where the states go.
+    pub board: Board,
     /// The thread for file work.
     pub files: Files,
     /// Whether a runtime resolves CDI names.
     pub cdi: watch::Receiver<CdiGate>,
-    /// How far the kubelet's streams are.
-    pub streams: watch::Receiver<StreamsStatus>,
+    /// Whether a kubelet has a device list.
+    pub first_list: watch::Receiver<bool>,
     /// What the node report is written from.
     pub findings: watch::Sender<Option<Finding>>,
     /// Time between two probes of all GPUs.
@@ -141,6 +148,16 @@ struct Watching {
     is_answering: bool,
     /// Why there is no valid CDI spec on disk; none when there is one.
     spec_problem: Option<String>,
+    /// Whether there was one.
+    had_spec: bool,
+    /// What is to be offered; none until there was a config that can be used.
+    offering: Option<Offering>,
+    /// Why the config that is in force is not taken over.
+    refused: Option<String>,
+    /// What a person was told of what is not offered.
+    remarks: Vec<String>,
+    /// How well the GPUs work together, as the last topology says.
+    affinity: Arc<NodeAffinity>,
 }
 
 impl Observer {
@@ -151,6 +168,12 @@ impl Observer {
     pub async fn run(self, spec: SpecFile) -> Result<(), ObserverEnded> {
         self.components.topology.ready();
         let inventory = self.first_inventory().await?;
+        let mut config = self.config.clone();
+        let waits = config.borrow().is_none();
+        if waits {
+            // Its own component says what is wrong with it.
+            let _ = config.wait_for(Option::is_some).await;
+        }
         let mut watching = Watching {
             with: self,
             ledger: Ledger::default(),
@@ -165,16 +188,25 @@ impl Observer {
             wanted: Vec::new(),
             is_answering: true,
             spec_problem: Some("it was not written yet".to_owned()),
+            had_spec: false,
+            offering: None,
+            refused: None,
+            remarks: Vec::new(),
+            affinity: Arc::default(),
         };
         let found = watching.adopt(inventory);
+        if waits {
+            watching.want(Question::Inventory);
+        }
         // The spec before the first list, which then says at once which GPU lacks its device node.
         if let Some(keeping) = watching.keep_spec() {
             let kept = keeping.await?;
             watching.take_spec(kept);
         }
         watching.learn(&found);
+        watching.adopt_config();
         // The first list before everything else. A kubelet that is not there must not hold up the rest.
-        let _ = timeout(HEAD_START, watching.with.streams.wait_for(|streams| streams.sent > 0)).await;
+        let _ = timeout(HEAD_START, watching.with.first_list.wait_for(|handed| *handed)).await;
         watching.watch().await
     }
 }
@@ -202,7 +234,7 @@ impl Watching {
             let expiry = self.ledger.next_expiry();
             let obstacle = self.obstacle.due(Instant::now());
             let topology = self.topology.due(&self.listed);
-            let needs_spec = self.with.publisher.current().spec != SpecState::Written;
+            let needs_spec = self.spec_problem.is_some();
             let needs_repair = needs_spec || !self.is_answering;
             tokio::select! {
                 event = events.next() => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
@@ -232,6 +264,12 @@ impl Watching {
                     }
                 }
                 Ok(()) = self.with.cdi.changed() => self.publish(&[]),
+                Ok(()) = self.with.config.changed() => self.adopt_config(),
+                Ok(()) = self.with.asked.changed() => {
+                    tracing::info!("looking at everything, as asked");
+                    self.want(Question::Inventory);
+                    self.want_spec(Depth::Full);
+                }
                 () = until(obstacle) => self.publish(&[]),
                 () = until(topology) => {}
                 () = until(expiry) => {
@@ -393,10 +431,8 @@ impl Watching {
         } else {
             self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
         }
-        let gpus: Vec<GpuUuid> =
-            self.with.publisher.current().devices.iter().map(|device| device.gpu.clone()).collect();
-        let affinity = Affinity::of(&gpus, topology);
-        self.with.publisher.publish(|state| state.affinity = affinity);
+        self.affinity = Arc::new(NodeAffinity::of(self.listed.clone(), topology));
+        self.publish(&[]);
     }
 
     /// No GPU is the worse for it. Whether the driver is silent altogether, a probe tells.

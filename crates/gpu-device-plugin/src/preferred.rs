@@ -8,17 +8,20 @@
 //!    container asks for one GPU,
 //! 4. the lowest GPU indices.
 //!
+//! Shares and MIG devices are chosen by how much of their GPU is taken: see `shares`.
+//!
 //! The search is exact as long as there are at most [`EXACT_SETS`] sets to look at, which covers every choice
 //! among 16 GPUs; beyond that it is a bounded greedy search.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::affinity::Affinity;
 use crate::state::{Device, State};
 
 mod exact;
 mod greedy;
+mod shares;
 
 /// Most sets that the exact search looks at.
 const EXACT_SETS: u64 = 13_000;
@@ -70,14 +73,18 @@ pub fn preferred(affinity: &Affinity, question: &Question<'_>) -> Vec<usize> {
     chosen
 }
 
-/// The ids to prefer, as the kubelet asks for them. Ids that are none of ours only fill up. Empty, which the
-/// kubelet takes for "no preference", until the topology is known.
+/// The ids to prefer, as the kubelet asks for them. Ids that are none of ours only fill up. For whole GPUs it is empty,
+/// which the kubelet takes for "no preference", until the topology is known.
 pub fn preferred_ids(state: &State, available: &[String], must_include: &[String], size: i32) -> Vec<String> {
+    let size = usize::try_from(size).unwrap_or(0);
+    let is_whole = |device: &Device| device.offered.shares.is_none() && device.offered.mig.is_none();
+    if !state.devices.iter().all(is_whole) {
+        return shares::preferred_ids(state, available, must_include, size);
+    }
     if state.affinity.is_empty() {
         return Vec::new();
     }
-    let ours: HashMap<&str, usize> =
-        state.devices.iter().enumerate().map(|(at, device)| (device.gpu.as_str(), at)).collect();
+    let ours = state.positions();
     let is_foreign = |id: &&str| !ours.contains_key(id);
     let foreign: BTreeSet<&str> =
         available.iter().chain(must_include).map(String::as_str).filter(is_foreign).collect();
@@ -89,14 +96,15 @@ pub fn preferred_ids(state: &State, available: &[String], must_include: &[String
     let question = Question {
         available: &available.iter().map(position).collect::<Vec<_>>(),
         must_include: &must_include.iter().map(position).collect::<Vec<_>>(),
-        size: usize::try_from(size).unwrap_or(0),
+        size,
         schedulable: &|at| state.devices.get(at).is_some_and(Device::is_schedulable),
     };
     let id = |at: usize| match state.devices.get(at) {
-        Some(device) => device.gpu.to_string(),
+        Some(device) => device.offered.unit.to_string(),
         None => foreign[at - state.devices.len()].to_owned(),
     };
-    preferred(&state.affinity, &question).into_iter().map(id).collect()
+    let affinity = state.affinity.among(state.devices.iter().map(|device| &device.offered.gpu));
+    preferred(&affinity, &question).into_iter().map(id).collect()
 }
 
 fn choose(affinity: &Affinity, mut fixed: Vec<usize>, free: Vec<usize>, picks: usize) -> Vec<usize> {

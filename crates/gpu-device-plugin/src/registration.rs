@@ -1,4 +1,4 @@
-//! The registration with the kubelet, as a state machine.
+//! The registration of one resource with the kubelet, as a state machine.
 //!
 //! ```text
 //!   Waiting ----------> Absent ----------> Serving ----------> Registering ---------> Registered
@@ -31,9 +31,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::cdi_gate::CdiGate;
 use crate::file_identity::FileIdentity;
 use crate::files::Files;
-use crate::kubelet_socket::{KubeletWatch, Sighting};
-use crate::metrics::Metrics;
+use crate::kubelet_socket::Sighting;
+use crate::kubelet_view::KubeletView;
+use crate::metrics::ResourceMetrics;
 use crate::socket::{Acceptor, OwnSocket, SocketNames, remove_dead};
+use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::streams::Streams;
 
@@ -104,7 +106,7 @@ pub struct Registration {
     /// Names of the own socket.
     pub names: SocketNames,
     /// The kubelet's socket and folder.
-    pub kubelet: KubeletWatch,
+    pub kubelet: KubeletView,
     /// The thread for file work.
     pub files: Files,
     /// Where accepted connections go.
@@ -118,9 +120,9 @@ pub struct Registration {
     /// How long `Register` may take: [`REGISTER_TIMEOUT`].
     pub timeout: Duration,
     /// Counts.
-    pub metrics: Metrics,
+    pub metrics: ResourceMetrics,
     /// Readiness of the registration.
-    pub component: daemon::Component,
+    pub standing: Standing,
 }
 
 /// The machine under way.
@@ -186,7 +188,7 @@ impl Machine {
             }
             if Instant::now() >= told {
                 self.with
-                    .component
+                    .standing
                     .not_ready("waiting", "the devices, the CDI spec and the CDI proof come first");
             }
         }
@@ -204,19 +206,19 @@ impl Machine {
                 Sighting::Socket(kubelet) => return Ok(Phase::Serving(kubelet)),
                 Sighting::NotASocket => {
                     self.with
-                        .component
+                        .standing
                         .not_ready("kubelet-socket-invalid", format!("{path} is a file and no socket"));
                 }
                 Sighting::Unreadable(why) => {
                     let folder = self.with.kubelet.folder().display().to_string();
                     let what = if why.is_folder { folder } else { path };
                     self.with
-                        .component
+                        .standing
                         .not_ready("kubelet-unreadable", format!("{what} cannot be looked at: {why}"));
                 }
                 Sighting::Absent | Sighting::NoFolder | Sighting::FolderReplaced => {
                     self.with
-                        .component
+                        .standing
                         .not_ready("kubelet-absent", format!("{path} is not there: the kubelet is not up"));
                 }
             }
@@ -300,7 +302,7 @@ impl Machine {
                 }
                 () = sleep_until(told), if !is_told => {
                     is_told = true;
-                    self.with.component.not_ready("registering", "the kubelet has not answered Register yet");
+                    self.with.standing.not_ready("registering", "the kubelet has not answered Register yet");
                 }
             }
         }
@@ -319,7 +321,7 @@ impl Machine {
             self.backoff = Backoff::default();
         }
         let pause = if refused { self.backoff.after_refusal() } else { self.backoff.after_failure() };
-        self.with.component.not_ready(code, reason.as_str());
+        self.with.standing.not_ready(code, reason.as_str());
         if self.backoff.is_worth_a_line() {
             tracing::warn!(reason, ?pause, "registration failed");
         }
@@ -350,12 +352,12 @@ impl Machine {
             if let Some(generation) = list
                 && !was_live
             {
-                self.with.component.ready();
+                self.with.standing.ready();
                 tracing::info!(resource = %self.with.resource, generation, "registered; the kubelet has the device list");
             }
             if was_live && list.is_none() {
                 patience = Instant::now() + STREAM_PATIENCE;
-                self.with.component.not_ready("stream-lost", "the kubelet closed its stream");
+                self.with.standing.not_ready("stream-lost", "the kubelet closed its stream");
             }
             was_live = list.is_some();
             tokio::select! {
@@ -383,7 +385,7 @@ impl Machine {
         self.leave_socket();
         self.with.metrics.registered(false);
         self.with.metrics.lost(loss.cause());
-        self.with.component.not_ready(loss.cause(), "registering again");
+        self.with.standing.not_ready(loss.cause(), "registering again");
         tracing::info!(resource = %self.with.resource, reason = loss.cause(), "registration lost");
         if loss != Loss::StreamLost || self.since.elapsed() > SETTLED {
             self.backoff = Backoff::default();

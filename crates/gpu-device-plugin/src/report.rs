@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use gpu_model::{GpuUuid, Inventory};
+use gpu_model::{GpuUuid, Health, Inventory};
 use jiff::Timestamp;
 use node_contract::{HealthRecord, NodeReport, REPORT_PATH};
 use node_host::{BootId, HostRoot, LocalPath, boot_id};
@@ -17,7 +17,6 @@ use tokio::time::sleep;
 use crate::beat::beat;
 use crate::file_identity::FileIdentity;
 use crate::files::{Files, FilesGone};
-use crate::state::Device;
 
 /// How often the file is looked at: seldom, since each look wakes an idle node.
 pub const LOOK: Duration = Duration::from_secs(30);
@@ -33,8 +32,19 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub struct Finding {
     /// The driver's last answer.
     pub inventory: Inventory,
-    /// The devices with their health.
-    pub devices: Vec<Device>,
+    /// How the GPUs are that were ever listed.
+    pub standings: Vec<Standing>,
+}
+
+/// How one GPU is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which.
+    pub gpu: GpuUuid,
+    /// What is known of its health.
+    pub health: Health,
+    /// What a container would need of it and the host lacks.
+    pub lacking: Option<String>,
 }
 
 /// Writes the report, and remembers since when each GPU is as it is.
@@ -116,27 +126,27 @@ impl Reporter {
     }
 
     fn report(&mut self, finding: Finding) -> Option<NodeReport> {
-        for device in &finding.devices {
-            self.remember(device);
+        for standing in &finding.standings {
+            self.remember(standing);
         }
         self.generation += 1;
         let boot = self.boot.clone()?;
         Some(NodeReport::new(self.generation, boot, finding.inventory, self.records.clone()))
     }
 
-    fn remember(&mut self, device: &Device) {
-        let since = match self.records.get(&device.gpu) {
-            Some(record) if record.health == device.health => record.since,
+    fn remember(&mut self, Standing { gpu, health, lacking }: &Standing) {
+        let since = match self.records.get(gpu) {
+            Some(record) if record.health == *health => record.since,
             _ => Timestamp::now(),
         };
         let record = HealthRecord {
-            health: device.health.clone(),
+            health: health.clone(),
             since,
-            not_offered: device.lacking.clone(),
+            not_offered: lacking.clone(),
             cause: None,
             instances: BTreeMap::new(),
         };
-        self.records.insert(device.gpu.clone(), record);
+        self.records.insert(gpu.clone(), record);
     }
 }
 
@@ -158,7 +168,13 @@ mod tests {
     use gpu_model::{DriverVersions, Reading};
 
     use super::*;
-    use crate::state::tests::node;
+    use crate::state::tests::gpu;
+
+    /// So many healthy GPUs.
+    fn healthy(count: usize) -> Vec<Standing> {
+        let standing = |n| Standing { gpu: gpu(n), health: Health::Healthy, lacking: None };
+        (0..count).map(standing).collect()
+    }
 
     struct Node {
         dir: tempfile::TempDir,
@@ -186,11 +202,11 @@ mod tests {
             LocalPath::new(self.dir.path().join("run").join(REPORT_PATH))
         }
 
-        fn find(&self, driver: &str, devices: Vec<Device>) {
+        fn find(&self, driver: &str, standings: Vec<Standing>) {
             let driver =
                 DriverVersions { driver: driver.into(), nvml: "13".into(), cuda: Reading::NotSupported };
             let inventory = Inventory { driver, gpus: Vec::new(), failures: Vec::new() };
-            self.findings.send_replace(Some(Finding { inventory, devices }));
+            self.findings.send_replace(Some(Finding { inventory, standings }));
         }
 
         /// The report, once it is as `expected`.
@@ -220,9 +236,9 @@ mod tests {
     #[tokio::test]
     async fn inventory_that_changes_alone_reaches_the_file_under_a_new_generation() {
         let node_of = Node::start();
-        node_of.find("580", node(2).devices);
+        node_of.find("580", healthy(2));
         let first = node_of.eventually(|report| report.inventory.driver.driver == "580").await;
-        node_of.find("590", node(2).devices);
+        node_of.find("590", healthy(2));
         let second = node_of.eventually(|report| report.inventory.driver.driver == "590").await;
         assert!(second.generation > first.generation);
         assert_eq!(second.health, first.health);
@@ -231,12 +247,12 @@ mod tests {
     #[tokio::test]
     async fn gpu_that_is_not_offered_though_healthy_says_why_and_keeps_its_time() {
         let node_of = Node::start();
-        let mut devices = node(2).devices;
-        node_of.find("580", devices.clone());
+        let mut standings = healthy(2);
+        node_of.find("580", standings.clone());
         let first = node_of.eventually(|_| true).await;
-        devices[1].lacking = Some("/dev/nvidia1 does not exist".to_owned());
-        let gpu = devices[1].gpu.clone();
-        node_of.find("580", devices);
+        standings[1].lacking = Some("/dev/nvidia1 does not exist".to_owned());
+        let gpu = standings[1].gpu.clone();
+        node_of.find("580", standings);
         let second = node_of.eventually(|report| report.generation > first.generation).await;
         let record = &second.health[&gpu];
         assert_eq!(record.not_offered.as_deref(), Some("/dev/nvidia1 does not exist"));
@@ -252,7 +268,7 @@ mod tests {
         let folder = std::fs::File::open(in_the_way.parent().unwrap()).unwrap();
         let long_ago = std::time::SystemTime::UNIX_EPOCH;
         folder.set_modified(long_ago).unwrap();
-        node_of.find("580", node(1).devices);
+        node_of.find("580", healthy(1));
         // An attempt shows in the folder's time, and what comes after it on the same thread comes after its failure.
         while folder.metadata().unwrap().modified().unwrap() == long_ago {
             tokio::task::yield_now().await;

@@ -1,6 +1,6 @@
 //! The device plugin service: the only place, with `streams`, that knows the kubelet's messages.
 //!
-//! Every answer comes from memory. Nothing here asks a driver, reads a file or waits for anything.
+//! One service for each resource. Every answer comes from memory. Nothing here asks a driver, reads a file or waits for anything.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::allocate::{self, Grant, Refusal};
 use crate::cdi_gate::CdiGate;
-use crate::metrics::Metrics;
+use crate::metrics::ResourceMetrics;
 use crate::preferred::preferred_ids;
 use crate::socket::Origin;
 use crate::state::Snapshot;
@@ -34,7 +34,7 @@ pub struct Service {
     /// Whether the runtime still resolves CDI names.
     pub cdi: watch::Receiver<CdiGate>,
     /// Counts and durations.
-    pub metrics: Metrics,
+    pub metrics: ResourceMetrics,
     /// Ends the streams when the plugin stops.
     pub stopping: CancellationToken,
 }
@@ -146,7 +146,7 @@ fn render(grant: Grant) -> wire::ContainerAllocateResponse {
 fn status_of(refusal: &Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
-        Refusal::UnknownDevice { .. } => Status::invalid_argument(text),
+        Refusal::UnknownDevice { .. } | Refusal::TooManyShares { .. } => Status::invalid_argument(text),
         Refusal::NotSchedulable { .. } | Refusal::SpecStale { .. } => Status::failed_precondition(text),
     }
 }

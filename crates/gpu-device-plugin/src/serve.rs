@@ -1,38 +1,26 @@
 //! Wires the parts together and runs them until the daemon is told to end.
 
-use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::Context;
 use nvml::Nvml;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 
+use crate::board::{Board, Opened};
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
+use crate::config_file::{self, ConfigFile, InForce};
+use crate::endpoint::{Endpoint, Surroundings};
 use crate::files::Files;
 use crate::kubelet_socket::KubeletWatch;
+use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Observer};
-use crate::registration::{REGISTER_TIMEOUT, Registration};
 use crate::report::{self, Reporter};
-use crate::rpc::Service;
-use crate::socket::{Acceptor, Connection};
 use crate::spec_file::SpecFile;
-use crate::state::Publisher;
-use crate::streams::{self, Streams};
-
-/// Connections that were accepted and not served yet.
-const ACCEPT_BACKLOG: usize = 16;
-
-/// Streams at once on one connection. The kubelet has one connection and a few calls.
-const MAX_CALLS: u32 = 64;
-
-/// How long calls may take to end after the request to stop.
-const DRAIN: Duration = Duration::from_secs(1);
+use crate::standing::Standings;
 
 /// Serves until a signal or a failure, and gives the exit code.
 pub async fn serve(config: Config, args: &daemon::RuntimeArgs) -> ExitCode {
@@ -51,9 +39,10 @@ pub async fn serve(config: Config, args: &daemon::RuntimeArgs) -> ExitCode {
 
 fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let Config {
-        resource,
+        offering,
+        config_file,
         kubelet_socket,
-        socket_names,
+        instance,
         driver,
         nvml,
         cdi_dir,
@@ -62,11 +51,12 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         probe_interval,
     } = config;
     let readiness = runtime.readiness();
-    let metrics = Metrics::register(&runtime.registry(), &resource)?;
-    let (publisher, state) = Publisher::new(resource.clone());
-    let streams = Streams::new(state.clone(), streams::MIN_GAP);
+    let metrics = Metrics::register(&runtime.registry())?;
+    let (board, opened) = Board::new();
     let (gate, cdi) = watch::channel(CdiGate::Closed);
-    let (accepted, connections) = mpsc::channel(ACCEPT_BACKLOG);
+    let (handed, first_list) = watch::channel(false);
+    let asked = hang_ups(runtime)?;
+    let in_force = keep_config(config_file, runtime, &metrics, asked.clone())?;
 
     let nvml = Nvml::start(nvml, driver.library_source())?;
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
@@ -76,14 +66,18 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let report_files = Files::start().context("no thread for the report")?;
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
+    let (kubelet, watching) = KubeletView::of(KubeletWatch::new(kubelet_socket));
     let observer = Observer {
+        flags: offering,
+        config: in_force,
+        asked,
         files: files.clone(),
         cdi: cdi.clone(),
         findings,
         driver,
         nvml: nvml.clone(),
-        publisher,
-        streams: streams.status(),
+        board,
+        first_list,
         probe_interval,
         metrics: metrics.clone(),
         components: Components {
@@ -94,26 +88,14 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             topology: readiness.component("topology"),
         },
     };
-    let registration = Registration {
-        resource,
-        names: socket_names,
-        kubelet: KubeletWatch::new(kubelet_socket),
-        acceptor: Acceptor::new(accepted),
+    let surroundings = Surroundings {
+        instance,
+        kubelet,
         files,
-        state: state.clone(),
-        cdi: cdi.clone(),
-        streams: streams.clone(),
-        timeout: REGISTER_TIMEOUT,
-        metrics: metrics.clone(),
-        component: readiness.component("kubelet"),
-    };
-    let stopping = CancellationToken::new();
-    let service = Service {
-        state,
-        streams: streams.clone(),
         cdi,
-        metrics: metrics.clone(),
-        stopping: stopping.clone(),
+        metrics,
+        standings: Standings::new(readiness.component("kubelet")),
+        handed,
     };
 
     let stop = runtime.shutdown();
@@ -138,61 +120,79 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             }
         }
     });
-    runtime.spawn_vital("stream-metrics", count_streams(streams, metrics, stop.clone()));
     let gate = cdi_gate::keep(cdi_gate, gate, readiness.component("cdi"));
-    runtime
-        .spawn_vital("kubelet", run_kubelet_side(registration, gate, service, connections, stop, stopping));
+    runtime.spawn_vital("outlook", {
+        let stop = stop.clone();
+        // In one task, since looks of both fall on the same beat and then wake one thread.
+        async move {
+            tokio::select! {
+                () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
+                () = watching => anyhow::bail!("nobody looks out for the kubelet any more"),
+                () = stop.requested() => Ok(()),
+            }
+        }
+    });
+    runtime.spawn_vital("resources", open_endpoints(opened, surroundings, runtime.tasks(), stop));
     Ok(())
 }
 
-/// Serves, keeps the proof of CDI and stays registered: in one task, since looks of both fall on the same beat and then
-/// wake one thread. The own socket goes last, when the calls under way are answered.
-async fn run_kubelet_side(
-    registration: Registration,
-    gate: impl Future<Output = ()>,
-    service: Service,
-    connections: mpsc::Receiver<io::Result<Connection>>,
+/// Gives each resource its endpoint when it is offered for the first time.
+async fn open_endpoints(
+    mut opened: mpsc::UnboundedReceiver<Opened>,
+    surroundings: Surroundings,
+    tasks: daemon::Tasks,
     stop: daemon::Shutdown,
-    stopping: CancellationToken,
 ) -> anyhow::Result<()> {
-    // In this task, so that a panic in it ends the daemon.
-    let mut server =
-        std::pin::pin!(Server::builder().max_concurrent_streams(MAX_CALLS).serve_with_incoming_shutdown(
-            service.into_server(),
-            ReceiverStream::new(connections),
-            stopping.clone().cancelled_owned(),
-        ));
-    let mut registered = std::pin::pin!(registration.run());
-    let gate = std::pin::pin!(gate);
-    let ended = tokio::select! {
-        biased;
-        () = stop.requested() => None,
-        served = &mut server => {
-            served.context("the gRPC server failed")?;
-            anyhow::bail!("the gRPC server ended by itself");
-        }
-        ended = &mut registered => Some(ended),
-        () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
-    };
-    stopping.cancel();
-    match tokio::time::timeout(DRAIN, server).await {
-        Ok(served) => served.context("the gRPC server failed")?,
-        Err(_) => tracing::warn!("calls were still open at the end"),
-    }
-    match ended {
-        Some(Err(error)) => Err(error.into()),
-        _ => Ok(()),
+    loop {
+        let next = tokio::select! {
+            next = opened.recv() => next,
+            () = stop.requested() => None,
+        };
+        let Some(Opened { resource, state }) = next else { return Ok(()) };
+        let endpoint = Endpoint::new(resource.clone(), state, surroundings.clone());
+        tasks.spawn_vital(resource.to_string(), endpoint.run(stop.clone()));
     }
 }
 
-async fn count_streams(streams: Streams, metrics: Metrics, stop: daemon::Shutdown) -> anyhow::Result<()> {
-    let mut status = streams.status();
-    loop {
-        let now = *status.borrow_and_update();
-        metrics.streams(now.live, now.sent);
-        tokio::select! {
-            changed = status.changed() => if changed.is_err() { return Ok(()) },
-            () = stop.requested() => return Ok(()),
+/// Counts the SIGHUPs: each asks for a look at everything now.
+fn hang_ups(runtime: &daemon::Runtime) -> anyhow::Result<watch::Receiver<u64>> {
+    let mut signals = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+    let (count, asked) = watch::channel(0);
+    let stop = runtime.shutdown();
+    runtime.spawn_vital("sighup", async move {
+        loop {
+            tokio::select! {
+                received = signals.recv() => match received {
+                    Some(()) => count.send_modify(|count: &mut u64| *count += 1),
+                    None => anyhow::bail!("SIGHUP is caught no more"),
+                },
+                () = stop.requested() => return Ok(()),
+            }
         }
-    }
+    });
+    Ok(asked)
+}
+
+/// Keeps the config that is in force; without a config file that is an empty one.
+fn keep_config(
+    settings: Option<config_file::Settings>,
+    runtime: &daemon::Runtime,
+    metrics: &Metrics,
+    asked: watch::Receiver<u64>,
+) -> anyhow::Result<watch::Receiver<InForce>> {
+    let Some(settings) = settings else {
+        return Ok(watch::channel(Some(Arc::default())).1);
+    };
+    let (in_force, reader) = watch::channel(None);
+    let files = Files::start().context("no thread for the config file")?;
+    let component = runtime.readiness().component("config");
+    let keeper = ConfigFile { settings, in_force, asked, files, metrics: metrics.clone(), component };
+    let stop = runtime.shutdown();
+    runtime.spawn_vital("config", async move {
+        tokio::select! {
+            ended = keeper.run() => ended,
+            () = stop.requested() => Ok(()),
+        }
+    });
+    Ok(reader)
 }

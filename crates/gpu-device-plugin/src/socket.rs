@@ -4,6 +4,7 @@
 //! that the socket can be bound anew (the kubelet removes every socket when it starts) under a server that
 //! keeps running.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,13 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Most connections at once, on all our sockets together. The kubelet has one; a second instance's check and a person
 /// looking take another.
 const MAX_CONNECTIONS: usize = 64;
+
+/// Beginning of the name of every socket of ours, whatever its resource: dead ones of a resource that is offered no more
+/// are cleaned, too.
+const OURS: &str = "gantry-";
+
+/// Longest part of a socket's name that tells the resource, so that a path in the kubelet's folder fits.
+const MAX_STEM: usize = 32;
 
 /// End of the name that a socket has until it listens.
 const DRAFT: &str = ".new.sock";
@@ -71,13 +79,18 @@ pub struct SocketNames {
 impl SocketNames {
     /// Names of this instance. The token tells instances apart that share a pid across containers.
     pub fn new(resource: &ResourceName, pid: u32, token: u64) -> Self {
-        Self { prefix: format!("gantry-{}-", resource.as_str().replace('/', "_")), pid, token }
+        Self { prefix: format!("{OURS}{}-", stem(resource)), pid, token }
     }
 
     /// Gives the next socket another name. A kubelet that still counts a socket's earlier registration as live refuses
     /// the same one, and forgets the earlier one over it.
     pub fn renew(&mut self) {
         self.token = self.token.wrapping_add(1);
+    }
+
+    /// The same, past all names that the registrations of one period of serving may give.
+    pub fn renew_far(&mut self) {
+        self.token = self.token.wrapping_add(1 << 32);
     }
 
     /// The file name of this instance's socket.
@@ -96,8 +109,8 @@ impl SocketNames {
     }
 
     /// Whether a file of this name is a socket of some instance of ours.
-    pub fn is_ours(&self, name: &[u8]) -> bool {
-        name.starts_with(self.prefix.as_bytes()) && name.ends_with(b".sock")
+    pub fn is_ours(name: &[u8]) -> bool {
+        name.starts_with(OURS.as_bytes()) && name.ends_with(b".sock")
     }
 
     /// Whether any instance's socket in `dir` fits into a socket address.
@@ -109,6 +122,18 @@ impl SocketNames {
         let length = path.as_os_str().as_bytes().len();
         if length > MAX_SOCKET_PATH { Err(PathTooLong { path, length }) } else { Ok(()) }
     }
+}
+
+/// What stands for a resource in a file name: the whole, or what fits of it and a number for the rest.
+fn stem(resource: &ResourceName) -> String {
+    let whole = resource.as_str().replace('/', "_");
+    if whole.len() <= MAX_STEM {
+        return whole;
+    }
+    let number = BuildHasherDefault::<DefaultHasher>::default().hash_one(&whole);
+    // A resource's name is ASCII.
+    let begin: String = whole.chars().take(MAX_STEM - 9).collect();
+    format!("{begin}-{:08x}", number & u64::from(u32::MAX))
 }
 
 /// Where accepted connections go, and how many there may be. Clones share the bound.
@@ -250,15 +275,22 @@ mod tests {
     #[test]
     fn name_tells_resource_and_instance_and_is_a_base_name() {
         assert_eq!(names(12).own(), "gantry-nvidia.com_gpu-12-0000000000000007.sock");
-        assert!(names(12).is_ours(names(99).own().as_bytes()));
-        for other in [
-            "kubelet.sock",
-            "nvidia-gpu.sock",
-            "gantry-nvidia.com_gpu.shared-1-0.sock",
-            "gantry-nvidia.com_gpu-1-0.txt",
-        ] {
-            assert!(!names(12).is_ours(other.as_bytes()), "{other}");
+        assert!(SocketNames::is_ours(names(99).own().as_bytes()));
+        for other in ["kubelet.sock", "nvidia-gpu.sock", "gantry-nvidia.com_gpu-1-0.txt"] {
+            assert!(!SocketNames::is_ours(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn long_resource_is_cut_and_still_told_from_its_like() {
+        let own = |resource: &str| SocketNames::new(&resource.parse().unwrap(), 4_194_304, u64::MAX);
+        let (one, two) = (
+            own("gpus.example.com/a-name-that-is-very-long-1"),
+            own("gpus.example.com/a-name-that-is-very-long-2"),
+        );
+        assert_ne!(one.own(), two.own());
+        assert!(one.check_length(Path::new("/var/lib/kubelet/device-plugins")).is_ok());
+        assert_eq!(own("nvidia.com/mig-1c.3g.40gb").own().split('-').nth(2), Some("1c.3g.40gb"));
     }
 
     #[test]
@@ -266,7 +298,7 @@ mod tests {
         let mut renewed = names(12);
         renewed.renew();
         assert_ne!(renewed.own(), names(12).own());
-        assert!(names(12).is_ours(renewed.own().as_bytes()));
+        assert!(SocketNames::is_ours(renewed.own().as_bytes()));
     }
 
     #[test]

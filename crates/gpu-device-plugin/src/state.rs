@@ -1,42 +1,53 @@
-//! The state that everything outside the observer reads: one value, replaced as a whole.
+//! What one resource offers, as everything outside the observer reads it: one value, replaced as a whole.
 //!
 //! A generation counts the device lists that the kubelet may see; what does not change that list (topology,
 //! the CDI spec) is published under the same generation. Pure: no driver, no files, no wire types.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use gpu_model::{GpuUuid, Health, ResourceName};
-use tokio::sync::watch;
+use gpu_config::SharedPolicy;
+use gpu_model::{Health, ResourceName};
 
-use crate::affinity::Affinity;
+use crate::affinity::NodeAffinity;
+use crate::device_id::DeviceId;
 use crate::health::is_schedulable;
+use crate::resource_map::Offered;
 
 /// One look at everything, as a subscriber gets it.
 pub type Snapshot = Arc<State>;
 
-/// What the plugin offers now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one resource offers now.
+#[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// The resource under which the devices are offered.
     pub resource: ResourceName,
     /// Counts device lists; 0 until the driver has answered once.
     pub generation: u64,
-    /// Every GPU that was ever listed, in the order of their first listing: by index at the start, and
-    /// newcomers behind.
+    /// In the order of their GPUs' first listing, and of their index on it. Newcomers stand behind.
     pub devices: Vec<Device>,
-    /// Pairwise worth of `devices`, by position; empty until the topology is known.
-    pub affinity: Affinity,
+    /// How well their GPUs work together; empty until the topology is known.
+    pub affinity: Arc<NodeAffinity>,
     /// Whether a runtime can resolve the devices' CDI names.
     pub spec: SpecState,
+    /// How requests are met.
+    pub terms: Terms,
 }
 
-/// One GPU towards the kubelet.
+/// How requests for a resource are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether a container that asks for more than one share is refused.
+    pub one_share_at_most: bool,
+    /// Which of several shares or MIG devices a container gets.
+    pub policy: SharedPolicy,
+}
+
+/// One GPU or MIG device towards the kubelet, with all its shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
-    /// The id that the kubelet knows.
-    pub gpu: GpuUuid,
-    /// NUMA node of the CPUs next to it.
-    pub numa_node: Option<u32>,
+    /// What it is.
+    pub offered: Offered,
     /// What is known of its health.
     pub health: Health,
     /// What a container would need of it and the host lacks, such as its device node.
@@ -64,14 +75,26 @@ impl State {
             resource,
             generation: 0,
             devices: Vec::new(),
-            affinity: Affinity::default(),
+            affinity: Arc::default(),
             spec: SpecState::Pending,
+            terms: Terms { one_share_at_most: false, policy: SharedPolicy::Distributed },
         }
     }
 
-    /// Position of the device with this id.
-    pub fn position(&self, id: &str) -> Option<usize> {
-        self.devices.iter().position(|device| device.gpu.as_str() == id)
+    /// The device that this id of the kubelet means.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        let id = DeviceId::parse(id)?;
+        self.devices.iter().find(|device| device.has(id))
+    }
+
+    /// Positions of the devices by the text of their unit.
+    pub fn positions(&self) -> HashMap<&str, usize> {
+        self.devices.iter().enumerate().map(|(at, device)| (device.offered.unit.as_str(), at)).collect()
+    }
+
+    /// How many ids the kubelet sees.
+    pub fn ids(&self) -> usize {
+        self.devices.iter().map(Device::count).sum()
     }
 
     /// Whether there is something to register: a device list, and a spec that was written once. A spec that went
@@ -79,9 +102,39 @@ impl State {
     pub fn is_servable(&self) -> bool {
         !self.devices.is_empty() && self.spec != SpecState::Pending
     }
+
+    /// Whether nothing is offered any more, though something was.
+    pub fn is_withdrawn(&self) -> bool {
+        self.devices.is_empty() && self.generation > 0
+    }
 }
 
 impl Device {
+    /// How many ids it has: one, or one for each share.
+    pub fn count(&self) -> usize {
+        self.offered.shares.map_or(1, |shares| shares as usize)
+    }
+
+    /// Its ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = String> {
+        let unit = self.offered.unit.as_str();
+        let shares = self.offered.shares;
+        (0..self.count()).map(move |share| match shares {
+            None => unit.to_owned(),
+            Some(_) => DeviceId { unit, share: u32::try_from(share).ok() }.to_string(),
+        })
+    }
+
+    /// Whether this id is one of its.
+    pub fn has(&self, id: DeviceId<'_>) -> bool {
+        id.unit == self.offered.unit.as_str()
+            && match (id.share, self.offered.shares) {
+                (None, None) => true,
+                (Some(share), Some(shares)) => share < shares,
+                _ => false,
+            }
+    }
+
     /// Whether the kubelet may place work on it.
     pub fn is_schedulable(&self) -> bool {
         is_schedulable(&self.health) && self.lacking.is_none()
@@ -89,57 +142,19 @@ impl Device {
 
     /// What is wrong with it, if anything is.
     pub fn complaint(&self) -> Option<String> {
+        let unit = &self.offered.unit;
         match (&self.health, &self.lacking) {
             (Health::Healthy, None) => None,
-            (Health::Healthy, Some(lacking)) => Some(format!("{} cannot be handed out: {lacking}", self.gpu)),
-            (health, _) => Some(format!("{} is {health}", self.gpu)),
+            (Health::Healthy, Some(lacking)) => Some(format!("{unit} cannot be handed out: {lacking}")),
+            (health, _) => Some(format!("{unit} is {health}")),
         }
-    }
-}
-
-/// The writing end; the observer holds the only one.
-#[derive(Debug)]
-pub struct Publisher {
-    state: watch::Sender<Snapshot>,
-}
-
-impl Publisher {
-    /// A publisher of the state before the driver has answered, and the first reader.
-    pub fn new(resource: ResourceName) -> (Self, watch::Receiver<Snapshot>) {
-        let (state, reader) = watch::channel(Arc::new(State::new(resource)));
-        (Self { state }, reader)
-    }
-
-    /// The state that readers see.
-    pub fn current(&self) -> Snapshot {
-        self.state.borrow().clone()
-    }
-
-    /// Publishes `change` of the current state, under a new generation if the device list changed.
-    /// Gives the generation if it is new.
-    pub fn publish(&self, change: impl FnOnce(&mut State)) -> Option<u64> {
-        let mut next = State::clone(&self.state.borrow());
-        change(&mut next);
-        let is_new = next.devices != self.state.borrow().devices;
-        if is_new {
-            next.generation += 1;
-        }
-        let generation = next.generation;
-        // Nobody is woken for nothing.
-        self.state.send_if_modified(|state| {
-            let is_change = **state != next;
-            if is_change {
-                *state = Arc::new(next);
-            }
-            is_change
-        });
-        is_new.then_some(generation)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use gpu_model::HealthReason;
+    use gpu_model::GpuUuid;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -150,22 +165,48 @@ pub(crate) mod tests {
 
     /// A node of `count` healthy GPUs whose spec is written.
     pub(crate) fn node(count: usize) -> State {
-        let device =
-            |n| Device { gpu: gpu(n), numa_node: Some(n as u32 / 4), health: Health::Healthy, lacking: None };
+        let device = |n| Device {
+            offered: Offered::whole(gpu(n), n as u32, Some(n as u32 / 4)),
+            health: Health::Healthy,
+            lacking: None,
+        };
         let mut state = State::new("nvidia.com/gpu".parse().unwrap());
         state.devices = (0..count).map(device).collect();
         state.spec = SpecState::Written;
         state
     }
 
+    /// The same with so many shares of each.
+    pub(crate) fn shared(count: usize, shares: u32) -> State {
+        let mut state = node(count);
+        state.devices.iter_mut().for_each(|device| device.offered.shares = Some(shares));
+        state
+    }
+
+    proptest! {
+        #[test]
+        fn each_id_leads_back_to_its_device_and_no_other_id_does(count in 1usize..5, shares in proptest::option::of(2u32..9), other: String) {
+            let state = shares.map_or_else(|| node(count), |shares| shared(count, shares));
+            let ids: Vec<String> = state.devices.iter().flat_map(Device::ids).collect();
+            prop_assert_eq!(ids.len(), state.ids());
+            for device in &state.devices {
+                for id in device.ids() {
+                    prop_assert_eq!(state.device(&id), Some(device));
+                    let other = format!("{id}0::1");
+                    prop_assert!(state.device(&other).is_none());
+                }
+            }
+            prop_assert_eq!(state.device(&other).is_some(), ids.contains(&other));
+        }
+    }
+
     #[test]
-    fn generation_counts_device_lists_and_nothing_else() {
-        let (publisher, reader) = Publisher::new("nvidia.com/gpu".parse().unwrap());
-        assert_eq!(publisher.publish(|state| state.devices = node(2).devices), Some(1));
-        assert_eq!(publisher.publish(|state| state.spec = SpecState::Written), None);
-        let sick = Health::Unhealthy { reason: HealthReason::Lost };
-        assert_eq!(publisher.publish(|state| state.devices[1].health = sick), Some(2));
-        assert_eq!(reader.borrow().generation, 2);
-        assert!(reader.borrow().is_servable());
+    fn share_beyond_the_last_and_share_of_a_whole_gpu_are_unknown() {
+        let unit = gpu(0);
+        assert!(shared(1, 4).device(&format!("{unit}::3")).is_some());
+        for unknown in [format!("{unit}::4"), format!("{unit}::03"), unit.to_string()] {
+            assert!(shared(1, 4).device(&unknown).is_none(), "{unknown}");
+        }
+        assert!(node(1).device(&format!("{unit}::0")).is_none());
     }
 }

@@ -30,6 +30,9 @@ pub const MAX_DEVICES: usize = 16_384;
 /// Longest id of a device, in bytes, as the protocol documents it; the kubelet does not check it.
 pub const LONGEST_ID: usize = 63;
 
+/// Most bytes that a device takes in a list: the longest id, its health, a NUMA node, and their framing.
+const LONGEST_ENTRY: usize = LONGEST_ID + 64;
+
 /// What goes through a stream.
 pub type Message = Result<wire::ListAndWatchResponse, Status>;
 
@@ -64,7 +67,7 @@ impl Registered {
     }
 }
 
-/// Opens streams and counts them.
+/// Opens the streams of one resource and counts them.
 #[derive(Clone, Debug)]
 pub struct Streams {
     state: watch::Receiver<Snapshot>,
@@ -214,28 +217,32 @@ pub enum ListTooLarge {
 /// # Errors
 /// With the figures, when it would not.
 pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
-    if devices.len() > MAX_DEVICES {
-        return Err(ListTooLarge::Devices { devices: devices.len() });
+    let count = devices.iter().map(Device::count).sum();
+    if count > MAX_DEVICES {
+        return Err(ListTooLarge::Devices { devices: count });
+    }
+    // Few devices fit whatever their ids: the list need not be made to be sure.
+    if count * LONGEST_ENTRY <= MAX_MESSAGE_TO_KUBELET {
+        return Ok(());
     }
     let bytes = render(devices).encoded_len();
     if bytes > MAX_MESSAGE_TO_KUBELET {
-        return Err(ListTooLarge::Bytes { devices: devices.len(), bytes });
+        return Err(ListTooLarge::Bytes { devices: count, bytes });
     }
     Ok(())
 }
 
 /// The device list as the kubelet reads it.
 fn render(devices: &[Device]) -> wire::ListAndWatchResponse {
-    wire::ListAndWatchResponse { devices: devices.iter().map(render_device).collect() }
+    wire::ListAndWatchResponse { devices: devices.iter().flat_map(render_device).collect() }
 }
 
-fn render_device(device: &Device) -> wire::Device {
+/// One entry for each id.
+fn render_device(device: &Device) -> impl Iterator<Item = wire::Device> {
     let node = |id: u32| wire::TopologyInfo { nodes: vec![wire::NumaNode { id: i64::from(id) }] };
-    wire::Device {
-        id: device.gpu.to_string(),
-        health: if device.is_schedulable() { HEALTHY } else { UNHEALTHY }.to_owned(),
-        topology: device.numa_node.map(node),
-    }
+    let topology = device.offered.numa_node.map(node);
+    let health = if device.is_schedulable() { HEALTHY } else { UNHEALTHY };
+    device.ids().map(move |id| wire::Device { id, health: health.to_owned(), topology: topology.clone() })
 }
 
 #[cfg(test)]
@@ -243,36 +250,38 @@ mod tests {
     use gpu_model::{Health, HealthReason};
 
     use super::*;
-    use crate::state::Publisher;
-    use crate::state::tests::node;
+    use crate::board::Board;
+    use crate::board::tests::offering;
+    use crate::state::State;
+    use crate::state::tests::{node, shared};
 
     const GAP: Duration = Duration::from_millis(40);
 
     const ORIGIN: Origin = Origin { socket: 1, connection: 1 };
 
-    fn plugin() -> (Publisher, Streams) {
-        let (publisher, state) = Publisher::new("nvidia.com/gpu".parse().unwrap());
-        publisher.publish(|state| state.devices = node(8).devices);
-        (publisher, Streams::new(state, GAP))
+    fn plugin() -> (Board, Streams) {
+        let (board, state) = offering(node(8));
+        (board, Streams::new(state, GAP))
     }
 
     fn healthy(message: Option<Message>) -> usize {
         message.unwrap().unwrap().devices.iter().filter(|device| device.health == HEALTHY).count()
     }
 
-    fn lose(publisher: &Publisher, at: usize) {
-        publisher
-            .publish(|state| state.devices[at].health = Health::Unhealthy { reason: HealthReason::Lost });
+    fn lose(board: &mut Board, at: usize) {
+        let mut state = State::clone(&board.current()[0]);
+        state.devices[at].health = Health::Unhealthy { reason: HealthReason::Lost };
+        board.publish(vec![state]);
     }
 
     #[tokio::test]
     async fn first_list_comes_at_once_and_many_changes_make_one_message_after_the_gap() {
-        let (publisher, streams) = plugin();
+        let (mut board, streams) = plugin();
         let mut reader = streams.open(ORIGIN, std::future::pending());
         let start = std::time::Instant::now();
         assert_eq!(healthy(reader.recv().await), 8);
         for at in 0..5 {
-            lose(&publisher, at);
+            lose(&mut board, at);
         }
         assert_eq!(healthy(reader.recv().await), 3);
         assert!(start.elapsed() >= GAP);
@@ -281,14 +290,14 @@ mod tests {
 
     #[tokio::test]
     async fn slow_reader_gets_the_newest_list_and_no_backlog() {
-        let (publisher, streams) = plugin();
+        let (mut board, streams) = plugin();
         let mut reader = streams.open(ORIGIN, std::future::pending());
         assert_eq!(healthy(reader.recv().await), 8);
-        lose(&publisher, 0);
+        lose(&mut board, 0);
         // The second list is on its way, and nobody reads.
         streams.status().wait_for(|status| status.sent == 2).await.unwrap();
         for at in 1..6 {
-            lose(&publisher, at);
+            lose(&mut board, at);
         }
         assert_eq!(healthy(reader.recv().await), 7);
         assert_eq!(healthy(reader.recv().await), 2);
@@ -296,11 +305,11 @@ mod tests {
 
     #[tokio::test]
     async fn two_streams_both_get_each_list_and_are_counted_while_they_live() {
-        let (publisher, streams) = plugin();
+        let (mut board, streams) = plugin();
         let open = || streams.open(ORIGIN, std::future::pending());
         let (mut one, mut two) = (open(), open());
         assert_eq!((healthy(one.recv().await), healthy(two.recv().await)), (8, 8));
-        lose(&publisher, 0);
+        lose(&mut board, 0);
         assert_eq!((healthy(one.recv().await), healthy(two.recv().await)), (7, 7));
         let mut status = streams.status();
         assert_eq!(status.borrow().live, 2);
@@ -310,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn stream_counts_as_the_kubelets_only_on_the_connection_that_asked_for_the_options_first() {
-        let (_publisher, streams) = plugin();
+        let (_board, streams) = plugin();
         let status = streams.status();
         let on = |socket, connection| Origin { socket, connection };
         streams.expect(7);
@@ -336,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn stream_from_before_the_introduction_is_never_counted_off_as_the_kubelets() {
-        let (_publisher, streams) = plugin();
+        let (_board, streams) = plugin();
         let status = streams.status();
         streams.expect(1);
         let mut early = streams.open(ORIGIN, std::future::pending());
@@ -351,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn stream_of_an_earlier_registration_ends_and_says_nothing_about_the_next() {
-        let (_publisher, streams) = plugin();
+        let (_board, streams) = plugin();
         let status = streams.status();
         let before = Origin { socket: 1, connection: 1 };
         streams.expect(1);
@@ -373,6 +382,7 @@ mod tests {
     fn list_that_the_kubelet_would_not_take_is_refused_with_the_figures() {
         let device = node(1).devices.remove(0);
         let many = |count| vec![device.clone(); count];
+        assert!(check_list(&shared(2, 10_000).devices).is_err());
         assert_eq!(check_list(&many(MAX_DEVICES)), Ok(()));
         let error = check_list(&many(MAX_DEVICES + 1)).unwrap_err().to_string();
         assert!(error.contains("16385 devices") && error.contains("16384"), "{error}");

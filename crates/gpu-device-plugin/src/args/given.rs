@@ -49,6 +49,10 @@ pub struct Paths {
     pub dev_root: Option<Place>,
     /// The NVML library.
     pub nvml_library: Option<Given>,
+    /// The config file.
+    pub config_file: Option<Given>,
+    /// The folder for what outlives the process.
+    pub state_dir: Option<Given>,
     /// The folder of CDI specs.
     pub cdi_dir: Option<Given>,
     /// The container runtime's socket.
@@ -94,6 +98,10 @@ impl PathArgs {
             ])),
             dev_root: place(given("dev_root", self.dev_root), given("nvidia_dev_root", self.nvidia_dev_root)),
             nvml_library: value(given("nvml_library", self.nvml_library)),
+            // An empty variable is none, as in NVIDIA's manifests.
+            config_file: value(given("config_file", self.config_file))
+                .filter(|given| !given.path.as_os_str().is_empty()),
+            state_dir: value(given("state_dir", self.state_dir)),
             cdi_dir: value(given("cdi_dir", self.cdi_dir)),
             cri_socket: value(given("cri_socket", self.cri_socket)),
         };

@@ -1,19 +1,37 @@
-//! From the ledger to the state: the device list that follows from what is known, and who is told of it.
+//! From the ledger to the board: the resources that follow from what is known, and who is told of them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use gpu_model::{Gpu, Health};
+use gpu_model::{Health, ResourceName};
 
 use super::Watching;
-use crate::affinity::Affinity;
 use crate::cdi_gate::CdiGate;
 use crate::health::Transition;
-use crate::report::Finding;
-use crate::state::{Device, SpecState};
-use crate::streams;
+use crate::offering::Offering;
+use crate::report::{Finding, Standing};
+use crate::resource_map::{Offered, resource_map};
+use crate::state::{Device, Snapshot, SpecState, State};
+use crate::streams::{self, ListTooLarge};
 
 impl Watching {
-    /// Tells the changes and publishes the device list that follows from them.
+    /// Takes the config that is in force over, unless the kubelet would not take what follows from it.
+    pub(super) fn adopt_config(&mut self) {
+        let config = self.with.config.borrow_and_update().clone();
+        let Some(config) = config else { return };
+        let offering = Offering::new(&self.with.flags, Some(&config));
+        self.refused = resource_map(&offering, &self.known).check().err().map(|refusal| refusal.to_string());
+        match &self.refused {
+            None => self.offering = Some(offering),
+            Some(refusal) => {
+                tracing::error!(refusal, "the config is not taken over: what it offers is too much")
+            }
+        }
+        self.publish(&[]);
+    }
+
+    /// Tells the changes and publishes the device lists that follow from them.
     pub(super) fn publish(&mut self, changes: &[Transition]) {
         for change in changes {
             tell(change);
@@ -22,45 +40,96 @@ impl Watching {
         let spec = self.spec_state();
         let now = Instant::now();
         self.obstacle.note(obstacle_of(&spec, &self.with.cdi.borrow()), now);
-        let mut devices: Vec<Device> = self.known.iter().filter_map(|gpu| self.device(gpu, now)).collect();
-        let fits = streams::check_list(&devices);
-        if fits.is_err() {
-            // What the kubelet has already fitted; newcomers stand behind.
-            devices.truncate(self.with.publisher.current().devices.len());
-        }
-        self.with.publisher.publish(|state| {
-            if state.devices.len() != devices.len() {
-                // Positions no longer match; preferences are empty until the topology is asked again.
-                state.affinity = Affinity::default();
+        let Some(offering) = &self.offering else { return self.tell_devices(&[], &[]) };
+        let map = resource_map(offering, &self.known);
+        if map.remarks != self.remarks {
+            for remark in map.remarks.iter().filter(|remark| !self.remarks.contains(remark)) {
+                tracing::warn!(remark, "not all is offered");
             }
-            state.devices = devices;
-            state.spec = spec;
-        });
-        let state = self.with.publisher.current();
-        self.with.metrics.state(&state);
-        match fits {
-            Ok(()) => tell_devices(&self.with.components.devices, &state.devices),
-            Err(too_large) => self.with.components.devices.not_ready("list-too-large", too_large.to_string()),
+            self.remarks = map.remarks;
         }
-        let (inventory, devices) = (&self.inventory, &state.devices);
+        let terms = offering.terms();
+        let before: BTreeMap<ResourceName, Snapshot> =
+            self.with.board.current().into_iter().map(|state| (state.resource.clone(), state)).collect();
+        let mut too_large = Vec::new();
+        let mut states = Vec::new();
+        for (resource, offered) in map.resources {
+            let mut devices: Vec<Device> =
+                offered.into_iter().filter_map(|offered| self.device(offered, now)).collect();
+            if let Err(error) = streams::check_list(&devices) {
+                // What the kubelet has already fitted; newcomers stand behind.
+                devices.truncate(before.get(&resource).map_or(0, |state| state.devices.len()));
+                too_large.push(error);
+            }
+            states.push(State {
+                resource,
+                generation: 0,
+                devices,
+                affinity: Arc::clone(&self.affinity),
+                spec: spec.clone(),
+                terms,
+            });
+        }
+        self.with.board.publish(states);
+        let states = self.with.board.current();
+        for state in &states {
+            self.with.metrics.of(&state.resource).state(state);
+        }
+        self.tell_devices(&states, &too_large);
+        self.report(now);
+    }
+
+    fn device(&self, offered: Offered, now: Instant) -> Option<Device> {
+        let health = self.ledger.health(&offered.gpu)?;
+        let lacking = self.lacking(&offered.gpu, now);
+        Some(Device { offered, health, lacking })
+    }
+
+    /// What stands in the way of handing the GPU out, or any part of it, although it is healthy.
+    fn lacking(&self, gpu: &gpu_model::GpuUuid, now: Instant) -> Option<String> {
+        let own = self.lacking.get(gpu).map(String::as_str);
+        own.or_else(|| self.obstacle.told(now)).map(str::to_owned)
+    }
+
+    fn report(&self, now: Instant) {
+        let standing = |gpu: &gpu_model::Gpu| {
+            let health = self.ledger.health(&gpu.uuid)?;
+            Some(Standing { gpu: gpu.uuid.clone(), health, lacking: self.lacking(&gpu.uuid, now) })
+        };
+        let standings: Vec<Standing> = self.known.iter().filter_map(standing).collect();
+        let inventory = &self.inventory;
         self.with.findings.send_if_modified(|last| {
             let is_news =
-                last.as_ref().is_none_or(|last| last.inventory != *inventory || last.devices != *devices);
+                last.as_ref().is_none_or(|last| last.inventory != *inventory || last.standings != standings);
             if is_news {
-                *last = Some(Finding { inventory: inventory.clone(), devices: devices.clone() });
+                *last = Some(Finding { inventory: inventory.clone(), standings });
             }
             is_news
         });
     }
 
-    fn device(&self, gpu: &Gpu, now: Instant) -> Option<Device> {
-        let own = self.lacking.get(&gpu.uuid).map(String::as_str);
-        Some(Device {
-            gpu: gpu.uuid.clone(),
-            numa_node: gpu.numa_node.value().copied(),
-            health: self.ledger.health(&gpu.uuid)?,
-            lacking: own.or_else(|| self.obstacle.told(now)).map(str::to_owned),
-        })
+    /// One sick GPU does not make the plugin unready; it is told all the same.
+    fn tell_devices(&self, states: &[Snapshot], too_large: &[ListTooLarge]) {
+        let component = &self.with.components.devices;
+        if let Some(refusal) = &self.refused {
+            return component.not_ready("too-many-devices", refusal.as_str());
+        }
+        if self.offering.is_none() {
+            return;
+        }
+        if let Some(error) = too_large.first() {
+            return component.not_ready("list-too-large", error.to_string());
+        }
+        let devices = states.iter().flat_map(|state| &state.devices);
+        let mut said: Vec<String> = devices.clone().filter_map(Device::complaint).collect();
+        said.extend(self.remarks.iter().cloned());
+        if devices.count() == 0 {
+            component.not_ready("nothing-offered", said.join("; "));
+        } else if said.is_empty() {
+            component.ready();
+        } else {
+            component.ready_but(said.join("; "));
+        }
     }
 }
 
@@ -70,16 +139,6 @@ fn tell(change: &Transition) {
         (None, _) => tracing::info!(%gpu, health = %to, "GPU found"),
         (Some(from), Health::Healthy) => tracing::info!(%gpu, %from, to = %to, "GPU health changed"),
         (Some(from), _) => tracing::warn!(%gpu, %from, to = %to, "GPU health changed"),
-    }
-}
-
-/// One sick GPU does not make the plugin unready; it is told all the same.
-fn tell_devices(component: &daemon::Component, devices: &[Device]) {
-    let sick: Vec<String> = devices.iter().filter_map(Device::complaint).collect();
-    if sick.is_empty() {
-        component.ready();
-    } else {
-        component.ready_but(sick.join("; "));
     }
 }
 

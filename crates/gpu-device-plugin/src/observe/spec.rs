@@ -54,11 +54,11 @@ impl Watching {
                 let is_news = self.spec_problem.is_some() || self.lacking != spec.lacking;
                 self.lacking = spec.lacking;
                 self.spec_problem = None;
+                self.had_spec = true;
                 is_news
             }
             Err(problem) => {
-                let is_first = self.with.publisher.current().spec == SpecState::Pending;
-                let code = if is_first { "cdi-spec-missing" } else { "cdi-spec-stale" };
+                let code = if self.had_spec { "cdi-spec-stale" } else { "cdi-spec-missing" };
                 components.spec.not_ready(code, problem.clone());
                 self.with.metrics.spec_written("failed", false);
                 let is_news = self.spec_problem.as_ref() != Some(&problem);
@@ -69,10 +69,10 @@ impl Watching {
     }
 
     pub(super) fn spec_state(&self) -> SpecState {
-        match (&self.spec_problem, &self.with.publisher.current().spec) {
-            (None, _) => SpecState::Written,
-            (Some(_), SpecState::Pending) => SpecState::Pending,
-            (Some(reason), _) => SpecState::Stale { reason: reason.clone() },
+        match &self.spec_problem {
+            None => SpecState::Written,
+            Some(reason) if self.had_spec => SpecState::Stale { reason: reason.clone() },
+            Some(_) => SpecState::Pending,
         }
     }
 }

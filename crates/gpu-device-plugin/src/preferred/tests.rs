@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::affinity::NodeAffinity;
 use crate::state::tests::{gpu, node};
 
 /// Two quads of NVLinked pairs, as on a PCIe machine with NVLink bridges: 0-1, 2-3, 4-5, 6-7.
@@ -68,7 +69,7 @@ fn ids(positions: &[usize]) -> Vec<String> {
 #[test]
 fn ids_that_are_none_of_ours_only_fill_up() {
     let mut state = node(8);
-    state.affinity = bridged_pairs();
+    state.affinity = NodeAffinity::from_matrix((0..8).map(gpu).collect(), bridged_pairs()).into();
     let mut available = ids(&[5, 4, 1]);
     available.extend(["zeta".to_owned(), "alpha".to_owned()]);
     assert_eq!(preferred_ids(&state, &available, &[], 2), ids(&[4, 5]));
@@ -80,7 +81,7 @@ fn ids_that_are_none_of_ours_only_fill_up() {
 fn nothing_is_preferred_before_the_topology_is_known_or_for_a_senseless_size() {
     let mut state = node(8);
     assert_eq!(preferred_ids(&state, &ids(&[1, 2]), &[], 1), Vec::<String>::new());
-    state.affinity = bridged_pairs();
+    state.affinity = NodeAffinity::from_matrix((0..8).map(gpu).collect(), bridged_pairs()).into();
     for size in [0, -1, i32::MIN] {
         assert_eq!(preferred_ids(&state, &ids(&[1, 2]), &[], size), Vec::<String>::new());
     }

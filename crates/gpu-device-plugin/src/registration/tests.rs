@@ -15,7 +15,10 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status};
 
 use super::*;
+use crate::kubelet_socket::KubeletWatch;
+use crate::metrics::Metrics;
 use crate::socket::Connection;
+use crate::standing::Standings;
 use crate::state::tests::node;
 
 /// A machine at work in a folder of its own.
@@ -53,18 +56,20 @@ impl Rig {
         let (sender, connections) = mpsc::channel(1);
         let (_, state) = watch::channel(std::sync::Arc::new(node(1)));
         let (_, cdi) = watch::channel(CdiGate::Open);
+        let (kubelet, watching) = KubeletView::of(KubeletWatch::new(path));
+        tokio::spawn(watching);
         let registration = Registration {
-            metrics: Metrics::register(&prometheus::Registry::new(), &resource).unwrap(),
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap().of(&resource),
+            standing: Standings::new(self.readiness.component("kubelet")).of(&resource),
             resource,
             names: self.names.clone(),
-            kubelet: KubeletWatch::new(path),
+            kubelet,
             files: Files::start().unwrap(),
             acceptor: Acceptor::new(sender),
             streams: Streams::new(state.clone(), Duration::ZERO),
             state,
             cdi,
             timeout,
-            component: self.readiness.component("kubelet"),
         };
         self.running = Some(tokio::spawn(registration.run()));
         self._connections = Some(connections);

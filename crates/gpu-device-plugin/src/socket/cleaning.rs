@@ -17,7 +17,7 @@ const DRAFT_AGE: Duration = Duration::from_secs(60);
 
 /// Removes the dead sockets of earlier instances in `dir`; gives what it removed.
 ///
-/// Dead is a socket under our prefix that refuses a connection: nobody listens, and nobody can begin to,
+/// Dead is a socket of ours, of any resource, that refuses a connection: nobody listens, and nobody can begin to,
 /// since a live instance gives its socket the name after it listens. Before that it has a draft's name, which only age
 /// makes a dead one. Waits for nobody.
 ///
@@ -28,7 +28,7 @@ pub fn remove_dead(dir: &Path, names: &SocketNames) -> io::Result<Vec<PathBuf>> 
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_candidate = names.is_ours(name.as_bytes()) && name.as_bytes() != names.own().as_bytes();
+        let is_candidate = SocketNames::is_ours(name.as_bytes()) && name.as_bytes() != names.own().as_bytes();
         if !is_candidate || !entry.file_type()?.is_socket() {
             continue;
         }

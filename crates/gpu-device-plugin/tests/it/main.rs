@@ -10,4 +10,5 @@ mod health;
 mod kubelet;
 mod overlap;
 mod peer;
+mod resources;
 mod usage;

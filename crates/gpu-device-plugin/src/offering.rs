@@ -1,0 +1,82 @@
+//! What is to be offered, and how: the settings that a config file may change while the plugin runs. Pure: flags and
+//! file in, one value out.
+//!
+//! A flag counts before its variable, both before the file, and the file before the default.
+
+use gpu_config::{Config, DeviceFilter, GpuRule, MigRule, MigStrategy, SharedPolicy, TimeSlicing};
+
+use crate::state::Terms;
+
+/// What flags and variables say; none where they say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OfferingFlags {
+    /// What MIG devices become.
+    pub mig_strategy: Option<MigStrategy>,
+    /// Which of several shares or MIG devices a container gets.
+    pub shared_policy: Option<SharedPolicy>,
+}
+
+/// What is to be offered, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offering {
+    /// What MIG devices become.
+    pub mig_strategy: MigStrategy,
+    /// Which GPUs are offered.
+    pub filter: DeviceFilter,
+    /// What whole GPUs are called; the first that fits wins.
+    pub gpu_rules: Vec<GpuRule>,
+    /// What MIG devices are called; the first that fits wins.
+    pub mig_rules: Vec<MigRule>,
+    /// Which devices are shared by taking turns.
+    pub time_slicing: Option<TimeSlicing>,
+    /// Which of several shares or MIG devices a container gets.
+    pub shared_policy: SharedPolicy,
+}
+
+impl Offering {
+    /// What flags and a config file together say. Without a file, the flags alone.
+    pub fn new(flags: &OfferingFlags, file: Option<&Config>) -> Self {
+        let file = file.cloned().unwrap_or_default();
+        let mig_strategy = flags.mig_strategy.or(file.flags.mig_strategy).unwrap_or(MigStrategy::None);
+        let policy = flags.shared_policy.or(file.flags.plugin.shared_policy);
+        Self {
+            mig_strategy,
+            filter: file.devices,
+            gpu_rules: file.gpu_rules,
+            mig_rules: file.mig_rules,
+            time_slicing: file.time_slicing,
+            shared_policy: policy.unwrap_or(SharedPolicy::Distributed),
+        }
+    }
+
+    /// How requests are met.
+    pub fn terms(&self) -> Terms {
+        let one_share_at_most =
+            self.time_slicing.as_ref().is_some_and(|sharing| sharing.fail_requests_greater_than_one);
+        Terms { one_share_at_most, policy: self.shared_policy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gpu_config::{Mode, read};
+
+    use super::*;
+
+    #[test]
+    fn flag_counts_before_the_file_and_the_file_before_the_default() {
+        let file = read(
+            "test",
+            "version: v1\nflags: {migStrategy: mixed, plugin: {sharedDevicesAllocationPolicy: packed}}\n",
+            Mode::Strict,
+        )
+        .unwrap()
+        .config;
+        let flags = OfferingFlags { mig_strategy: Some(MigStrategy::Single), shared_policy: None };
+        let both = Offering::new(&flags, Some(&file));
+        assert_eq!((both.mig_strategy, both.shared_policy), (MigStrategy::Single, SharedPolicy::Packed));
+        let alone = Offering::new(&OfferingFlags::default(), Some(&file));
+        assert_eq!(alone.mig_strategy, MigStrategy::Mixed);
+        assert_eq!(Offering::new(&OfferingFlags::default(), None).mig_strategy, MigStrategy::None);
+    }
+}
