@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
+use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
@@ -135,6 +135,8 @@ struct Watching {
     listed: Vec<GpuUuid>,
     /// What stands in the way of handing a GPU out although it is healthy.
     lacking: BTreeMap<GpuUuid, String>,
+    /// The same for MIG devices.
+    mig_lacking: BTreeMap<MigUuid, String>,
     /// What stands in the way of handing any GPU out.
     obstacle: Obstacle,
     topology: Wish,
@@ -181,6 +183,7 @@ impl Observer {
             inventory: inventory.clone(),
             listed: Vec::new(),
             lacking: BTreeMap::new(),
+            mig_lacking: BTreeMap::new(),
             obstacle: Obstacle::default(),
             topology: Wish::default(),
             spec: Some(spec),

@@ -11,7 +11,7 @@ use crate::cdi_gate::CdiGate;
 use crate::health::Transition;
 use crate::offering::Offering;
 use crate::report::{Finding, Standing};
-use crate::resource_map::{Offered, resource_map};
+use crate::resource_map::{Offered, Unit, resource_map};
 use crate::state::{Device, Snapshot, SpecState, State};
 use crate::streams::{self, ListTooLarge};
 
@@ -81,7 +81,11 @@ impl Watching {
 
     fn device(&self, offered: Offered, now: Instant) -> Option<Device> {
         let health = self.ledger.health(&offered.gpu)?;
-        let lacking = self.lacking(&offered.gpu, now);
+        let own = match &offered.unit {
+            Unit::Mig(part) => self.mig_lacking.get(part).cloned(),
+            Unit::Gpu(_) => None,
+        };
+        let lacking = own.or_else(|| self.lacking(&offered.gpu, now));
         Some(Device { offered, health, lacking })
     }
 

@@ -1,6 +1,6 @@
 //! The spec on disk, kept in line with what the observer knows; the work itself is done on the thread for files.
 
-use gpu_model::Inventory;
+use gpu_model::Gpu;
 
 use super::{Keeping, Watching};
 use crate::files::{self, told_when_stuck};
@@ -18,11 +18,13 @@ impl Watching {
         let mut spec = self.spec.take()?;
         self.spec_wanted = None;
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
-        let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
+        let inventory = self.inventory.clone();
+        let is_unlisted = |gpu: &&Gpu| !self.listed.contains(&gpu.uuid);
+        let unlisted: Vec<Gpu> = self.known.iter().filter(is_unlisted).cloned().collect();
         let driver = self.with.driver.clone();
         let component = self.with.components.spec.clone();
         let work = self.with.files.run(move || {
-            let kept = spec.keep(&everything, &driver, depth);
+            let kept = spec.keep(&inventory, &unlisted, &driver, depth);
             (spec, kept)
         });
         Some(Box::pin(async move { told_when_stuck(work, files::PATIENCE, &component).await }))
@@ -51,8 +53,11 @@ impl Watching {
                     );
                     self.with.metrics.spec_written("ok", true);
                 }
-                let is_news = self.spec_problem.is_some() || self.lacking != spec.lacking;
+                let is_news = self.spec_problem.is_some()
+                    || self.lacking != spec.lacking
+                    || self.mig_lacking != spec.mig_lacking;
                 self.lacking = spec.lacking;
+                self.mig_lacking = spec.mig_lacking;
                 self.spec_problem = None;
                 self.had_spec = true;
                 is_news

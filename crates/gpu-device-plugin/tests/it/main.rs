@@ -8,6 +8,7 @@ mod driver;
 mod harness;
 mod health;
 mod kubelet;
+mod mig;
 mod overlap;
 mod peer;
 mod resources;
