@@ -416,6 +416,9 @@ pub enum UsageError {
     /// A moment for what is set at once.
     #[error("`{0}` is set at once; --at and its like are for readings of a GPU")]
     SetNow(String),
+    /// A process that is not there.
+    #[error("this machine has no process {0}; without it say --pid, and no process is needed")]
+    NoProcess(u32),
     /// Two XIDs of one change.
     #[error("an NVLink that comes up reports no XID; leave --xid out")]
     NoXid,

@@ -171,7 +171,8 @@ fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Wr
 }
 
 /// Takes the place of this process, so that signals and exit code are the program's own.
-fn exec(
+/// Runs a program in this one's place; comes back only where that fails.
+pub fn exec(
     folder: &StateFolder,
     root: Option<&Path>,
     private: Option<&Path>,
