@@ -313,6 +313,14 @@ pub enum Command {
         #[command(flatten)]
         when: When,
     },
+    /// Boot the machine anew: as reload, and GPUs that were lost or removed are back.
+    ///
+    /// A host root gets another boot id. Programs are not ended by it.
+    Reboot {
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
+    },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
         long_about = set_help(),

@@ -86,6 +86,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let version = driver_version.unwrap_or_else(|| "same".to_owned());
             open(None)?.declare(FaultEntry { reload: Some(version), ..when.of_the_node() })?;
         }
+        Command::Reboot { when } => {
+            open(None)?.declare(FaultEntry { reboot: true, ..when.of_the_node() })?;
+        }
         Command::Return { gpu, when } => {
             open(None)?.declare(FaultEntry { recover: Some(Recovery::Return), ..when.entry(gpu) })?;
         }
