@@ -30,6 +30,7 @@ use crate::driver;
 use crate::files::{Files, FilesGone};
 use crate::health::{Evidence, Ledger, evidence};
 use crate::metrics::Metrics;
+use crate::modprobe::Modprobe;
 use crate::offering::{Offering, OfferingFlags};
 use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
@@ -70,6 +71,8 @@ pub struct Observer {
     pub driver: driver::Settings,
     /// NVML.
     pub nvml: Nvml,
+    /// Makes the device nodes of unified memory where they are missing.
+    pub modprobe: Arc<Modprobe>,
     /// What flags and variables say of what is offered.
     pub flags: OfferingFlags,
     /// The config that is in force.
