@@ -11,15 +11,16 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
 use gpu_config::{MigStrategy, SharedPolicy};
-use node_host::HostPath;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 mod given;
+mod health;
 
 /// The program of NVIDIA's that this one can stand in for.
 const THEIRS: &str = "nvidia-device-plugin";
 
 pub use given::{Given, Kubelet, Paths, Place};
+pub use health::{HealthCommand, PersonArgs};
 
 /// Offers a node's NVIDIA GPUs to the kubelet as nvidia.com/gpu, and injects them by CDI.
 ///
@@ -127,6 +128,12 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Show the health of GPUs, take one out of service, or bring it back
+    Health {
+        /// What is wanted
+        #[command(subcommand)]
+        command: HealthCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -202,7 +209,8 @@ pub struct PathArgs {
     #[arg(long, env = "CONFIG_FILE", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Folder for what outlives the process: the last config that could be used [default: /var/lib/gantry/device-plugin on
+    /// Folder for what outlives the process: the last config that could be used, the health of GPUs
+    /// [default: /var/lib/gantry/device-plugin on
     /// the host]
     #[arg(long, env = "GANTRY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -224,11 +232,6 @@ pub struct BehaviourArgs {
     /// How it is known that the container runtime resolves CDI names. One that does not starts pods without their GPUs
     #[arg(long, env = "GANTRY_CDI_PROOF", value_name = "HOW", value_enum, default_value_t)]
     pub cdi_proof: CdiProofMode,
-
-    /// nvidia-cdi-hook or nvidia-ctk of NVIDIA's container toolkit, as the host names it: containers then get what only
-    /// hooks give [default: no hooks]
-    #[arg(long, env = "GANTRY_CDI_HOOK_PATH", value_name = "FILE")]
-    pub cdi_hook_path: Option<HostPath>,
 
     /// Time between two probes of all GPUs, 1s to 1h
     #[arg(long, env = "GANTRY_PROBE_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
@@ -256,6 +259,20 @@ pub struct BehaviourArgs {
     /// the program when it is called nvidia-device-plugin
     #[arg(long, env = "GANTRY_COMPAT")]
     pub compat: bool,
+
+    /// XIDs that have no effect, by number; xids for all of them; all: nothing but a fence takes a GPU away, and what
+    /// would is told as Degraded
+    #[arg(long, env = "DP_DISABLE_HEALTHCHECKS", value_name = "LIST")]
+    pub disable_healthchecks: Option<String>,
+
+    /// XIDs that take their GPU whatever their class, by number, or all; this wins over the one above
+    #[arg(long, env = "DP_ENABLE_HEALTHCHECKS", value_name = "LIST")]
+    pub enable_healthchecks: Option<String>,
+
+    /// Classes of XIDs that differ from the built-in table, such as 109=critical,63=notice: application, notice, degraded,
+    /// ask-driver, ask-driver-first or critical
+    #[arg(long, env = "GANTRY_XID_CLASSES", value_name = "LIST")]
+    pub xid_classes: Option<String>,
 
     /// NVIDIA's choice of how devices are injected; only "cdi-cri" so far
     #[arg(long, env = "DEVICE_LIST_STRATEGY", value_name = "STRATEGY")]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gpu_config::Mode;
+use gpu_health::HealthChecksError;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
@@ -13,6 +14,7 @@ use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
 
 use crate::args::{BehaviourArgs, CdiProofMode, Given, Kubelet, Paths, Place};
+use crate::health::{self, HealthPaths};
 use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
 use crate::{cdi_gate, config_file, driver};
@@ -68,6 +70,12 @@ pub struct Config {
     pub run_dir: LocalPath,
     /// Time between two probes of all GPUs.
     pub probe_interval: Duration,
+    /// By what rules GPUs are judged.
+    pub health: gpu_health::Settings,
+    /// Where their health is kept and asked for.
+    pub health_paths: HealthPaths,
+    /// What is not as it was meant, and does not matter in compat mode.
+    pub warnings: Vec<String>,
 }
 
 /// A setting that cannot work.
@@ -82,6 +90,15 @@ pub struct ConfigError {
 impl ConfigError {
     fn new(name: &str, value: impl Into<String>, hint: impl ToString) -> Self {
         Self { name: name.to_owned(), value: value.into(), hint: hint.to_string() }
+    }
+
+    fn of_health(error: HealthChecksError) -> Self {
+        match error {
+            HealthChecksError::Word { variable, word } => {
+                Self::new(variable, word, "expected numbers from 1, separated by commas, `all` or `xids`")
+            }
+            HealthChecksError::Class { word, reason } => Self::new("--xid-classes", word, reason),
+        }
     }
 
     fn of(given: &Given, hint: impl ToString) -> Self {
@@ -122,7 +139,6 @@ impl Config {
         } = paths;
         let BehaviourArgs {
             cdi_proof,
-            cdi_hook_path,
             probe_interval,
             nvml_call_timeout,
             nvml_init_timeout,
@@ -131,6 +147,9 @@ impl Config {
             compat,
             device_list_strategy,
             device_id_strategy,
+            disable_healthchecks,
+            enable_healthchecks,
+            xid_classes,
         } = behaviour;
         only("--device-list-strategy", device_list_strategy, "cdi-cri")?;
         only("--device-id-strategy", device_id_strategy, "uuid")?;
@@ -163,7 +182,6 @@ impl Config {
             library: nvml_library.map(absolute).transpose()?,
             stage: run_dir.join("device-plugin/stage"),
             host: host.clone(),
-            hook: cdi_hook_path,
         };
 
         let resource: ResourceName = RESOURCE_GPU
@@ -175,6 +193,18 @@ impl Config {
             Some(given) => LocalPath::new(absolute(given)?),
             None => host.resolved(&known(STATE_DIR)?),
         };
+        let given = health::Given {
+            disable: disable_healthchecks,
+            enable: enable_healthchecks,
+            classes: xid_classes,
+            probe_interval,
+        };
+        let (health, meaningless) = health::settings(&given).map_err(ConfigError::of_health)?;
+        if let Some(error) = meaningless.first().filter(|_| !compat) {
+            return Err(ConfigError::of_health(error.clone()));
+        }
+        let warnings = meaningless.iter().map(ToString::to_string).collect();
+        let health_paths = HealthPaths::new(&state_dir, &run_dir);
         let mode = if compat { Mode::Compat } else { Mode::Strict };
         let config_file = config_file
             .map(|given| {
@@ -218,6 +248,9 @@ impl Config {
             cdi_gate,
             run_dir,
             probe_interval,
+            health,
+            health_paths,
+            warnings,
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 
 mod watch;
 
-use watch::FileWatch;
+pub use watch::FileWatch;
 
 /// Name of the last good config in the state folder.
 const KEPT: &str = "config.yaml";

@@ -6,6 +6,7 @@ use gpu_model::{Inventory, Reading};
 use nvml::Nvml;
 
 use crate::args::Output;
+use crate::columns::aligned;
 use crate::config::Config;
 use crate::stdout;
 
@@ -29,48 +30,23 @@ async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
 }
 
 fn table(inventory: &Inventory) -> String {
-    let mut rows = vec![["INDEX", "DEVICE", "PRODUCT", "MEMORY", "PCI", "NODE"].map(str::to_owned)];
-    for gpu in &inventory.gpus {
-        rows.push([
+    let mut rows = vec![["INDEX", "DEVICE", "PRODUCT", "MEMORY", "PCI", "NODE"].map(str::to_owned).to_vec()];
+    rows.extend(inventory.gpus.iter().map(|gpu| {
+        vec![
             gpu.index.to_string(),
             gpu.uuid.to_string(),
             shown(&gpu.product, String::clone),
-            shown(&gpu.memory_bytes, mib),
+            shown(&gpu.memory_bytes, |bytes| format!("{} MiB", bytes >> 20)),
             shown(&gpu.pci, ToString::to_string),
             shown(&gpu.minor, |minor| format!("/dev/nvidia{minor}")),
-        ]);
-        rows.extend(gpu.mig_devices.iter().map(|part| {
-            [
-                format!("{}:{}", gpu.index, part.index),
-                format!("  {}", part.uuid),
-                format!("  {}", part.profile),
-                shown(&part.memory_bytes, mib),
-                String::new(),
-                format!("gi{}/ci{}", part.gpu_instance, part.compute_instance),
-            ]
-        }));
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
+        ]
+    }));
+    let mut text = aligned(&rows);
     for failure in &inventory.failures {
         text.push_str(&format!(
             "{}  cannot be identified: {} = {}\n",
             failure.index, failure.call, failure.code
         ));
-    }
-    for gpu in &inventory.gpus {
-        for failure in &gpu.mig_failures {
-            let index = failure.index.map_or("*".to_owned(), |index| index.to_string());
-            let (call, code) = (&failure.call, gpu_model::failure::describe(failure.code));
-            text.push_str(&format!("{}:{index}  cannot be read: {call} = {code}\n", gpu.index));
-        }
     }
     text.push_str(&format!(
         "\ndriver {}, NVML {}, CUDA {}\n",
@@ -79,10 +55,6 @@ fn table(inventory: &Inventory) -> String {
         shown(&inventory.driver.cuda, |(major, minor)| format!("{major}.{minor}"))
     ));
     text
-}
-
-fn mib(bytes: &u64) -> String {
-    format!("{} MiB", bytes >> 20)
 }
 
 fn shown<T>(reading: &Reading<T>, show: impl FnOnce(&T) -> String) -> String {

@@ -10,7 +10,7 @@
 //!   CRI runtime <-- cdi_proof <-- cdi_gate ------------------------------------------------+     +-- kubelet_view, socket
 //! ```
 //!
-//! `health`, `xid`, `affinity`, `resource_map`, `offering`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
+//! `affinity`, `resource_map`, `offering`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
 //! One task, `observe`, asks the driver and owns the board; whatever answers the kubelet reads that state from memory and never waits
 //! for a driver. Wire types stay in `rpc`, `streams` and `registration`.
 //!
@@ -25,6 +25,7 @@ mod board;
 mod cdi_gate;
 mod cdi_proof;
 mod check;
+mod columns;
 mod completions;
 mod config;
 mod config_file;
@@ -40,7 +41,6 @@ mod health;
 mod kubelet_socket;
 mod kubelet_view;
 mod metrics;
-mod modprobe;
 mod observe;
 mod offering;
 mod preferred;
@@ -55,7 +55,6 @@ mod standing;
 mod state;
 mod stdout;
 mod streams;
-mod xid;
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
@@ -64,17 +63,12 @@ use args::{Args, Command, CommandLine};
 use config::{Config, Instance};
 use gpu_config::Mode;
 
-/// What a worker of this program can be: NVML's roles, and its own.
-pub fn roles() -> Vec<worker::Role> {
-    [nvml::ROLES, modprobe::ROLES].concat()
-}
-
 /// Name and admin port.
 const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_port: 9401 };
 
 /// The whole program: reads the command line, and does what it says. Gives the exit code.
 ///
-/// `main` has to ask [`worker::enter_if_asked`] with [`roles`] before this.
+/// `main` has to ask [`worker::enter_if_asked`] with [`nvml::ROLES`] before this.
 pub fn run() -> ExitCode {
     let CommandLine { command, paths, behaviour, runtime } = Args::read();
     match command {
@@ -92,6 +86,11 @@ pub fn run() -> ExitCode {
     daemon::block_on(async move {
         match command {
             Some(Command::Devices { output }) => devices::list(&config, output).await,
+            Some(Command::Health { command }) => {
+                // Without a boot id the plugin keeps nothing either.
+                let boot = node_host::boot_id(&config.driver.host).ok();
+                health::command::run(command, &config.health_paths, boot).await
+            }
             _ => serve::serve(config, &runtime).await,
         }
     })

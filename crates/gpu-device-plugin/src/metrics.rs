@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use gpu_health::xid::XidClass;
+use gpu_health::{Record, Transition};
 use gpu_model::{Health, ResourceName};
 use nvml::{RoleStatus, Status};
 use prometheus::core::{Collector, Desc};
@@ -12,9 +14,11 @@ use prometheus::{
 };
 use tokio::sync::watch;
 
-use crate::health::Transition;
 use crate::state::{Device, State};
-use crate::xid::{self, XidClass};
+
+mod health;
+
+use health::HealthGauge;
 
 /// What every name begins with.
 const PREFIX: &str = "gantry_device_plugin";
@@ -37,6 +41,7 @@ pub struct Metrics {
     allocations: IntCounterVec,
     allocated: IntCounterVec,
     transitions: IntCounterVec,
+    health: HealthGauge,
     xids: IntCounterVec,
     spec_writes: IntCounterVec,
     spec_current: IntGauge,
@@ -105,9 +110,14 @@ impl Metrics {
             allocated: declare.counter("allocated_devices_total", "Devices handed out.", resource_only)?,
             transitions: declare.counter(
                 "health_transitions_total",
-                "Changes of a GPU's health, by what it became.",
-                &["to", "reason"],
+                "Changes of a GPU's health or a GPU instance's, by what it became, each new reason, and what brought it about.",
+                &["to", "reason", "cause"],
             )?,
+            health: HealthGauge::new(declare.gauge(
+                "gpu_health",
+                "1 for what holds of a GPU, or of a GPU instance by itself: its state, and each reason for it.",
+                &health::LABELS,
+            )?),
             xids: declare.counter(
                 "xids_total",
                 "XIDs that the driver reported, by number and by what they say.",
@@ -139,24 +149,26 @@ impl Metrics {
 
     /// A GPU's health changed.
     pub fn transition(&self, transition: &Transition) {
-        let reason = match &transition.to {
-            Health::Healthy => String::new(),
-            // One series for each of them, not for each mixture.
-            Health::Degraded { reasons } => reasons.first().map_or_else(String::new, ToString::to_string),
-            Health::Unhealthy { reason } | Health::Unknown { reason } => reason.to_string(),
-        };
-        self.transitions.with_label_values(&[name_of(&transition.to), &reason]).inc();
+        let Transition { from, to, cause, .. } = transition;
+        let before = from.as_ref().map_or(&[][..], Health::reasons);
+        let mut news: Vec<String> =
+            to.reasons().iter().filter(|reason| !before.contains(reason)).map(ToString::to_string).collect();
+        if news.is_empty() {
+            news.push(String::new());
+        }
+        for reason in news {
+            self.transitions.with_label_values(&[name_of(to), reason.as_str(), cause.name()]).inc();
+        }
+    }
+
+    /// What holds now of each GPU and each of its instances.
+    pub fn health(&self, records: &[Record]) {
+        self.health.show(records);
     }
 
     /// The driver reported an XID.
-    pub fn xid(&self, xid: u64) {
-        let class = match xid::row_of(xid).map(|row| row.class) {
-            Some(XidClass::Application) => "application",
-            Some(XidClass::Notice) => "notice",
-            Some(XidClass::AskDriver) => "ask-driver",
-            Some(XidClass::Critical) => "critical",
-            None => "unknown",
-        };
+    pub fn xid(&self, xid: u64, class: Option<XidClass>) {
+        let class = class.map_or("unknown", XidClass::name);
         self.xids.with_label_values(&[xid.to_string().as_str(), class]).inc();
     }
 

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
+use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
@@ -28,20 +28,20 @@ use crate::cdi_gate::CdiGate;
 use crate::config_file::InForce;
 use crate::driver;
 use crate::files::{Files, FilesGone};
-use crate::health::{Evidence, Ledger, evidence};
+use crate::health::evidence;
 use crate::metrics::Metrics;
-use crate::modprobe::Modprobe;
 use crate::offering::{Offering, OfferingFlags};
 use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
-use crate::xid::{self, XidClass};
 
+mod health;
 mod obstacle;
 mod projection;
 mod search;
 mod spec;
 mod topology;
 
+pub use health::Healths;
 use obstacle::Obstacle;
 use topology::Wish;
 
@@ -71,8 +71,6 @@ pub struct Observer {
     pub driver: driver::Settings,
     /// NVML.
     pub nvml: Nvml,
-    /// Makes the device nodes of unified memory where they are missing.
-    pub modprobe: Arc<Modprobe>,
     /// What flags and variables say of what is offered.
     pub flags: OfferingFlags,
     /// The config that is in force.
@@ -85,6 +83,8 @@ pub struct Observer {
     pub files: Files,
     /// Whether a runtime resolves CDI names.
     pub cdi: watch::Receiver<CdiGate>,
+    /// What is known of the GPUs' health.
+    pub health: Healths,
     /// Whether a kubelet has a device list.
     pub first_list: watch::Receiver<bool>,
     /// What the node report is written from.
@@ -130,7 +130,6 @@ type Keeping = Pin<Box<dyn Future<Output = Result<(SpecFile, Kept), FilesGone>> 
 /// The observer once the driver has answered.
 struct Watching {
     with: Observer,
-    ledger: Ledger,
     /// Every GPU that was ever listed, as last seen, in the order of first sight.
     known: Vec<Gpu>,
     inventory: Inventory,
@@ -138,8 +137,6 @@ struct Watching {
     listed: Vec<GpuUuid>,
     /// What stands in the way of handing a GPU out although it is healthy.
     lacking: BTreeMap<GpuUuid, String>,
-    /// The same for MIG devices.
-    mig_lacking: BTreeMap<MigUuid, String>,
     /// What stands in the way of handing any GPU out.
     obstacle: Obstacle,
     topology: Wish,
@@ -181,12 +178,10 @@ impl Observer {
         }
         let mut watching = Watching {
             with: self,
-            ledger: Ledger::default(),
             known: Vec::new(),
             inventory: inventory.clone(),
             listed: Vec::new(),
             lacking: BTreeMap::new(),
-            mig_lacking: BTreeMap::new(),
             obstacle: Obstacle::default(),
             topology: Wish::default(),
             spec: Some(spec),
@@ -232,12 +227,16 @@ impl Watching {
                 self.want(Question::Topology);
             }
             if asking.is_none() && !self.wanted.is_empty() {
+                if self.wanted.first() == Some(&Question::Probe) {
+                    self.with.health.probed = Some(Instant::now());
+                }
                 asking = Some(ask(&self.with.nvml, self.wanted.remove(0)));
             }
             if keeping.is_none() {
                 keeping = self.keep_spec();
             }
-            let expiry = self.ledger.next_expiry();
+            let health = self.with.health.due();
+            let proof = self.with.health.probe_due().filter(|_| asking.is_none() && self.wanted.is_empty());
             let obstacle = self.obstacle.due(Instant::now());
             let topology = self.topology.due(&self.listed);
             let needs_spec = self.spec_problem.is_some();
@@ -253,7 +252,7 @@ impl Watching {
                     keeping = None;
                     let kept = kept?;
                     if self.take_spec(kept) {
-                        self.publish(&[]);
+                        self.publish();
                     }
                 }
                 _ = probes.tick() => {
@@ -269,19 +268,18 @@ impl Watching {
                         self.want(Question::Probe);
                     }
                 }
-                Ok(()) = self.with.cdi.changed() => self.publish(&[]),
+                Ok(()) = self.with.cdi.changed() => self.publish(),
                 Ok(()) = self.with.config.changed() => self.adopt_config(),
                 Ok(()) = self.with.asked.changed() => {
                     tracing::info!("looking at everything, as asked");
                     self.want(Question::Inventory);
                     self.want_spec(Depth::Full);
                 }
-                () = until(obstacle) => self.publish(&[]),
+                () = until(obstacle) => self.publish(),
                 () = until(topology) => {}
-                () = until(expiry) => {
-                    let changes = self.ledger.expire(Instant::now());
-                    self.publish(&changes);
-                }
+                () = until(health) => self.pass_time(),
+                () = until(proof) => self.want(Question::Probe),
+                Some(ask) = self.with.health.asks.recv() => self.take_ask(ask),
             }
         }
     }
@@ -299,19 +297,8 @@ impl Watching {
                 tracing::info!(reason, "events may have been missed; probing every GPU");
                 self.want(Question::Probe);
             }
-            Event::Xid { gpu, xid, gpu_instance, compute_instance } => {
-                let row = xid::row_of(xid);
-                let meaning = row.map_or("not in the table", |row| row.meaning);
-                match row.map(|row| row.class) {
-                    Some(XidClass::Application | XidClass::Notice) => {
-                        tracing::info!(%gpu, xid, meaning, gpu_instance, compute_instance, "XID");
-                    }
-                    _ => tracing::warn!(%gpu, xid, meaning, gpu_instance, compute_instance, "XID"),
-                }
-                self.with.metrics.xid(xid);
-                self.learn(&[Evidence::Xid { gpu, xid }]);
-                // Whatever the number says, the driver's own recovery action says more.
-                self.want(Question::Probe);
+            Event::Xid { gpu, xid, gpu_instance, .. } => {
+                self.take_xid(gpu, xid, gpu_instance);
             }
         }
     }
@@ -390,15 +377,15 @@ impl Watching {
             tracing::warn!(
                 reason,
                 "NVML does not answer; GPUs keep their last state for {:?}",
-                crate::health::GRACE
+                gpu_health::GRACE
             );
         }
         self.is_answering = false;
-        self.learn(&[Evidence::Silent(evidence::silence(error))]);
+        self.learn(&[gpu_health::Evidence::Silent(evidence::silence(error))]);
     }
 
     /// Takes the driver's list over. Gives what it says about the GPUs.
-    fn adopt(&mut self, mut inventory: Inventory) -> Vec<Evidence> {
+    fn adopt(&mut self, mut inventory: Inventory) -> Vec<gpu_health::Evidence> {
         for failure in &inventory.failures {
             tracing::warn!(
                 index = failure.index,
@@ -438,7 +425,7 @@ impl Watching {
             self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
         }
         self.affinity = Arc::new(NodeAffinity::of(self.listed.clone(), topology));
-        self.publish(&[]);
+        self.publish();
     }
 
     /// No GPU is the worse for it. Whether the driver is silent altogether, a probe tells.
@@ -450,17 +437,6 @@ impl Watching {
             .topology
             .ready_but(format!("topology unknown: {reason}; it is asked for again in {pause:?}"));
         self.want(Question::Probe);
-    }
-}
-
-impl Watching {
-    fn learn(&mut self, evidence: &[Evidence]) {
-        let now = Instant::now();
-        let mut changes = Vec::new();
-        for evidence in evidence {
-            changes.extend(self.ledger.take(evidence, now));
-        }
-        self.publish(&changes);
     }
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use gpu_health::{Cause, Record};
 use gpu_model::{GpuUuid, Health, Inventory};
 use jiff::Timestamp;
-use node_contract::{HealthRecord, NodeReport, REPORT_PATH};
+use node_contract::{HealthRecord, InstanceHealth, NodeReport, REPORT_PATH};
 use node_host::{BootId, HostRoot, LocalPath, boot_id};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -41,10 +42,41 @@ pub struct Finding {
 pub struct Standing {
     /// Which.
     pub gpu: GpuUuid,
-    /// What is known of its health.
+    /// What is known of its health, its instances apart.
     pub health: Health,
+    /// Since when.
+    pub since: Timestamp,
+    /// What brought it about, as far as this process has seen it.
+    pub cause: Option<&'static str>,
+    /// Its GPU instances of which something is known.
+    pub instances: BTreeMap<u32, InstanceHealth>,
     /// What a container would need of it and the host lacks.
     pub lacking: Option<String>,
+}
+
+impl Standing {
+    /// How `gpu` is, by the ledger's records.
+    pub fn of(
+        gpu: &GpuUuid,
+        records: &[Record],
+        cause: Option<Cause>,
+        lacking: Option<String>,
+    ) -> Option<Standing> {
+        let own = records.iter().filter(|record| record.subject.gpu == *gpu);
+        let (mut itself, mut instances) = (None, BTreeMap::new());
+        for Record { subject, health, since_unix_ms, .. } in own {
+            let since =
+                i64::try_from(*since_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            let (health, since) = (health.clone(), since.unwrap_or_default());
+            match subject.gpu_instance {
+                None => itself = Some((health, since)),
+                Some(id) => drop(instances.insert(id, InstanceHealth { health, since })),
+            }
+        }
+        let (health, since) = itself?;
+        let cause = cause.map(Cause::name);
+        Some(Standing { gpu: gpu.clone(), health, since, cause, instances, lacking })
+    }
 }
 
 /// Writes the report, and remembers since when each GPU is as it is.
@@ -134,19 +166,10 @@ impl Reporter {
         Some(NodeReport::new(self.generation, boot, finding.inventory, self.records.clone()))
     }
 
-    fn remember(&mut self, Standing { gpu, health, lacking }: &Standing) {
-        let since = match self.records.get(gpu) {
-            Some(record) if record.health == *health => record.since,
-            _ => Timestamp::now(),
-        };
-        let record = HealthRecord {
-            health: health.clone(),
-            since,
-            not_offered: lacking.clone(),
-            cause: None,
-            instances: BTreeMap::new(),
-        };
-        self.records.insert(gpu.clone(), record);
+    fn remember(&mut self, standing: &Standing) {
+        let Standing { gpu, health, since, cause, instances, lacking } = standing.clone();
+        let cause = cause.map(str::to_owned);
+        self.records.insert(gpu, HealthRecord { health, since, not_offered: lacking, cause, instances });
     }
 }
 
@@ -172,7 +195,14 @@ mod tests {
 
     /// So many healthy GPUs.
     fn healthy(count: usize) -> Vec<Standing> {
-        let standing = |n| Standing { gpu: gpu(n), health: Health::Healthy, lacking: None };
+        let standing = |n| Standing {
+            gpu: gpu(n),
+            health: Health::Healthy,
+            since: Timestamp::UNIX_EPOCH,
+            cause: Some("inventory"),
+            instances: BTreeMap::new(),
+            lacking: None,
+        };
         (0..count).map(standing).collect()
     }
 

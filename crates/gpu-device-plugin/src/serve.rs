@@ -1,9 +1,12 @@
 //! Wires the parts together and runs them until the daemon is told to end.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use gpu_health::Ledger;
+use node_contract::MAX_REQUESTS;
 use nvml::Nvml;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -12,12 +15,14 @@ use crate::board::{Board, Opened};
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
 use crate::config_file::{self, ConfigFile, InForce};
+use crate::driver;
 use crate::endpoint::{Endpoint, Surroundings};
 use crate::files::Files;
+use crate::health::{self, HealthPaths, Keeper, Kept};
 use crate::kubelet_socket::KubeletWatch;
 use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, NvmlMetrics};
-use crate::observe::{Components, Observer};
+use crate::observe::{Components, Healths, Observer};
 use crate::report::{self, Reporter};
 use crate::spec_file::SpecFile;
 use crate::standing::Standings;
@@ -49,7 +54,13 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         cdi_gate,
         run_dir,
         probe_interval,
+        health,
+        health_paths,
+        warnings,
     } = config;
+    for warning in warnings {
+        tracing::warn!(warning, "a setting is not used");
+    }
     let readiness = runtime.readiness();
     let metrics = Metrics::register(&runtime.registry())?;
     let (board, opened) = Board::new();
@@ -67,7 +78,9 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let (kubelet, watching) = KubeletView::of(KubeletWatch::new(kubelet_socket));
+    let health = keep_health(health, health_paths, &driver, runtime)?;
     let observer = Observer {
+        health,
         flags: offering,
         config: in_force,
         asked,
@@ -76,7 +89,6 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         findings,
         driver,
         nvml: nvml.clone(),
-        modprobe: Arc::default(),
         board,
         first_list,
         probe_interval,
@@ -153,6 +165,43 @@ async fn open_endpoints(
         let endpoint = Endpoint::new(resource.clone(), state, surroundings.clone());
         tasks.spawn_vital(resource.to_string(), endpoint.run(stop.clone()));
     }
+}
+
+/// The ledger as it was kept, and what keeps it from now on.
+fn keep_health(
+    settings: gpu_health::Settings,
+    paths: HealthPaths,
+    driver: &driver::Settings,
+    runtime: &daemon::Runtime,
+) -> anyhow::Result<Healths> {
+    let checks = settings.checks.clone();
+    let component = runtime.readiness().component("health");
+    let (asks, asked) = mpsc::channel(MAX_REQUESTS);
+    let (ledger, newest) = match node_host::boot_id(&driver.host) {
+        Ok(boot) => {
+            let (ledger, kept) = health::restore(&paths, &boot, settings);
+            let (newest, kept) = watch::channel(kept);
+            let files = Files::start().context("no thread for the health file")?;
+            let keeper = Keeper { paths, boot, kept, asks, files, component };
+            let stop = runtime.shutdown();
+            runtime.spawn_vital("health", async move {
+                // A write that hangs is not waited for.
+                tokio::select! {
+                    ended = keeper.run() => ended,
+                    () = stop.requested() => Ok(()),
+                }
+            });
+            (ledger, newest)
+        }
+        Err(error) => {
+            let error = daemon::error_chain(&error).to_string();
+            component
+                .ready_but(format!("health is not kept, and nobody can overrule it: no boot id: {error}"));
+            (Ledger::new(settings), watch::channel(Kept::default()).0)
+        }
+    };
+    let (causes, probed) = (BTreeMap::new(), None);
+    Ok(Healths { ledger, checks, kept: newest, asks: asked, causes, probed })
 }
 
 /// Counts the SIGHUPs: each asks for a look at everything now.

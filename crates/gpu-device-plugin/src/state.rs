@@ -11,7 +11,6 @@ use gpu_model::{Health, ResourceName};
 
 use crate::affinity::NodeAffinity;
 use crate::device_id::DeviceId;
-use crate::health::is_schedulable;
 use crate::resource_map::Offered;
 
 /// One look at everything, as a subscriber gets it.
@@ -137,7 +136,7 @@ impl Device {
 
     /// Whether the kubelet may place work on it.
     pub fn is_schedulable(&self) -> bool {
-        is_schedulable(&self.health) && self.lacking.is_none()
+        self.health.is_schedulable() && self.lacking.is_none()
     }
 
     /// What is wrong with it, if anything is.

@@ -293,6 +293,22 @@ impl Entry {
         self.slow_since = None;
     }
 
+    /// Takes over newer words of people.
+    pub fn adopt_words(&mut self, theirs: &Entry) {
+        if theirs.own.last_word() > self.own.last_word() {
+            if theirs.own.fence.is_none() {
+                self.accept();
+            }
+            self.own.adopt_words(&theirs.own);
+        }
+        for (id, theirs) in &theirs.instances {
+            let own = self.instances.entry(*id).or_insert_with(|| Level::new(theirs.since));
+            if theirs.last_word() > own.last_word() {
+                own.adopt_words(theirs);
+            }
+        }
+    }
+
     fn bad_probe(&mut self) {
         self.levels().for_each(Level::bad_probe);
     }

@@ -229,6 +229,17 @@ impl Ledger {
         })
     }
 
+    /// Takes over what people said to another process of this ledger, where it is newer than what they said to this one.
+    pub fn adopt_words(&mut self, theirs: &SavedLedger, now: Moment) -> Vec<Transition> {
+        let gpus = &mut self.state.gpus;
+        let known: Vec<GpuUuid> = gpus.keys().cloned().collect();
+        changes(&self.settings.checks, gpus, &known, Cause::Person, now, |gpu, entry| {
+            if let Some(theirs) = theirs.gpus.get(gpu) {
+                entry.adopt_words(theirs);
+            }
+        })
+    }
+
     fn by_person(
         &mut self,
         subject: &Subject,

@@ -129,6 +129,20 @@ impl Level {
         std::mem::take(&mut self.findings).into_iter().filter(is_read).map(|finding| finding.reason).collect()
     }
 
+    /// When a person last said something of it, in milliseconds since 1970.
+    pub fn last_word(&self) -> Option<u64> {
+        [&self.fence, &self.cleared].into_iter().flatten().map(|word| word.unix_ms).max()
+    }
+
+    /// Takes over what people said of it to another process; a clear accepts what is held against it here, too.
+    pub fn adopt_words(&mut self, theirs: &Level) {
+        if theirs.fence.is_none() {
+            self.findings.clear();
+        }
+        self.fence.clone_from(&theirs.fence);
+        self.cleared.clone_from(&theirs.cleared);
+    }
+
     /// What the proofs in `seen` prove.
     pub fn prove(&mut self, proof: Proof) {
         for finding in &mut self.findings {

@@ -1,5 +1,4 @@
-//! What the device plugin knows of its GPUs' health, kept over its restarts: `device-plugin/health.json` in the state
-//! folder. Only the plugin writes it; it and its subcommand `health` read it.
+//! What the device plugin knows of its GPUs' health, kept over its restarts: `health.json` in its state folder. Only the plugin writes it; it and its subcommand `health` read it.
 
 use gpu_health::SavedLedger;
 use jiff::Timestamp;
@@ -11,8 +10,8 @@ use crate::strict::{self, ReadError, WriteError};
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Where the file stands below the state folder (`/var/lib/gantry`).
-pub const HEALTH_PATH: &str = "device-plugin/health.json";
+/// Where the file stands below the plugin's state folder (`/var/lib/gantry/device-plugin`).
+pub const HEALTH_PATH: &str = "health.json";
 
 /// It holds names of people and their reasons.
 const FILE_MODE: u32 = 0o600;

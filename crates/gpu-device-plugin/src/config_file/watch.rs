@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const EVENT_BUFFER: usize = 4096;
 
 /// Looks out for changes of one file.
-pub(super) struct FileWatch {
+#[derive(Debug)]
+pub struct FileWatch {
     path: PathBuf,
     folder: PathBuf,
     /// The folder that inotify is bound to, and its events.
@@ -31,7 +32,7 @@ pub(super) struct FileWatch {
 
 impl FileWatch {
     /// A watch on the file at this path. Must be made inside a runtime.
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
         let folder = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
         let seen = target(&path);
         let mut watch = Self { path, folder, bound: None, look: beat(LOOK), seen };
@@ -40,7 +41,7 @@ impl FileWatch {
     }
 
     /// Waits until it is worth reading the file again.
-    pub(super) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         loop {
             let is_told = match &mut self.bound {
                 Some((_, events)) => {

@@ -1,16 +1,19 @@
 //! What an inventory or a probe of the driver says about the GPUs that are known. Pure.
 
-use gpu_model::{Gpu, GpuUuid, HealthReason, Inventory};
-use nvml::{Code, NvmlError, Probe, RecoveryAction};
-
-use super::Evidence;
+use gpu_health::{Condition, Evidence, Recovery};
+use gpu_model::{Gpu, GpuUuid, HealthReason, Inventory, Reading};
+use nvml::{Code, Fabric, NvmlError, Probe, RecoveryAction, Slowdown};
 
 /// Evidence in an inventory, given the GPUs known before it.
 ///
 /// A known GPU that cannot be identified any more is recognised by its index, which is stable for as long
 /// as the driver is loaded.
 pub fn of_inventory(known: &[Gpu], inventory: &Inventory) -> Vec<Evidence> {
-    let listed = inventory.gpus.iter().map(|gpu| Evidence::Listed(gpu.uuid.clone()));
+    let driver = Evidence::Driver { version: inventory.driver.driver.clone() };
+    let listed = inventory
+        .gpus
+        .iter()
+        .map(|gpu| Evidence::Listed { gpu: gpu.uuid.clone(), instances: instances(gpu) });
     let missing = known.iter().filter(|gpu| !inventory.gpus.iter().any(|other| other.uuid == gpu.uuid));
     let lost =
         missing.map(|gpu| match inventory.failures.iter().find(|failure| failure.index == gpu.index) {
@@ -19,7 +22,13 @@ pub fn of_inventory(known: &[Gpu], inventory: &Inventory) -> Vec<Evidence> {
             }
             None => Evidence::Vanished(gpu.uuid.clone()),
         });
-    listed.chain(lost).collect()
+    std::iter::once(driver).chain(listed).chain(lost).collect()
+}
+
+/// The GPU instances that are there, if all could be read.
+fn instances(gpu: &Gpu) -> Option<Vec<u32>> {
+    let is_known = gpu.mig_mode.value().is_some() && gpu.mig_failures.is_empty();
+    is_known.then(|| gpu.mig_devices.iter().map(|device| device.gpu_instance).collect())
 }
 
 /// Evidence in a probe, given the GPUs of the last inventory.
@@ -34,15 +43,23 @@ fn of_one(gpu: &Gpu, probes: &[Probe]) -> Evidence {
         return Evidence::Vanished(gpu.uuid.clone());
     };
     let gpu = gpu.uuid.clone();
-    match (&probe.failure, &probe.uuid, probe.recovery.value()) {
-        (Some(failure), ..) => Evidence::Refused { gpu, call: failure.call.clone(), code: failure.code },
-        (None, gpu_model::Reading::Failed { call, code }, _) => {
-            Evidence::Refused { gpu, call: call.clone(), code: *code }
-        }
-        (None, _, Some(action)) if *action != RecoveryAction::None => {
-            Evidence::RecoveryWanted { gpu, action: name_of(*action) }
-        }
-        _ => Evidence::Answered(gpu),
+    match (&probe.failure, &probe.uuid) {
+        (Some(failure), _) => Evidence::Refused { gpu, call: failure.call.clone(), code: failure.code },
+        (None, Reading::Failed { call, code }) => Evidence::Refused { gpu, call: call.clone(), code: *code },
+        _ => Evidence::Answered { gpu, condition: condition(probe) },
+    }
+}
+
+fn condition(probe: &Probe) -> Condition {
+    let told = &probe.condition;
+    Condition {
+        recovery: probe.recovery.value().map(|action| recovery(*action)),
+        remap_pending: told.rows.value().map(|rows| rows.pending),
+        remap_failed: told.rows.value().map(|rows| rows.failed),
+        sram_errors: told.sram_over_threshold.value().copied(),
+        links_up: told.links_up.value().copied(),
+        fabric: told.fabric.value().map(|fabric| fabric_name(*fabric).to_owned()),
+        slowdown: told.slowdown.value().map(|by| slowdown_name(*by).to_owned()),
     }
 }
 
@@ -70,21 +87,49 @@ pub fn silence(error: &NvmlError) -> HealthReason {
     }
 }
 
-fn name_of(action: RecoveryAction) -> String {
-    match action {
-        RecoveryAction::None => "none".to_owned(),
-        RecoveryAction::Reset => "reset".to_owned(),
-        RecoveryAction::Reboot => "reboot".to_owned(),
-        RecoveryAction::DrainP2p => "drain-p2p".to_owned(),
-        RecoveryAction::DrainAndReset => "drain-and-reset".to_owned(),
-        RecoveryAction::RecoverImexDomain => "recover-imex-domain".to_owned(),
-        RecoveryAction::Other(number) => number.to_string(),
+/// An action that nobody knows is taken for one that may end without a reset.
+fn recovery(action: RecoveryAction) -> Recovery {
+    let (name, is_reset) = match action {
+        RecoveryAction::None => return Recovery::NONE,
+        RecoveryAction::Reset => ("reset", true),
+        RecoveryAction::Reboot => ("reboot", true),
+        RecoveryAction::DrainP2p => ("drain-p2p", false),
+        RecoveryAction::DrainAndReset => ("drain-and-reset", true),
+        RecoveryAction::RecoverImexDomain => ("recover-imex-domain", false),
+        RecoveryAction::Other(number) => {
+            return Recovery { action: Some(number.to_string()), is_reset: false };
+        }
+    };
+    Recovery { action: Some(name.to_owned()), is_reset }
+}
+
+fn fabric_name(fabric: Fabric) -> &'static str {
+    match fabric {
+        Fabric::Well => "",
+        Fabric::NotStarted => "not-started",
+        Fabric::InProgress => "in-progress",
+        Fabric::Failed => "failed",
+        Fabric::DegradedBandwidth => "degraded-bandwidth",
+        Fabric::RouteRecovery => "route-recovery",
+        Fabric::RouteUnhealthy => "route-unhealthy",
+        Fabric::AccessTimeout => "access-timeout",
+        Fabric::Misconfigured => "misconfigured",
+    }
+}
+
+fn slowdown_name(slowdown: Slowdown) -> &'static str {
+    match slowdown {
+        Slowdown::None => "",
+        Slowdown::HwThermal => "hw-thermal",
+        Slowdown::PowerBrake => "power-brake",
+        Slowdown::Hw => "hw",
+        Slowdown::SwThermal => "sw-thermal",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gpu_model::{DriverVersions, GpuFailure, Reading};
+    use gpu_model::{DriverVersions, GpuFailure};
 
     use super::*;
 
@@ -122,38 +167,52 @@ mod tests {
     fn lost(index: u32) -> Probe {
         let call = "nvmlDeviceGetHandleByIndex_v2".to_owned();
         let failure = Some(GpuFailure { index, call: call.clone(), code: 15 });
-        Probe {
-            index,
-            uuid: Reading::Failed { call, code: 15 },
-            failure,
-            recovery: Reading::NotSupported,
-            condition: nvml::Condition::NOT_ASKED,
-            mig: Reading::NotSupported,
-        }
+        let uuid = Reading::Failed { call, code: 15 };
+        Probe { uuid, failure, recovery: Reading::NotSupported, ..answer(index) }
+    }
+
+    fn answered(index: u32) -> Evidence {
+        let condition = Condition { recovery: Some(Recovery::NONE), ..Condition::default() };
+        Evidence::Answered { gpu: uuid(index), condition }
     }
 
     #[test]
     fn probe_without_a_uuid_is_the_gpu_of_its_index() {
         let evidence = of_probe(&[gpu(0), gpu(1)], &[answer(0), lost(1)]);
         let call = "nvmlDeviceGetHandleByIndex_v2".to_owned();
-        assert_eq!(
-            evidence,
-            [Evidence::Answered(uuid(0)), Evidence::Refused { gpu: uuid(1), call, code: 15 }]
-        );
+        assert_eq!(evidence, [answered(0), Evidence::Refused { gpu: uuid(1), call, code: 15 }]);
     }
 
     #[test]
     fn gpu_that_moved_to_another_index_is_still_known_and_the_missing_one_has_vanished() {
         let moved = Probe { index: 0, ..answer(1) };
         let evidence = of_probe(&[gpu(0), gpu(1)], &[moved]);
-        assert_eq!(evidence, [Evidence::Vanished(uuid(0)), Evidence::Answered(uuid(1))]);
+        assert_eq!(evidence, [Evidence::Vanished(uuid(0)), answered(1)]);
     }
 
     #[test]
-    fn recovery_that_the_driver_asks_for_is_evidence_though_the_gpu_answers() {
-        let asks = Probe { recovery: Reading::Value(RecoveryAction::Reset), ..answer(0) };
-        let expected = Evidence::RecoveryWanted { gpu: uuid(0), action: "reset".into() };
-        assert_eq!(of_probe(&[gpu(0)], &[asks]), [expected]);
+    fn everything_that_a_gpu_says_of_itself_is_evidence() {
+        let says = Probe {
+            recovery: Reading::Value(RecoveryAction::Reset),
+            condition: nvml::Condition {
+                rows: Reading::Value(nvml::Rows { pending: true, failed: false }),
+                sram_over_threshold: Reading::Value(true),
+                links_up: Reading::Value(11),
+                fabric: Reading::Value(Fabric::Well),
+                slowdown: Reading::Value(Slowdown::PowerBrake),
+            },
+            ..answer(0)
+        };
+        let condition = Condition {
+            recovery: Some(Recovery { action: Some("reset".into()), is_reset: true }),
+            remap_pending: Some(true),
+            remap_failed: Some(false),
+            sram_errors: Some(true),
+            links_up: Some(11),
+            fabric: Some(String::new()),
+            slowdown: Some("power-brake".into()),
+        };
+        assert_eq!(of_probe(&[gpu(0)], &[says]), [Evidence::Answered { gpu: uuid(0), condition }]);
     }
 
     #[test]
@@ -163,8 +222,10 @@ mod tests {
         let failures = vec![GpuFailure { index: 1, call: "nvmlDeviceGetUUID".into(), code: 15 }];
         let inventory = Inventory { driver, gpus: vec![gpu(0)], failures };
         let evidence = of_inventory(&[gpu(0), gpu(1), gpu(2)], &inventory);
+        let driver = Evidence::Driver { version: "580".into() };
+        let listed = Evidence::Listed { gpu: uuid(0), instances: None };
         let refused = Evidence::Refused { gpu: uuid(1), call: "nvmlDeviceGetUUID".into(), code: 15 };
-        assert_eq!(evidence, [Evidence::Listed(uuid(0)), refused, Evidence::Vanished(uuid(2))]);
+        assert_eq!(evidence, [driver, listed, refused, Evidence::Vanished(uuid(2))]);
     }
 
     #[test]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gpu_model::{Health, ResourceName};
+use gpu_model::ResourceName;
 
 use super::Watching;
 use crate::cdi_gate::CdiGate;
-use crate::health::Transition;
 use crate::offering::Offering;
 use crate::report::{Finding, Standing};
-use crate::resource_map::{Offered, Unit, resource_map};
+use crate::resource_map::{Offered, resource_map};
 use crate::state::{Device, Snapshot, SpecState, State};
 use crate::streams::{self, ListTooLarge};
 
@@ -28,15 +27,11 @@ impl Watching {
                 tracing::error!(refusal, "the config is not taken over: what it offers is too much")
             }
         }
-        self.publish(&[]);
+        self.publish();
     }
 
-    /// Tells the changes and publishes the device lists that follow from them.
-    pub(super) fn publish(&mut self, changes: &[Transition]) {
-        for change in changes {
-            tell(change);
-            self.with.metrics.transition(change);
-        }
+    /// Publishes the device lists that follow from what is known.
+    pub(super) fn publish(&mut self) {
         let spec = self.spec_state();
         let now = Instant::now();
         self.obstacle.note(obstacle_of(&spec, &self.with.cdi.borrow()), now);
@@ -80,12 +75,12 @@ impl Watching {
     }
 
     fn device(&self, offered: Offered, now: Instant) -> Option<Device> {
-        let health = self.ledger.health(&offered.gpu)?;
-        let own = match &offered.unit {
-            Unit::Mig(part) => self.mig_lacking.get(part).cloned(),
-            Unit::Gpu(_) => None,
+        let ledger = &self.with.health.ledger;
+        let health = match offered.mig {
+            Some(place) => ledger.instance_health(&offered.gpu, place.gpu_instance)?,
+            None => ledger.health(&offered.gpu)?,
         };
-        let lacking = own.or_else(|| self.lacking(&offered.gpu, now));
+        let lacking = self.lacking(&offered.gpu, now);
         Some(Device { offered, health, lacking })
     }
 
@@ -96,9 +91,10 @@ impl Watching {
     }
 
     fn report(&self, now: Instant) {
+        let records = self.with.health.ledger.records();
         let standing = |gpu: &gpu_model::Gpu| {
-            let health = self.ledger.health(&gpu.uuid)?;
-            Some(Standing { gpu: gpu.uuid.clone(), health, lacking: self.lacking(&gpu.uuid, now) })
+            let cause = self.with.health.causes.get(&gpu.uuid).copied();
+            Standing::of(&gpu.uuid, &records, cause, self.lacking(&gpu.uuid, now))
         };
         let standings: Vec<Standing> = self.known.iter().filter_map(standing).collect();
         let inventory = &self.inventory;
@@ -134,15 +130,6 @@ impl Watching {
         } else {
             component.ready_but(said.join("; "));
         }
-    }
-}
-
-fn tell(change: &Transition) {
-    let Transition { gpu, from, to } = change;
-    match (from, to) {
-        (None, _) => tracing::info!(%gpu, health = %to, "GPU found"),
-        (Some(from), Health::Healthy) => tracing::info!(%gpu, %from, to = %to, "GPU health changed"),
-        (Some(from), _) => tracing::warn!(%gpu, %from, to = %to, "GPU health changed"),
     }
 }
 

@@ -20,7 +20,10 @@ async fn critical_xid_takes_exactly_its_gpu_and_the_plugin_stays_ready_and_says_
     plugin.ready_and_says(&[&format!("{sick} is Unhealthy(xid-79)")]).unwrap();
     assert!((plugin.metric("gantry_device_plugin_devices{health=\"unhealthy\"").unwrap() - 1.0).abs() < 0.1);
     assert!(
-        (plugin.metric("gantry_device_plugin_health_transitions_total{reason=\"xid-79\"").unwrap() - 1.0)
+        (plugin
+            .metric("gantry_device_plugin_health_transitions_total{cause=\"xid\",reason=\"xid-79\"")
+            .unwrap()
+            - 1.0)
             .abs()
             < 0.1
     );
@@ -33,7 +36,8 @@ async fn critical_xid_takes_exactly_its_gpu_and_the_plugin_stays_ready_and_says_
             gpus.iter().filter_map(|gpu| gpu["numa_node"]["value"].as_u64()).collect()
         });
         let has_numa = numa.len() == 8 && numa.iter().any(|node| *node > 0);
-        let says_so = read["health"][&sick]["health"]["state"] == "unhealthy";
+        let record = &read["health"][&sick];
+        let says_so = record["health"]["state"] == "unhealthy" && record["cause"] == "xid";
         if says_so && has_numa { Ok(()) } else { Err(report) }
     });
 }

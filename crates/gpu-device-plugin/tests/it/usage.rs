@@ -34,6 +34,8 @@ fn bad_flags_end_with_2_and_name_flag_value_and_what_would_be_right() {
         (&["--cdi-proof", "hope"], &["--cdi-proof", "hope", "assume"]),
         (&["--device-list-strategy", "envvar"], &["--device-list-strategy", "envvar", "cdi-cri"]),
         (&["--cdi-dir", "relative"], &["--cdi-dir", "relative", "absolute"]),
+        (&["--disable-healthchecks", "79,x48"], &["DP_DISABLE_HEALTHCHECKS", "x48", "numbers from 1"]),
+        (&["--xid-classes", "79=fatal"], &["--xid-classes", "79=fatal", "critical"]),
         (&["--log-format", "xml"], &["--log-format", "xml", "json"]),
     ] {
         let output = run(&node, arguments);

@@ -356,3 +356,22 @@ fn evidence_of_a_gpu_never_listed_adds_nothing() {
     }
     assert_eq!(ledger.health(&gpu(9)), None);
 }
+
+#[test]
+fn words_said_to_another_process_are_taken_over_where_they_are_newer() {
+    let (mut ours, mut theirs) = (node(2), node(2));
+    let (zero, one) = (Subject::gpu(gpu(0)), Subject { gpu: gpu(1), gpu_instance: Some(2) });
+    let word = |unix_ms| Word { unix_ms, ..word("ada") };
+    theirs.fence(&zero, word(5), at(1)).unwrap();
+    theirs.fence(&one, word(5), at(1)).unwrap();
+    assert_eq!(ours.adopt_words(theirs.saved(), at(2)).len(), 2);
+    assert_eq!(ours.health(&gpu(0)), unhealthy(HealthReason::Fenced));
+    assert_eq!(ours.instance_health(&gpu(1), 2), unhealthy(HealthReason::Fenced));
+    // Ours is newer now, and theirs is said once.
+    ours.clear(&zero, word(6), at(3)).unwrap();
+    assert_eq!(ours.adopt_words(theirs.saved(), at(4)), Vec::new());
+    theirs.clear(&one, word(7), at(5)).unwrap();
+    ours.take(&xid(1, 48, Some(2)), at(5));
+    ours.adopt_words(theirs.saved(), at(6));
+    assert_eq!(ours.health(&gpu(1)), Some(Health::Healthy));
+}

@@ -48,9 +48,6 @@ pub enum ProcessError {
         /// The pid.
         pid: u32,
     },
-    /// On no GPU.
-    #[error("a process runs on some GPU; say on which")]
-    NoGpu,
     /// A GPU that does not answer.
     #[error("GPU {gpu} is lost; `nvml-sim return --gpu {gpu}` brings it back")]
     Lost {
@@ -123,7 +120,6 @@ impl ProcessError {
             ProcessError::Instance { .. } => "gi",
             ProcessError::Lost { .. }
             | ProcessError::Draining { .. }
-            | ProcessError::NoGpu
             | ProcessError::NoGraphics { .. }
             | ProcessError::ComputeMode { .. }
             | ProcessError::ComputeModeOfMig { .. } => "gpu",
@@ -174,7 +170,6 @@ impl State {
             encoder: entry.encoder,
             decoder: entry.decoder,
             start_us: now_us,
-            life: None,
         });
         Ok(pid)
     }
