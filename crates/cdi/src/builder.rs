@@ -1,32 +1,74 @@
-//! The spec of a node's whole GPUs, from what was found on it. Pure: the same findings give the same spec.
+//! The spec of a node's GPUs and MIG devices, from what was found on it. Pure: the same findings give the same spec.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod edits;
+mod hooks;
+mod nodes;
 
-use gpu_model::{GpuUuid, Inventory, names};
-use node_host::device::{self, DeviceNode as HostNode, NodeKind, Nodes};
-use node_host::{DriverFiles, DriverLibrary, HostPath};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use gpu_model::{Gpu, GpuUuid, Inventory, MigDevice, MigUuid, PciAddress, names};
+use node_host::capability::MigMinors;
+use node_host::device::{DeviceNode as HostNode, Nodes};
+use node_host::{Companions, DriverFile, DriverFiles, HostPath};
 use thiserror::Error;
 
-use crate::spec::{ContainerEdits, Device, DeviceNode, Kind, Mount, Spec};
+use crate::spec::{ContainerEdits, Device, DeviceNode, Kind, Spec};
 use crate::version::Version;
+
+use self::nodes::NodesOf;
 
 /// Name of the device that stands for all GPUs of the node.
 pub const ALL: &str = "all";
 
-/// A driver's files are read-only in a container and lend it no rights. `rbind` and `rprivate` are what other
-/// tools of the field write for single files too.
-const MOUNT_OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
+/// Name of the device of GPUDirect Storage.
+pub const GDS: &str = "gds";
 
-/// A GPU device is read and written; no container needs to make device nodes.
-const NODE_PERMISSIONS: &str = "rw";
+/// Name of the device of GDRCopy.
+pub const GDRCOPY: &str = "gdrcopy";
 
-/// A spec, and the GPUs that it could not take in.
+/// Name of the device of InfiniBand, which NVIDIA's drivers for it call MOFED.
+pub const MOFED: &str = "mofed";
+
+/// What the name of an IMEX channel's device begins with, before its number.
+pub const IMEX_CHANNEL: &str = "imex-channel";
+
+/// What was found on the host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The driver's files.
+    pub driver: DriverFiles,
+    /// The driver's device nodes, from `node_host::device::nodes`.
+    pub nodes: Nodes,
+    /// Numbers of MIG capabilities.
+    pub mig_minors: MigMinors,
+    /// Display nodes of the GPUs that have some.
+    pub displays: BTreeMap<PciAddress, Vec<HostNode>>,
+    /// What can be given beside GPUs.
+    pub companions: Companions,
+    /// Sockets of the driver's daemons.
+    pub sockets: Vec<DriverFile>,
+    /// NVIDIA's program for hooks, `nvidia-cdi-hook` or `nvidia-ctk`, where hooks are wanted.
+    pub hook: Option<HostPath>,
+}
+
+/// What must stay resolvable, since a container that holds one may be started again.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// GPUs and MIG devices as they were last seen. Those of the inventory are passed over.
+    pub gpus: &'a [Gpu],
+    /// UUIDs of which nothing else is known. They give no node.
+    pub names: &'a VecDeque<String>,
+}
+
+/// A spec, and what it could not take in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GpuSpec {
     /// The spec.
     pub spec: Spec,
     /// GPUs without a usable device node, each with what is missing.
     pub left_out: BTreeMap<GpuUuid, String>,
+    /// MIG devices without one of their nodes, each with what is missing.
+    pub mig_left_out: BTreeMap<MigUuid, String>,
 }
 
 /// There is nothing to make a spec of.
@@ -43,124 +85,153 @@ pub enum BuildError {
     Kind(#[from] crate::spec::ParseKindError),
 }
 
-/// The spec of whole GPUs: one device per GPU, named by its UUID, and `all`; control nodes, driver
-/// libraries and programs come with any of them.
+/// The spec: one device per GPU and per MIG device, named by UUID; `all`; and what can be given beside GPUs. Control
+/// nodes and the driver's files come with any of them.
 ///
-/// `nodes` are the driver's device nodes, from `node_host::device::nodes`. Each library is mounted under
-/// every name that programs ask for, in both folders that a container's loader may search by default.
-pub fn full_gpus(inventory: &Inventory, driver: &DriverFiles, nodes: &Nodes) -> Result<GpuSpec, BuildError> {
-    let by_minor: BTreeMap<u32, &HostNode> =
-        nodes.usable.iter().filter_map(|node| Some((node.gpu_minor()?, node))).collect();
-    let unusable: BTreeMap<u32, &String> =
-        nodes.unusable.iter().filter_map(|(name, why)| Some((device::gpu_minor(name)?, why))).collect();
-    let mut gpus: BTreeMap<&GpuUuid, DeviceNode> = BTreeMap::new();
-    let mut left_out = BTreeMap::new();
+/// - A GPU has its node, the nodes of its display, and where it is partitioned those of all its parts.
+/// - A MIG device has the node of its GPU and those of the two capabilities of its instances, and no other.
+///
+/// One that is kept and not in the inventory any more gives nothing that is another's by now: a GPU its node only while
+/// no other GPU has that minor number, a MIG device its nodes only while it may be there and not be read.
+pub fn build(inventory: &Inventory, kept: &Kept<'_>, host: &Host) -> Result<GpuSpec, BuildError> {
+    let nodes = NodesOf::new(host);
+    let mut built = Built::default();
     for gpu in &inventory.gpus {
-        match gpu.minor.value().map(|minor| (minor, by_minor.get(minor))) {
-            Some((_, Some(node))) => {
-                gpus.insert(&gpu.uuid, device_node(node));
-            }
-            Some((minor, None)) => {
-                let why = match unusable.get(minor) {
-                    Some(why) => why.to_string(),
-                    None => format!("/dev/nvidia{minor} does not exist"),
-                };
-                left_out.insert(gpu.uuid.clone(), why);
-            }
-            None => {
-                left_out.insert(gpu.uuid.clone(), "the driver does not tell its minor number".to_owned());
-            }
-        }
+        built.add(gpu, &nodes);
     }
-    if gpus.is_empty() {
-        let left_out = left_out.iter().map(|(gpu, why)| format!("{gpu}: {why}")).collect();
+    for gpu in kept.gpus {
+        built.keep(gpu, inventory, &nodes);
+    }
+    for name in kept.names {
+        built.keep_name(name);
+    }
+    if built.devices.is_empty() {
+        let left_out = built.left_out.iter().map(|(gpu, why)| format!("{gpu}: {why}")).collect();
         return Err(BuildError::NoGpu { left_out });
     }
 
-    let mut everything: Vec<DeviceNode> = gpus.values().cloned().collect();
-    everything.sort_by_key(|node| (node.minor, node.path.clone()));
-    let mut devices: Vec<Device> =
-        gpus.into_iter().map(|(uuid, node)| device(uuid.as_str(), vec![node])).collect();
-    devices.push(device(ALL, everything));
-
+    let everything = built.everything(inventory);
+    let devices = built.devices.into_iter().chain([(ALL.to_owned(), everything)]);
+    let devices = devices.map(|(name, parts)| (name, parts.edits(host.hook.as_ref())));
     let mut spec = Spec {
         cdi_version: Version::V0_3_0,
         kind: names::CDI_KIND_GPU.parse::<Kind>()?,
         annotations: BTreeMap::new(),
-        devices,
-        container_edits: common_edits(driver, &nodes.usable),
+        devices: devices.chain(edits::companions(&host.companions)).map(device).collect(),
+        container_edits: edits::of_all(host),
     };
     spec.cdi_version = spec.lowest_version();
-    Ok(GpuSpec { spec, left_out })
+    Ok(GpuSpec { spec, left_out: built.left_out, mig_left_out: built.mig_left_out })
 }
 
-fn device(name: &str, nodes: Vec<DeviceNode>) -> Device {
-    let container_edits = ContainerEdits { device_nodes: nodes, ..ContainerEdits::default() };
-    Device { name: name.to_owned(), annotations: BTreeMap::new(), container_edits }
+/// What one device gives.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    /// By path in the container.
+    nodes: BTreeMap<String, DeviceNode>,
+    /// Links in the container, as hooks make them: target and name.
+    links: BTreeSet<(String, String)>,
 }
 
-fn common_edits(driver: &DriverFiles, nodes: &[HostNode]) -> ContainerEdits {
-    let control = nodes.iter().filter(|node| node.gpu_minor().is_none());
-    let mut device_nodes: Vec<DeviceNode> = control.map(device_node).collect();
-    device_nodes.sort_by(|a, b| a.path.cmp(&b.path));
+#[derive(Default)]
+struct Built {
+    devices: BTreeMap<String, Parts>,
+    left_out: BTreeMap<GpuUuid, String>,
+    mig_left_out: BTreeMap<MigUuid, String>,
+}
 
-    let mut mounts: BTreeMap<String, HostPath> = BTreeMap::new();
-    for library in &driver.libraries {
-        for folder in [format!("/usr/lib/{}", driver.multiarch), "/usr/lib64".to_owned()] {
-            mounts.extend(library_mounts(&folder, library));
+impl Built {
+    fn add(&mut self, gpu: &Gpu, nodes: &NodesOf<'_>) {
+        let mut whole = match nodes.of_gpu(gpu) {
+            Ok(whole) => whole,
+            Err(why) => {
+                self.left_out.insert(gpu.uuid.clone(), why.clone());
+                let parts = gpu.mig_devices.iter().map(|part| (part.uuid.clone(), why.clone()));
+                self.mig_left_out.extend(parts);
+                return;
+            }
+        };
+        for part in &gpu.mig_devices {
+            match nodes.of_mig_device(gpu, part) {
+                Ok(parts) => {
+                    whole.nodes.extend(parts.nodes.clone());
+                    self.devices.insert(part.uuid.to_string(), parts);
+                }
+                Err(why) => {
+                    self.mig_left_out.insert(part.uuid.clone(), why);
+                }
+            }
+        }
+        let (displays, links) = nodes.of_display(gpu);
+        whole.nodes.extend(displays);
+        whole.links = links;
+        self.devices.insert(gpu.uuid.to_string(), whole);
+    }
+
+    fn keep(&mut self, gpu: &Gpu, inventory: &Inventory, nodes: &NodesOf<'_>) {
+        let listed = inventory.gpus.iter().find(|known| known.uuid == gpu.uuid);
+        let is_taken = listed.is_none() && inventory.gpus.iter().any(|other| other.minor == gpu.minor);
+        if listed.is_none() {
+            let own = if is_taken { None } else { nodes.of_gpu(gpu).ok() };
+            self.devices.entry(gpu.uuid.to_string()).or_insert_with(|| own.unwrap_or_default());
+        }
+        for part in &gpu.mig_devices {
+            // One that is listed and lacks a node must fail a container rather than start it without.
+            if self.mig_left_out.contains_key(&part.uuid) {
+                continue;
+            }
+            // Nodes of capabilities may outlive their instance, and be another one's next.
+            let may_live = match listed {
+                None => !is_taken,
+                Some(now) => {
+                    !now.mig_failures.is_empty() && !now.mig_devices.iter().any(|other| is_at(other, part))
+                }
+            };
+            let own = if may_live { nodes.of_mig_device(gpu, part).ok() } else { None };
+            self.devices.entry(part.uuid.to_string()).or_insert_with(|| own.unwrap_or_default());
         }
     }
-    mounts.extend(
-        driver.binaries.iter().map(|binary| (format!("/usr/bin/{}", binary.name), binary.host.clone())),
-    );
 
-    // Groups that a process must be in to use a node which is not open to everyone.
-    let closed = nodes.iter().filter(|node| node.mode & 0o006 != 0o006 && node.gid != 0);
-    let groups: BTreeSet<u32> = closed.map(|node| node.gid).collect();
+    fn keep_name(&mut self, name: &str) {
+        let gpu: Result<GpuUuid, _> = name.parse();
+        let part: Result<MigUuid, _> = name.parse();
+        let is_free = match (&gpu, &part) {
+            (Ok(gpu), _) => !self.left_out.contains_key(gpu),
+            (_, Ok(part)) => !self.mig_left_out.contains_key(part),
+            _ => false,
+        };
+        if is_free {
+            self.devices.entry(name.to_owned()).or_default();
+        }
+    }
 
-    ContainerEdits {
-        env: vec![format!("{}=void", names::ENV_VISIBLE_DEVICES)],
-        device_nodes,
-        mounts: mounts
-            .into_iter()
-            .map(|(container_path, host_path)| mount(container_path, host_path))
-            .collect(),
-        additional_gids: groups.into_iter().collect(),
-        ..ContainerEdits::default()
+    /// What all GPUs of the inventory give.
+    fn everything(&self, inventory: &Inventory) -> Parts {
+        let mut everything = Parts::default();
+        for gpu in inventory.gpus.iter().filter_map(|gpu| self.devices.get(gpu.uuid.as_str())) {
+            everything.nodes.extend(gpu.nodes.clone());
+            everything.links.extend(gpu.links.clone());
+        }
+        everything
     }
 }
 
-fn library_mounts(folder: &str, library: &DriverLibrary) -> impl Iterator<Item = (String, HostPath)> {
-    let folder = if library.subfolder.is_empty() {
-        folder.to_owned()
-    } else {
-        format!("{folder}/{}", library.subfolder)
-    };
-    library.names.iter().map(move |name| (format!("{folder}/{name}"), library.host.clone()))
+/// Whether two MIG devices of one GPU use the same capabilities.
+fn is_at(one: &MigDevice, other: &MigDevice) -> bool {
+    (one.gpu_instance, one.compute_instance) == (other.gpu_instance, other.compute_instance)
 }
 
-fn mount(container_path: String, host_path: HostPath) -> Mount {
-    let options = MOUNT_OPTIONS.map(str::to_owned).to_vec();
-    Mount { host_path, container_path, options, fs_type: String::new() }
-}
-
-/// A node as a container gets it: the numbers are stated, so that a stale spec is caught by a check and never
-/// opens another device.
-fn device_node(node: &HostNode) -> DeviceNode {
-    let path = node.container_path();
-    let (major, minor) = match node.kind {
-        NodeKind::Character { major, minor } => (Some(i64::from(major)), Some(i64::from(minor))),
-        NodeKind::Block { .. } | NodeKind::Pipe | NodeKind::Other => (None, None),
-    };
-    DeviceNode {
-        host_path: (node.path.as_str() != path).then(|| node.path.clone()),
-        path,
-        node_type: "c".to_owned(),
-        major,
-        minor,
-        file_mode: Some(node.mode),
-        permissions: NODE_PERMISSIONS.to_owned(),
-        uid: None,
-        gid: (node.gid != 0).then_some(node.gid),
+impl Parts {
+    fn edits(self, hook: Option<&HostPath>) -> ContainerEdits {
+        let mut device_nodes: Vec<DeviceNode> = self.nodes.into_values().collect();
+        device_nodes.sort_by_key(|node| (node.major, node.minor, node.path.clone()));
+        // The format wants a device to do something: it says again what all of them say.
+        let env = if device_nodes.is_empty() { vec![edits::void()] } else { Vec::new() };
+        let hooks = hook.map(|hook| hooks::links(hook, &self.links)).unwrap_or_default();
+        ContainerEdits { env, device_nodes, hooks, ..ContainerEdits::default() }
     }
+}
+
+fn device((name, container_edits): (String, ContainerEdits)) -> Device {
+    Device { name, annotations: BTreeMap::new(), container_edits }
 }

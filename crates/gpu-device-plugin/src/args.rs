@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
 use gpu_config::{MigStrategy, SharedPolicy};
+use node_host::HostPath;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 mod given;
@@ -232,6 +233,11 @@ pub struct BehaviourArgs {
     /// How it is known that the container runtime resolves CDI names. One that does not starts pods without their GPUs
     #[arg(long, env = "GANTRY_CDI_PROOF", value_name = "HOW", value_enum, default_value_t)]
     pub cdi_proof: CdiProofMode,
+
+    /// nvidia-cdi-hook or nvidia-ctk of NVIDIA's container toolkit, as the host names it: containers then get what only
+    /// hooks give [default: no hooks]
+    #[arg(long, env = "GANTRY_CDI_HOOK_PATH", value_name = "FILE")]
+    pub cdi_hook_path: Option<HostPath>,
 
     /// Time between two probes of all GPUs, 1s to 1h
     #[arg(long, env = "GANTRY_PROBE_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]

@@ -139,6 +139,7 @@ impl Config {
         } = paths;
         let BehaviourArgs {
             cdi_proof,
+            cdi_hook_path,
             probe_interval,
             nvml_call_timeout,
             nvml_init_timeout,
@@ -182,6 +183,7 @@ impl Config {
             library: nvml_library.map(absolute).transpose()?,
             stage: run_dir.join("device-plugin/stage"),
             host: host.clone(),
+            hook: cdi_hook_path,
         };
 
         let resource: ResourceName = RESOURCE_GPU

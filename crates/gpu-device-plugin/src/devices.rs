@@ -31,22 +31,39 @@ async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
 
 fn table(inventory: &Inventory) -> String {
     let mut rows = vec![["INDEX", "DEVICE", "PRODUCT", "MEMORY", "PCI", "NODE"].map(str::to_owned).to_vec()];
-    rows.extend(inventory.gpus.iter().map(|gpu| {
-        vec![
+    for gpu in &inventory.gpus {
+        rows.push(vec![
             gpu.index.to_string(),
             gpu.uuid.to_string(),
             shown(&gpu.product, String::clone),
-            shown(&gpu.memory_bytes, |bytes| format!("{} MiB", bytes >> 20)),
+            shown(&gpu.memory_bytes, mib),
             shown(&gpu.pci, ToString::to_string),
             shown(&gpu.minor, |minor| format!("/dev/nvidia{minor}")),
-        ]
-    }));
+        ]);
+        rows.extend(gpu.mig_devices.iter().map(|part| {
+            vec![
+                format!("{}:{}", gpu.index, part.index),
+                format!("  {}", part.uuid),
+                format!("  {}", part.profile),
+                shown(&part.memory_bytes, mib),
+                String::new(),
+                format!("gi{}/ci{}", part.gpu_instance, part.compute_instance),
+            ]
+        }));
+    }
     let mut text = aligned(&rows);
     for failure in &inventory.failures {
         text.push_str(&format!(
             "{}  cannot be identified: {} = {}\n",
             failure.index, failure.call, failure.code
         ));
+    }
+    for gpu in &inventory.gpus {
+        for failure in &gpu.mig_failures {
+            let index = failure.index.map_or("*".to_owned(), |index| index.to_string());
+            let (call, code) = (&failure.call, gpu_model::failure::describe(failure.code));
+            text.push_str(&format!("{}:{index}  cannot be read: {call} = {code}\n", gpu.index));
+        }
     }
     text.push_str(&format!(
         "\ndriver {}, NVML {}, CUDA {}\n",
@@ -55,6 +72,10 @@ fn table(inventory: &Inventory) -> String {
         shown(&inventory.driver.cuda, |(major, minor)| format!("{major}.{minor}"))
     ));
     text
+}
+
+fn mib(bytes: &u64) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 fn shown<T>(reading: &Reading<T>, show: impl FnOnce(&T) -> String) -> String {

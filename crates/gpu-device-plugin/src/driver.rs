@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use node_host::device::{self, DeviceNode, Nodes, NonDevices};
-use node_host::{DriverRoot, HostRoot, LocalPath, Root, stage};
+use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root, capability, stage};
 use nvml::{Library, LibrarySource};
 
 /// The node without which CUDA does not start, while NVML works and all looks well.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub stage: LocalPath,
     /// The host.
     pub host: HostRoot,
+    /// NVIDIA's program for CDI hooks, where hooks are wanted.
+    pub hook: Option<HostPath>,
 }
 
 impl Settings {
@@ -80,13 +82,23 @@ impl Settings {
         })
     }
 
+    /// The root whose `/dev` has the device nodes of this driver.
+    pub fn device_root(&self, driver: &DriverRoot) -> Root {
+        self.device_root.clone().unwrap_or_else(|| device::root_of(driver, &self.host))
+    }
+
     /// The driver's device nodes, control nodes included.
     ///
     /// # Errors
     /// When they cannot be looked at, in words.
-    pub fn device_nodes(&self, driver: &DriverRoot) -> Result<Nodes, String> {
-        let root = self.device_root.clone().unwrap_or_else(|| device::root_of(driver, &self.host));
-        device::nodes(&root, self.non_devices).map_err(|error| daemon::error_chain(&error).to_string())
+    pub fn device_nodes(&self, root: &Root) -> Result<Nodes, String> {
+        let in_words = |error: &dyn std::error::Error| daemon::error_chain(error).to_string();
+        let capability_major = match self.non_devices {
+            NonDevices::Refused => capability::major(&self.host).map_err(|error| in_words(&error))?,
+            // The simulated driver's nodes have numbers that no container may use by default.
+            NonDevices::Simulated => None,
+        };
+        device::nodes(root, self.non_devices, capability_major).map_err(|error| in_words(&error))
     }
 }
 

@@ -41,6 +41,7 @@ mod health;
 mod kubelet_socket;
 mod kubelet_view;
 mod metrics;
+mod modprobe;
 mod observe;
 mod offering;
 mod preferred;
@@ -63,12 +64,17 @@ use args::{Args, Command, CommandLine};
 use config::{Config, Instance};
 use gpu_config::Mode;
 
+/// What a worker of this program can be: NVML's roles, and its own.
+pub fn roles() -> Vec<worker::Role> {
+    [nvml::ROLES, modprobe::ROLES].concat()
+}
+
 /// Name and admin port.
 const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_port: 9401 };
 
 /// The whole program: reads the command line, and does what it says. Gives the exit code.
 ///
-/// `main` has to ask [`worker::enter_if_asked`] with [`nvml::ROLES`] before this.
+/// `main` has to ask [`worker::enter_if_asked`] with [`roles`] before this.
 pub fn run() -> ExitCode {
     let CommandLine { command, paths, behaviour, runtime } = Args::read();
     match command {

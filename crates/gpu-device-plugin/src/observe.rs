@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, Reading, Topology};
+use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
 use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
@@ -30,6 +30,7 @@ use crate::driver;
 use crate::files::{Files, FilesGone};
 use crate::health::evidence;
 use crate::metrics::Metrics;
+use crate::modprobe::Modprobe;
 use crate::offering::{Offering, OfferingFlags};
 use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
@@ -71,6 +72,8 @@ pub struct Observer {
     pub driver: driver::Settings,
     /// NVML.
     pub nvml: Nvml,
+    /// Makes the device nodes of unified memory where they are missing.
+    pub modprobe: Arc<Modprobe>,
     /// What flags and variables say of what is offered.
     pub flags: OfferingFlags,
     /// The config that is in force.
@@ -137,6 +140,8 @@ struct Watching {
     listed: Vec<GpuUuid>,
     /// What stands in the way of handing a GPU out although it is healthy.
     lacking: BTreeMap<GpuUuid, String>,
+    /// The same for MIG devices.
+    mig_lacking: BTreeMap<MigUuid, String>,
     /// What stands in the way of handing any GPU out.
     obstacle: Obstacle,
     topology: Wish,
@@ -182,6 +187,7 @@ impl Observer {
             inventory: inventory.clone(),
             listed: Vec::new(),
             lacking: BTreeMap::new(),
+            mig_lacking: BTreeMap::new(),
             obstacle: Obstacle::default(),
             topology: Wish::default(),
             spec: Some(spec),

@@ -89,6 +89,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         findings,
         driver,
         nvml: nvml.clone(),
+        modprobe: Arc::default(),
         board,
         first_list,
         probe_interval,

@@ -2,14 +2,19 @@
 //!
 //! It waits for the disk, so it runs on the thread for that.
 
+mod names;
+mod surroundings;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cdi::Spec;
-use gpu_model::{GpuUuid, Inventory};
-use node_host::device::Nodes;
+use cdi::builder::{GpuSpec, Kept as KeptNames};
+use gpu_model::{Gpu, GpuUuid, Inventory, MigUuid};
 use node_host::{HostRoot, LocalPath};
 
+use self::names::Gone;
+use self::surroundings::Surroundings;
 use crate::driver::{self, Settings};
 use crate::file_identity::FileIdentity;
 
@@ -36,6 +41,8 @@ pub struct Kept {
 pub struct KeptSpec {
     /// The GPUs that cannot be handed out, each with what it lacks.
     pub lacking: BTreeMap<GpuUuid, String>,
+    /// The MIG devices that cannot be handed out, each with what it lacks.
+    pub mig_lacking: BTreeMap<MigUuid, String>,
     /// Whether the file was written just now.
     pub was_written: bool,
 }
@@ -46,75 +53,91 @@ pub struct SpecFile {
     dir: LocalPath,
     host: HostRoot,
     written: Option<Written>,
+    gone: Gone,
 }
 
 #[derive(Debug)]
 struct Written {
-    spec: Spec,
+    built: GpuSpec,
     path: PathBuf,
     identity: FileIdentity,
-    nodes: Nodes,
-    left_out: BTreeMap<GpuUuid, String>,
+    surroundings: Surroundings,
 }
 
 impl SpecFile {
-    /// No spec yet, in this folder.
+    /// No spec of this process yet, in this folder. Names of one that another process left stay resolvable.
     pub fn new(dir: LocalPath, host: HostRoot) -> Self {
-        Self { dir, host, written: None }
+        Self { dir, host, written: None, gone: Gone::default() }
     }
 
-    /// Makes the file say what a container needs for each GPU of `inventory`.
-    pub fn keep(&mut self, inventory: &Inventory, settings: &Settings, depth: Depth) -> Kept {
+    /// Makes the file say what a container needs for each GPU and MIG device of `inventory`, and for the GPUs of `unlisted`
+    /// as they were when the driver last listed them.
+    pub fn keep(
+        &mut self,
+        inventory: &Inventory,
+        unlisted: &[Gpu],
+        settings: &Settings,
+        depth: Depth,
+    ) -> Kept {
         let mut has_uvm = None;
-        let result = self.try_keep(inventory, settings, depth, &mut has_uvm);
+        let result = self.try_keep(inventory, unlisted, settings, depth, &mut has_uvm);
         Kept { has_uvm, result }
     }
 
     fn try_keep(
         &mut self,
         inventory: &Inventory,
+        unlisted: &[Gpu],
         settings: &Settings,
         depth: Depth,
         has_uvm: &mut Option<bool>,
     ) -> Result<KeptSpec, String> {
         let driver = settings.find()?;
-        let nodes = settings.device_nodes(driver)?;
+        let root = settings.device_root(driver);
+        let nodes = settings.device_nodes(&root)?;
         *has_uvm = Some(driver::has_uvm(&nodes.usable));
         if *has_uvm == Some(false) {
             // A spec without it starts containers in which CUDA fails; the old file stays for when it is back.
             return Err("the device node nvidia-uvm is missing".to_owned());
         }
+        let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes);
         if depth == Depth::Glance
             && self.is_in_place()
-            && let Some(written) = self.written.as_ref().filter(|written| written.nodes == nodes)
+            && let Some(written) =
+                self.written.as_ref().filter(|written| written.surroundings == surroundings)
         {
-            return Ok(KeptSpec { lacking: written.left_out.clone(), was_written: false });
+            return Ok(KeptSpec::of(&written.built, false));
         }
         let files = driver.files().map_err(|error| settings.explain(daemon::error_chain(&error)))?;
-        let built = cdi::builder::full_gpus(inventory, &files, &nodes)
+        self.gone.note(inventory, &self.dir);
+        let seen: Vec<Gpu> = self.gone.seen().chain(unlisted).cloned().collect();
+        let kept = KeptNames { gpus: &seen, names: self.gone.names() };
+        let host = surroundings.clone().with(files, settings.hook.clone());
+        let built = cdi::builder::build(inventory, &kept, &host)
             .map_err(|error| daemon::error_chain(&error).to_string())?;
-        let is_current =
-            self.written.as_ref().is_some_and(|written| written.spec == built.spec) && self.is_in_place();
-        if !is_current {
-            self.written = None;
-            for (node, reason) in &nodes.unusable {
-                tracing::warn!(node, reason, "a device node of the driver cannot be used");
-            }
-            self.warn_of_problems(&built.spec);
-            let path: PathBuf = cdi::write(&self.dir, &built.spec)
-                .map_err(|error| daemon::error_chain(&error).to_string())?
-                .into();
-            let identity = FileIdentity::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let lacking = built.left_out.clone();
-            self.written =
-                Some(Written { spec: built.spec, path, identity, nodes, left_out: built.left_out });
-            return Ok(KeptSpec { lacking, was_written: true });
+        let is_current = self.written.as_ref().is_some_and(|written| written.built.spec == built.spec)
+            && self.is_in_place();
+        if is_current && let Some(written) = &mut self.written {
+            written.surroundings = surroundings;
+            written.built = built;
+            return Ok(KeptSpec::of(&written.built, false));
         }
-        if let Some(written) = &mut self.written {
-            written.nodes = nodes;
-            written.left_out.clone_from(&built.left_out);
+        self.written = None;
+        for (node, reason) in &surroundings.nodes.unusable {
+            tracing::warn!(node, reason, "a device node of the driver cannot be used");
         }
-        Ok(KeptSpec { lacking: built.left_out, was_written: false })
+        for (device, reason) in &built.mig_left_out {
+            tracing::warn!(%device, reason, "a MIG device cannot be handed out");
+        }
+        self.warn_of_problems(&built.spec);
+        let path: PathBuf = cdi::write(&self.dir, &built.spec)
+            .map_err(|error| daemon::error_chain(&error).to_string())?
+            .into();
+        let identity = FileIdentity::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.gone.written(&built.spec);
+        let kept = KeptSpec::of(&built, true);
+        self.written = Some(Written { built, path, identity, surroundings });
+        Ok(kept)
     }
 
     /// Whether the file that was written is still there, untouched.
@@ -130,5 +153,11 @@ impl SpecFile {
         for problem in cdi::validate(spec, &self.host) {
             tracing::warn!(%problem, "the CDI spec names what this process does not find on the host");
         }
+    }
+}
+
+impl KeptSpec {
+    fn of(built: &GpuSpec, was_written: bool) -> KeptSpec {
+        KeptSpec { lacking: built.left_out.clone(), mig_lacking: built.mig_left_out.clone(), was_written }
     }
 }

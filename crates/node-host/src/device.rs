@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use crate::capability;
 use crate::driver_root::DriverRoot;
 use crate::path::{HostPath, LocalPath};
 use crate::root::{HostRoot, Root};
@@ -17,7 +18,7 @@ pub const CONTROL_NODES: [&str; 4] = ["nvidiactl", "nvidia-modeset", "nvidia-uvm
 /// One node below the `/dev` of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceNode {
-    /// File name in `/dev`, such as `nvidia0`.
+    /// Name below `/dev`, such as `nvidia0` or `nvidia-caps/nvidia-cap12`.
     pub name: String,
     /// Where the host has it. A container has it as `/dev/<name>`.
     pub path: HostPath,
@@ -57,6 +58,8 @@ pub enum NodeKind {
 pub struct Nodes {
     /// Nodes to hand out: control nodes by name, then GPUs by number.
     pub usable: Vec<DeviceNode>,
+    /// Nodes of MIG capabilities to hand out, by number.
+    pub capabilities: Vec<DeviceNode>,
     /// Nodes that are there and not to be handed out: names in `/dev`, each with the reason in words. They take
     /// nothing from the others.
     pub unusable: BTreeMap<String, String>,
@@ -89,6 +92,11 @@ impl DeviceNode {
     /// The minor number in the name of a GPU's node: 7 for `nvidia7`, nothing for control nodes.
     pub fn gpu_minor(&self) -> Option<u32> {
         gpu_minor(&self.name)
+    }
+
+    /// The number of the MIG capability whose node it is.
+    pub fn capability(&self) -> Option<u32> {
+        capability::number(&self.name)
     }
 }
 
@@ -130,39 +138,101 @@ pub fn node(root: &Root, name: &str) -> Result<Option<DeviceNode>, DeviceError> 
     }))
 }
 
-/// The control nodes that exist, and the nodes of all GPUs. A node that is odd is told apart and hides no other;
-/// only a `/dev` that cannot be listed is an error.
-pub fn nodes(root: &Root, non_devices: NonDevices) -> Result<Nodes, DeviceError> {
-    let dev = root.local_path(Path::new("dev"));
-    let fail = |source| DeviceError { path: dev.clone(), source };
+/// The control nodes that exist, and the nodes of all GPUs and MIG capabilities. A node that is odd is told apart and
+/// hides no other; only a `/dev` that cannot be listed is an error.
+///
+/// The kernel gives nodes of capabilities another major number with each load of the driver: where it is known
+/// ([`capability::major`]), a node that was left from before is odd.
+pub fn nodes(
+    root: &Root,
+    non_devices: NonDevices,
+    capability_major: Option<u32>,
+) -> Result<Nodes, DeviceError> {
     let mut names: Vec<String> = CONTROL_NODES.map(str::to_owned).to_vec();
-    match std::fs::read_dir(&dev) {
-        Ok(entries) => {
-            for entry in entries {
-                let name = entry.map_err(fail)?.file_name().into_string();
-                names.extend(name.into_iter().filter(|name| gpu_minor(name).is_some()));
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(fail(source)),
-    }
+    names.extend(names_in(root, "dev")?.into_iter().filter(|name| gpu_minor(name).is_some()));
     names.sort_by(|a, b| (gpu_minor(a), a).cmp(&(gpu_minor(b), b)));
-
+    let below = |name: String| format!("{}/{name}", capability::FOLDER);
     let mut nodes = Nodes::default();
-    for name in names {
-        match node(root, &name) {
+    let capabilities = names_in(root, &format!("dev/{}", capability::FOLDER)).unwrap_or_else(|error| {
+        nodes.unusable.insert(capability::FOLDER.to_owned(), in_words(&error));
+        Vec::new()
+    });
+    let capabilities = capabilities.into_iter().map(below);
+    let mut capabilities: Vec<String> =
+        capabilities.filter(|name| capability::number(name).is_some()).collect();
+    capabilities.sort_by_key(|name| capability::number(name));
+
+    for name in names.into_iter().chain(capabilities) {
+        let number = capability::number(&name);
+        match looked_at(root, &name, non_devices) {
             Ok(None) => {}
-            Ok(Some(node)) if is_usable(node.kind, non_devices) => nodes.usable.push(node),
-            Ok(Some(_)) => {
-                let why = format!("{} is no character device", dev.join(&name));
+            Ok(Some(node)) => match (number, node.kind, capability_major) {
+                (Some(number), NodeKind::Character { major, minor }, Some(expected))
+                    if (major, minor) != (expected, number) =>
+                {
+                    let why = format!("{} is device {major}:{minor}, not {expected}:{number}", node.path);
+                    nodes.unusable.insert(name, why);
+                }
+                (Some(_), ..) => nodes.capabilities.push(node),
+                (None, ..) => nodes.usable.push(node),
+            },
+            Err(why) => {
                 nodes.unusable.insert(name, why);
-            }
-            Err(error) => {
-                nodes.unusable.insert(name, in_words(&error));
             }
         }
     }
     Ok(nodes)
+}
+
+/// The node `name`, or nothing if it does not exist; or why it cannot be handed out, in words.
+fn looked_at(root: &Root, name: &str, non_devices: NonDevices) -> Result<Option<DeviceNode>, String> {
+    match node(root, name) {
+        Ok(Some(node)) if !is_usable(node.kind, non_devices) => {
+            let path = root.local_path(&Path::new("dev").join(name));
+            Err(format!("{path} is no character device"))
+        }
+        Ok(node) => Ok(node),
+        Err(error) => Err(in_words(&error)),
+    }
+}
+
+/// The nodes of a folder below the `/dev` of a root that are wanted by their file names and can be used, sorted.
+pub(crate) fn in_folder(
+    root: &Root,
+    folder: &str,
+    is_wanted: &dyn Fn(&str) -> bool,
+    non_devices: NonDevices,
+) -> Result<Vec<DeviceNode>, DeviceError> {
+    let mut names = names_in(root, &format!("dev/{folder}"))?;
+    names.retain(|name| is_wanted(name));
+    // By number, as far as the stems are the same.
+    names.sort_by_key(|name| {
+        (name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(), name.len(), name.clone())
+    });
+    let in_dev = |name: &String| if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+    Ok(names.iter().filter_map(|name| looked_at(root, &in_dev(name), non_devices).ok().flatten()).collect())
+}
+
+/// The names in a folder of a root; none where there is no folder.
+pub(crate) fn names_in(root: &Root, folder: &str) -> Result<Vec<String>, DeviceError> {
+    let mut names = Vec::new();
+    let folder = Path::new(folder);
+    let resolved = match root.resolve(folder) {
+        Ok(resolved) => root.local_path(&resolved),
+        Err(error) if error.is_missing() => return Ok(names),
+        Err(error) => {
+            return Err(DeviceError { path: root.local_path(folder), source: io::Error::other(error) });
+        }
+    };
+    let fail = |source| DeviceError { path: resolved.clone(), source };
+    let entries = match std::fs::read_dir(&resolved) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(names),
+        entries => entries.map_err(fail)?,
+    };
+    for entry in entries {
+        names.extend(entry.map_err(fail)?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// The error and what caused it, since a listing is a value and keeps no errors.

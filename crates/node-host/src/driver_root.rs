@@ -5,6 +5,7 @@
 //! installs with it; a file that no such link leads to bears its SONAME as its own name, as NVIDIA's
 //! internal libraries do, or as each library does where every name of it is mounted into a container.
 
+mod extras;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::kernel::ReadError;
 use crate::path::{HostPath, LocalPath};
 use crate::root::{HostRoot, ResolveError, Root};
+
+pub use extras::{DriverFile, daemon_sockets};
 
 /// The library by which a driver is found.
 const NVML: &str = "libnvidia-ml.so.1";
@@ -108,6 +112,8 @@ pub struct DriverFiles {
     pub libraries: Vec<DriverLibrary>,
     /// Programs, sorted.
     pub binaries: Vec<DriverBinary>,
+    /// Firmware, configuration and X modules, sorted by where a container has them.
+    pub extras: Vec<DriverFile>,
 }
 
 impl DriverRoot {
@@ -158,11 +164,13 @@ impl DriverRoot {
 
     /// Everything of the driver that a container needs.
     pub fn files(&self) -> Result<DriverFiles, FilesError> {
+        let version = self.version()?;
         Ok(DriverFiles {
-            version: self.version()?,
             multiarch: multiarch().to_owned(),
             libraries: self.libraries()?,
             binaries: self.binaries(),
+            extras: self.extras(&version)?,
+            version,
         })
     }
 
@@ -252,7 +260,7 @@ impl DriverRoot {
             let mut names: BTreeSet<_> =
                 names.into_iter().filter(|name| names::is_asked_for(name, version)).collect();
             names.insert(file_name.clone());
-            names.extend(names::unversioned(&file_name));
+            names.extend(names::also_asked_for(&file_name));
             found.add(DriverLibrary { subfolder: subfolder.to_owned(), file_name, names, host, local });
         }
         Ok(())
@@ -310,6 +318,9 @@ pub enum FilesError {
     /// A file or folder could not be looked at.
     #[error(transparent)]
     Unreadable(#[from] ResolveError),
+    /// The kernel does not tell where it looks for firmware.
+    #[error(transparent)]
+    Kernel(#[from] ReadError),
 }
 
 /// Debian's name of this machine's architecture, as in `/usr/lib/x86_64-linux-gnu`.

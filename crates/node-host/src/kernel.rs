@@ -58,10 +58,7 @@ impl fmt::Display for BootId {
 /// The id of this boot: the host root's, and where that has no `/proc`, this process' own. No namespace
 /// changes it, so the two agree on one machine; a simulated host root may have its own.
 pub fn boot_id(host: &HostRoot) -> Result<BootId, ReadError> {
-    let inside = host.as_root().local_path(Path::new(BOOT_ID));
-    let is_there = inside.as_path().try_exists();
-    let is_there = is_there.map_err(|source| ReadError::Io { path: inside.clone(), source })?;
-    let path = if is_there { inside } else { LocalPath::new(BOOT_ID) };
+    let path = proc_path(host, BOOT_ID)?;
     let text = read(&path)?;
     let plausible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if plausible {
@@ -69,6 +66,28 @@ pub fn boot_id(host: &HostRoot) -> Result<BootId, ReadError> {
     } else {
         Err(ReadError::Content { path, value: text, expected: "a UUID" })
     }
+}
+
+/// Where this process has a file of `/proc` that is the whole machine's: the host root's, and where that has none, this
+/// process' own.
+fn proc_path(host: &HostRoot, path: &str) -> Result<LocalPath, ReadError> {
+    let inside = host.as_root().local_path(Path::new(path));
+    let is_there = inside.as_path().try_exists();
+    let is_there = is_there.map_err(|source| ReadError::Io { path: inside.clone(), source })?;
+    Ok(if is_there { inside } else { LocalPath::new(path) })
+}
+
+/// The text of a file of `/proc` that is the whole machine's; nothing if there is none.
+pub(crate) fn read_proc(host: &HostRoot, path: &str) -> Result<Option<String>, ReadError> {
+    match read(&proc_path(host, path)?) {
+        Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    }
+}
+
+/// The release of the kernel that runs, as in the names of its folders.
+pub(crate) fn release() -> Result<String, ReadError> {
+    read(&LocalPath::new("/proc/sys/kernel/osrelease"))
 }
 
 /// The NUMA node of a PCI device. `None` if the kernel has no such device or knows no node for it (it

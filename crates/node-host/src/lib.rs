@@ -6,6 +6,8 @@
 //! and asks the files anew each time: it keeps no state.
 
 pub mod atomic;
+pub mod capability;
+mod companion;
 pub mod device;
 mod driver_root;
 mod kernel;
@@ -13,9 +15,10 @@ mod path;
 mod root;
 pub mod stage;
 
+pub use companion::{Companions, display_nodes};
 pub use driver_root::{
-    DriverBinary, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver, NoVersion,
-    multiarch,
+    DriverBinary, DriverFile, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver,
+    NoVersion, daemon_sockets, multiarch,
 };
 pub use kernel::{BootId, ReadError, boot_id, numa_node};
 pub use path::{HostPath, LocalPath, NotAHostPath};

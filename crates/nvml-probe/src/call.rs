@@ -141,7 +141,7 @@ impl Layer {
         match argument {
             Argument::Gpu | Argument::GpuInstance | Argument::ComputeInstance => self.word(about.handle),
             Argument::OtherGpu => self.word(about.other),
-            Argument::Choice(..) => self.word(choices.next()?.into()),
+            Argument::Choice(..) | Argument::Pid => self.word(choices.next()?.into()),
             Argument::Given(number) => self.word(*number),
             Argument::Known(identity) => {
                 let text = about.known.text(*identity)?;

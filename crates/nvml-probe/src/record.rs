@@ -8,6 +8,7 @@ mod links;
 mod mig;
 mod places;
 mod preset;
+mod processes;
 mod write;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ struct Recording {
     nvswitch_device: Option<u32>,
     fabric: Option<Fabric>,
     gpus: Vec<Gpu>,
+    processes: Vec<Process>,
     /// What could not be recorded, in words.
     notes: Vec<String>,
 }
@@ -73,8 +75,22 @@ struct Gpu {
     minor: Option<u64>,
     uuid: Option<String>,
     serial: Option<String>,
+    mig_instances: Option<Vec<String>>,
     peers: Option<Vec<usize>>,
     overrides: Vec<(String, Value)>,
+}
+
+/// A process of a node file.
+#[derive(Debug, Default)]
+struct Process {
+    gpu: usize,
+    instance: Option<(u64, u64)>,
+    pid: u64,
+    name: Option<String>,
+    kind: &'static str,
+    memory_bytes: u64,
+    /// Key -> percent of the GPU's time.
+    uses: Vec<(&'static str, u64)>,
 }
 
 /// The preset that a GPU is nearest to.
@@ -122,6 +138,7 @@ pub fn record(walk: &Walk) -> Result<String, RecordError> {
         let pci = facts::pci(answers).ok_or_else(|| missing("nvmlDeviceGetPciInfo_v3"))?;
         text(answers, "nvmlDeviceGetName").ok_or_else(|| missing("nvmlDeviceGetName"))?;
         let Nearest { name, overrides } = nearest(gpu, &presets).ok_or(RecordError::NoPreset)?;
+        let mig_instances = mig::instances(index, gpu, &mut recording.notes);
         recording.gpus.push(Gpu {
             model: name,
             pci,
@@ -129,17 +146,14 @@ pub fn record(walk: &Walk) -> Result<String, RecordError> {
             minor: number(answers, "nvmlDeviceGetMinorNumber").filter(|minor| *minor != index as u64),
             uuid: text(answers, "nvmlDeviceGetUUID"),
             serial: text(answers, "nvmlDeviceGetSerial"),
+            mig_instances,
             overrides,
             ..Gpu::default()
         });
-        if !gpu.gpu_instances.is_empty() || value(answers, "nvmlDeviceGetMigMode", "currentMode") == Some(1) {
-            recording
-                .notes
-                .push(format!("GPU {index} has MIG on, which is not recorded: write `mig-instances`"));
-        }
     }
     places::fill(&mut recording, walk);
     links::fill(&mut recording, walk);
+    processes::fill(&mut recording, walk);
     Ok(write::text(&recording))
 }
 

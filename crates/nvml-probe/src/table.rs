@@ -43,6 +43,8 @@ pub enum Argument {
     ComputeInstance,
     /// A number of the caller's choice: first, end, step.
     Choice(u32, u32, u32),
+    /// The number of a process that runs on a GPU.
+    Pid,
     /// A number that is always the same.
     Given(u64),
     /// A text by which the GPU is known.

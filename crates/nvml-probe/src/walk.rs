@@ -67,8 +67,7 @@ pub struct InstanceWalk {
 pub fn walk(session: &mut Session, host: Option<Host>) -> Walk {
     let gpus = gpus(session);
     let finding = find_all(session, &gpus);
-    let mut walker = Walker { session, gpus: &gpus, trespasses: BTreeSet::new() };
-    let system = walker.answers(Scope::System, &About::default(), &[]);
+    let mut walker = Walker { session, gpus: &gpus, pids: BTreeSet::new(), trespasses: BTreeSet::new() };
     let walked = finding.iter().enumerate().map(|(index, found)| {
         let others: Vec<u32> = (0..gpus.len() as u32).filter(|other| *other as usize != index).collect();
         let answers = walker.answers(Scope::Device, &found.gpu, &others);
@@ -84,7 +83,9 @@ pub fn walk(session: &mut Session, host: Option<Host>) -> Walk {
         let gpu_instances = found.gpu_instances.iter().map(instance).collect();
         GpuWalk { answers, mig_devices, gpu_instances }
     });
-    let gpus = walked.collect();
+    let gpus: Vec<GpuWalk> = walked.collect();
+    walker.pids = gpus.iter().flat_map(pids).collect();
+    let system = walker.answers(Scope::System, &About::default(), &[]);
     let trespasses = walker.trespasses.into_iter().collect();
     Walk { simulated: session.is_simulated(), host, trespasses, system, gpus }
 }
@@ -153,9 +154,25 @@ pub fn about(session: &Session, handle: u64) -> About {
     About { known, ..about }
 }
 
+/// The lists of the processes on a GPU, and how those use it, in the words of a node file.
+pub const PROCESSES: &[(&str, &str)] = &[
+    ("nvmlDeviceGetComputeRunningProcesses_v3", "compute"),
+    ("nvmlDeviceGetGraphicsRunningProcesses_v3", "graphics"),
+    ("nvmlDeviceGetMPSComputeRunningProcesses_v3", "mps"),
+];
+
+/// The processes on a GPU.
+fn pids(gpu: &GpuWalk) -> Vec<u32> {
+    let lists = PROCESSES.iter().filter_map(|(call, _)| gpu.answers.get(*call)?.as_array());
+    let pid = |process: &Value| u32::try_from(process.get("pid")?.as_u64()?).ok();
+    lists.flatten().filter_map(pid).collect()
+}
+
 struct Walker<'a> {
     session: &'a Session,
     gpus: &'a [u64],
+    /// Processes that were found on GPUs.
+    pids: BTreeSet<u32>,
     trespasses: BTreeSet<String>,
 }
 
@@ -169,7 +186,7 @@ impl Walker<'_> {
                 continue;
             }
             let mut of_it = Vec::new();
-            for numbers in combinations(getter, others) {
+            for numbers in combinations(getter, others, &self.pids) {
                 let answer = self.answer(getter, about, &numbers);
                 of_it.extend(answer.map(|answer| (numbers, answer)));
             }
@@ -200,15 +217,16 @@ impl Walker<'_> {
 }
 
 fn is_number(argument: &Argument) -> bool {
-    matches!(argument, Argument::OtherGpu | Argument::Choice(..))
+    matches!(argument, Argument::OtherGpu | Argument::Choice(..) | Argument::Pid)
 }
 
 /// All combinations of the numbers that a function leaves to its caller.
-fn combinations(getter: &Getter, others: &[u32]) -> Vec<Vec<u32>> {
+fn combinations(getter: &Getter, others: &[u32], pids: &BTreeSet<u32>) -> Vec<Vec<u32>> {
     let mut all = vec![Vec::new()];
     for argument in getter.arguments {
         let numbers: Vec<u32> = match argument {
             Argument::OtherGpu => others.to_vec(),
+            Argument::Pid => pids.iter().copied().collect(),
             Argument::Choice(first, end, step) => (*first..*end).step_by(*step as usize).collect(),
             _ => continue,
         };

@@ -58,6 +58,8 @@ pub enum Befall {
     Set(BTreeMap<String, String>),
     /// The driver is loaded anew, in this version where one is given.
     Reload(Option<String>),
+    /// The machine boots anew.
+    Reboot,
 }
 
 /// An XID.
@@ -114,10 +116,18 @@ impl State {
     /// Lets something befall a GPU of the node (or the node), at a time in microseconds since 1970. On a GPU that the node
     /// has no more it is lost on nobody.
     pub fn befall(&mut self, node: &Node, gpu: Option<&str>, what: &Befall, time_us: u64) {
-        if let Befall::Reload(version) = what {
-            return self.reload(node, version.as_deref());
+        match what {
+            Befall::Reload(version) => return self.reload(node, version.as_deref()),
+            Befall::Reboot => return self.reboot(node),
+            _ => {}
         }
         let Some(gpu) = gpu.and_then(|uuid| node.gpus.iter().find(|gpu| gpu.uuid == uuid)) else { return };
+        let happens_to_hardware =
+            matches!(what, Befall::Lose { report: None, .. } | Befall::Recover(Recovery::Return));
+        // No driver is there to see it.
+        if self.drains.is_removed(&gpu.uuid) && !happens_to_hardware {
+            return;
+        }
         match what {
             Befall::Xid(report) => self.report(node, gpu, *report, time_us),
             Befall::Lose { how, report } => {
@@ -137,7 +147,7 @@ impl State {
             Befall::Recover(Recovery::Reset) => self.reset(gpu),
             // It could be set when it was declared; the node file may have changed since.
             Befall::Set(values) => drop(self.set(gpu, values)),
-            Befall::Reload(_) => {}
+            Befall::Reload(_) | Befall::Reboot => {}
         }
     }
 

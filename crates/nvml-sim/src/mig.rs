@@ -10,6 +10,6 @@ mod table;
 mod views;
 
 pub use instances::{ComputeInstance, GpuInstance, GpuMig, MigState};
-pub use layout::{Wanted, WantedError, split, wanted};
+pub use layout::{Wanted, WantedError, compute_wanted, wanted};
 pub use table::{ComputeInstanceProfile, Engines, GpuInstanceProfile, MigTable};
 pub use views::{ComputeInstanceView, DeviceView, GpuInstanceView};

@@ -105,8 +105,9 @@ pub struct GpuEntry {
     /// Serial number; from the seed where absent.
     #[serde(default)]
     pub serial: Option<String>,
-    /// GPU instances that the GPU has when the node is made, such as `[3g.40gb, 1g.10gb@4]`: each with a compute instance
-    /// that takes all of it, where `@` says or at the driver's choice. MIG is on where the key stands, even with none.
+    /// GPU instances that the GPU has when the node is made, such as `[3g.40gb, 1g.10gb@4]`, where `@` says or at the driver's
+    /// choice: each with a compute instance that takes all of it, or with those behind slashes, such as `3g.40gb@0/2c/1c`, or
+    /// with `/none`. MIG is on where the key stands, even with none.
     #[serde(default)]
     pub mig_instances: Option<Vec<String>>,
     /// For each NVLink the index of the GPU at its other end, on machines without NVSwitch.

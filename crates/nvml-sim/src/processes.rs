@@ -4,6 +4,7 @@
 mod accounting;
 mod control;
 mod entry;
+mod life;
 mod percent;
 mod start;
 mod steps;
@@ -18,6 +19,7 @@ use crate::mig::GpuMig;
 pub use accounting::{ACCOUNTING_PROCESSES_MAX, Accounting, AccountingStats, EndedProcess};
 pub use control::InUseError;
 pub use entry::ProcessEntry;
+pub use life::{Lives, keep_through_exec};
 pub use percent::{ParsePercentError, Percent};
 pub use start::ProcessError;
 pub use views::{ProcessLoad, ProcessSample};
@@ -53,6 +55,9 @@ pub struct Process {
     pub decoder: Percent,
     /// When it began by the node's clock, in microseconds since 1970.
     pub start_us: u64,
+    /// The file whose lock a process of the machine holds as long as it lives; none where it ends by command alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<String>,
 }
 
 /// The MIG compute instance that a process runs on.
@@ -107,6 +112,11 @@ impl Processes {
         };
         let is_whole = !mig.is_some_and(|mig| mig.enabled);
         self.of(gpu).all(|process| process.instance.map_or(is_whole, is_there))
+    }
+
+    /// The lives to which processes are tied.
+    pub fn lives(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|process| process.life.as_deref())
     }
 
     /// Takes out those that end.

@@ -36,7 +36,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct State {
     /// The driver as it was loaded last.
     #[serde(default, skip_serializing_if = "is_default")]
     pub driver: DriverLoad,
+    /// How often the machine booted anew.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reboots: u64,
     /// Events.
     #[serde(default, skip_serializing_if = "is_default")]
     pub events: EventLog,
@@ -114,6 +117,7 @@ impl State {
             generation: 0,
             clock: Clock::default(),
             driver: DriverLoad::default(),
+            reboots: 0,
             events: EventLog::default(),
             lost: LostGpus::default(),
             drains: Drains::default(),
@@ -201,6 +205,14 @@ impl State {
             self.mig.reload(gpu);
             self.reset_memory(gpu);
         }
+    }
+
+    /// Boots the machine anew: its driver is loaded, and finds every GPU.
+    pub fn reboot(&mut self, node: &Node) {
+        self.reboots += 1;
+        self.lost = LostGpus::default();
+        self.drains.removed.clear();
+        self.reload(node, None);
     }
 
     /// The modes of a GPU, to change them.

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cdi::builder::{ALL, BuildError, full_gpus};
+use cdi::builder::{ALL, BuildError};
 use cdi::{Spec, Version};
 use gpu_model::Reading;
 use node_host::device::{NodeKind, Nodes};
 use proptest::prelude::*;
 
-use crate::fixture::{dgx_a100, driver, nodes};
+use crate::fixture::{dgx_a100, driver, full_gpus, nodes};
 
-fn assert_golden(name: &str, spec: &Spec) {
+pub fn assert_golden(name: &str, spec: &Spec) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     golden::assert_golden(&path, &spec.to_json().unwrap());
 }

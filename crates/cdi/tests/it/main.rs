@@ -4,6 +4,8 @@
 
 mod fixture;
 mod full_gpus;
+mod mig;
 mod spec;
 mod spec_file;
 mod validate;
+mod workstation;

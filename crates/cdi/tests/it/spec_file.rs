@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use cdi::builder::full_gpus;
 use cdi::{Spec, WriteError, write};
 use node_host::LocalPath;
 
-use crate::fixture::{dgx_a100, driver, nodes};
+use crate::fixture::{dgx_a100, driver, full_gpus, nodes};
 
 fn spec() -> Spec {
     full_gpus(&dgx_a100(), &driver(""), &nodes("/dev")).unwrap().spec

@@ -10,7 +10,7 @@ use super::Watching;
 use crate::cdi_gate::CdiGate;
 use crate::offering::Offering;
 use crate::report::{Finding, Standing};
-use crate::resource_map::{Offered, resource_map};
+use crate::resource_map::{Offered, Unit, resource_map};
 use crate::state::{Device, Snapshot, SpecState, State};
 use crate::streams::{self, ListTooLarge};
 
@@ -80,7 +80,11 @@ impl Watching {
             Some(place) => ledger.instance_health(&offered.gpu, place.gpu_instance)?,
             None => ledger.health(&offered.gpu)?,
         };
-        let lacking = self.lacking(&offered.gpu, now);
+        let own = match &offered.unit {
+            Unit::Mig(part) => self.mig_lacking.get(part).cloned(),
+            Unit::Gpu(_) => None,
+        };
+        let lacking = own.or_else(|| self.lacking(&offered.gpu, now));
         Some(Device { offered, health, lacking })
     }
 

@@ -1,6 +1,8 @@
 //! The spec on disk, kept in line with what the observer knows; the work itself is done on the thread for files.
 
-use gpu_model::Inventory;
+use std::sync::Arc;
+
+use gpu_model::Gpu;
 
 use super::{Keeping, Watching};
 use crate::files::{self, told_when_stuck};
@@ -15,17 +17,31 @@ impl Watching {
     /// Has the CDI spec on disk brought in line with what is known, if that is wanted and nobody is at it.
     pub(super) fn keep_spec(&mut self) -> Option<Keeping> {
         let depth = self.spec_wanted?;
-        let mut spec = self.spec.take()?;
+        let spec = self.spec.take()?;
         self.spec_wanted = None;
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
-        let everything = Inventory { gpus: self.known.clone(), ..self.inventory.clone() };
+        let inventory = self.inventory.clone();
+        let is_unlisted = |gpu: &&Gpu| !self.listed.contains(&gpu.uuid);
+        let unlisted: Vec<Gpu> = self.known.iter().filter(is_unlisted).cloned().collect();
         let driver = self.with.driver.clone();
         let component = self.with.components.spec.clone();
-        let work = self.with.files.run(move || {
-            let kept = spec.keep(&everything, &driver, depth);
-            (spec, kept)
-        });
-        Some(Box::pin(async move { told_when_stuck(work, files::PATIENCE, &component).await }))
+        let (files, modprobe) = (self.with.files.clone(), Arc::clone(&self.with.modprobe));
+        Some(Box::pin(async move {
+            let look = |mut spec: SpecFile| {
+                let (inventory, unlisted, driver) = (inventory.clone(), unlisted.clone(), driver.clone());
+                let work = files.run(move || {
+                    let kept = spec.keep(&inventory, &unlisted, &driver, depth);
+                    (spec, kept)
+                });
+                told_when_stuck(work, files::PATIENCE, &component)
+            };
+            let (spec, kept) = look(spec).await?;
+            let is_helped = match driver.find() {
+                Ok(root) if kept.has_uvm == Some(false) => modprobe.run(root).await,
+                _ => false,
+            };
+            if is_helped { look(spec).await } else { Ok((spec, kept)) }
+        }))
     }
 
     /// Gives whether what can be handed out, or why it cannot, is different now.
@@ -34,10 +50,14 @@ impl Watching {
         let components = &self.with.components;
         match kept.has_uvm {
             Some(true) => components.nodes.ready(),
-            Some(false) => components.nodes.not_ready(
-                "uvm-missing",
-                "/dev/nvidia-uvm does not exist, and CUDA does not start without it: run `nvidia-modprobe -u -c0` on the host",
-            ),
+            Some(false) => {
+                let problem = self.with.modprobe.problem();
+                let problem = problem.map_or(String::new(), |problem| format!(" ({problem})"));
+                components.nodes.not_ready(
+                    "uvm-missing",
+                    format!("/dev/nvidia-uvm does not exist, and CUDA does not start without it: run `nvidia-modprobe -u -c0` on the host{problem}"),
+                );
+            }
             None => {}
         }
         match kept.result {
@@ -51,8 +71,11 @@ impl Watching {
                     );
                     self.with.metrics.spec_written("ok", true);
                 }
-                let is_news = self.spec_problem.is_some() || self.lacking != spec.lacking;
+                let is_news = self.spec_problem.is_some()
+                    || self.lacking != spec.lacking
+                    || self.mig_lacking != spec.mig_lacking;
                 self.lacking = spec.lacking;
+                self.mig_lacking = spec.mig_lacking;
                 self.spec_problem = None;
                 self.had_spec = true;
                 is_news

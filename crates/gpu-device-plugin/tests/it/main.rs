@@ -10,6 +10,7 @@ mod health;
 mod health_kept;
 mod health_recovery;
 mod kubelet;
+mod mig;
 mod overlap;
 mod peer;
 mod resources;

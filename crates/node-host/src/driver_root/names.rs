@@ -49,8 +49,15 @@ const OF_OWN_VERSION: [&str; 6] = [
     "libnvidia-nvvm70",
 ];
 
-/// Libraries that programs open by their plain name, without a version, whether the host has that link or not.
-const OPENED_UNVERSIONED: [&str; 2] = ["libcuda", "libnvidia-ml"];
+/// Libraries that programs open by another name than file and SONAME, whether the host has that link or not: the plain
+/// one, without a version; or that of the library which stands in where no vendor's is found for a screen.
+const OPENED_AS: [(&str, &str); 5] = [
+    ("libcuda", "libcuda.so"),
+    ("libnvidia-ml", "libnvidia-ml.so"),
+    ("libnvidia-opticalflow", "libnvidia-opticalflow.so"),
+    ("libnvidia-vulkan-producer", "libnvidia-vulkan-producer.so"),
+    ("libGLX_nvidia", "libGLX_indirect.so.0"),
+];
 
 /// Whether a name can be a driver library's, file or link.
 pub(super) fn is_driver_library(name: &str) -> bool {
@@ -90,10 +97,10 @@ pub(super) fn is_asked_for(name: &str, driver_version: &str) -> bool {
     version.is_some_and(|version| version == driver_version || is_number(version))
 }
 
-/// The name without a version by which programs open this library at run time, if some do.
-pub(super) fn unversioned(file_name: &str) -> Option<String> {
+/// The further name by which programs open this library, if there is one.
+pub(super) fn also_asked_for(file_name: &str) -> Option<String> {
     let stem = stem(file_name)?;
-    OPENED_UNVERSIONED.contains(&stem).then(|| format!("{stem}.so"))
+    OPENED_AS.iter().find(|(known, _)| *known == stem).map(|(_, name)| (*name).to_owned())
 }
 
 fn is_number(text: &str) -> bool {

@@ -18,7 +18,7 @@ fn nodes_are_control_nodes_first_then_gpus_by_number() {
     ] {
         host.file(&format!("dev/{name}"), "");
     }
-    let nodes = device::nodes(host.root().as_root(), NonDevices::Simulated).unwrap();
+    let nodes = device::nodes(host.root().as_root(), NonDevices::Simulated, None).unwrap();
     assert_eq!(nodes.unusable.len(), 0);
     let names: Vec<_> = nodes.usable.into_iter().map(|node| node.name).collect();
     assert_eq!(names, ["nvidia-uvm", "nvidia-uvm-tools", "nvidiactl", "nvidia2", "nvidia10"]);
@@ -59,7 +59,7 @@ fn driver_root_without_nodes_leaves_them_to_the_host() {
 
 #[test]
 fn nodes_of_a_host_without_any_are_none() {
-    let nodes = device::nodes(Host::empty().root().as_root(), NonDevices::Refused).unwrap();
+    let nodes = device::nodes(Host::empty().root().as_root(), NonDevices::Refused, None).unwrap();
     assert_eq!(nodes, Nodes::default());
 }
 
@@ -73,7 +73,7 @@ fn node_that_is_odd_is_told_with_its_reason_and_hides_no_other() {
     host.link("/dev/nvidia0", "dev/nvidiactl");
     rustix::fs::mkfifoat(rustix::fs::CWD, host.path("dev/nvidia3"), rustix::fs::Mode::RUSR).unwrap();
     let root = host.root();
-    let nodes = device::nodes(root.as_root(), NonDevices::Simulated).unwrap();
+    let nodes = device::nodes(root.as_root(), NonDevices::Simulated, None).unwrap();
     let usable: Vec<_> = nodes.usable.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(usable, ["nvidiactl", "nvidia0", "nvidia2"]);
     let told: Vec<_> = nodes.unusable.keys().collect();
@@ -89,7 +89,7 @@ fn node_that_is_odd_is_told_with_its_reason_and_hides_no_other() {
 fn node_that_is_a_plain_file_is_unusable_but_in_a_simulation() {
     let host = Host::empty();
     host.file("dev/nvidia0", "");
-    let nodes = device::nodes(host.root().as_root(), NonDevices::Refused).unwrap();
+    let nodes = device::nodes(host.root().as_root(), NonDevices::Refused, None).unwrap();
     assert_eq!(nodes.usable, []);
     assert!(nodes.unusable["nvidia0"].ends_with("dev/nvidia0 is no character device"), "{nodes:?}");
 }

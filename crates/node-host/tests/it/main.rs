@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
 mod atomic_write;
+mod companions;
 mod device_nodes;
 mod driver_root;
+mod extras;
 mod fixture;
 mod kernel_files;
+mod mig_capabilities;
 mod paths;
 mod staging;

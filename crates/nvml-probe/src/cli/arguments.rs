@@ -51,8 +51,8 @@ pub enum Command {
     },
     /// Write a node as a file from which `nvml-sim init --file` makes it again.
     ///
-    /// Each GPU is the nearest preset and what differs from it. Readings and MIG instances are not recorded: the node begins
-    /// idle, with MIG off. Without --host-root its CPUs are those that its GPUs tell.
+    /// Each GPU is the nearest preset and what differs from it, with its MIG instances and processes. Other readings are not
+    /// recorded. Without --host-root its CPUs are those that its GPUs tell.
     Record {
         /// Read NUMA nodes, product name and NVSwitches from /sys below this root too; / on the machine itself.
         #[arg(long, value_name = "DIR", conflicts_with = "walk")]

@@ -61,6 +61,9 @@ const ABILITIES: &[(&str, &str, Option<&str>)] = &[
     ("page-retirement", "nvmlDeviceGetRetiredPagesPendingStatus", None),
 ];
 
+/// Abilities of which the GPU says nothing while MIG is on.
+const HIDDEN_BY_MIG: &[&str] = &["row-remapping"];
+
 /// `nvmlBrandType_t` and `NVML_DEVICE_ARCH_*`, as far as presets have names for them.
 const BRANDS: &[(u64, &str)] =
     &[(1, "quadro"), (2, "tesla"), (5, "geforce"), (13, "nvidia-rtx"), (14, "nvidia"), (15, "geforce-rtx")];
@@ -115,7 +118,9 @@ pub fn of(gpu: &GpuWalk) -> Facts {
         };
         add(key, milliwatts.map(|milliwatts| json!(milliwatts / 1000)));
     }
-    for (key, call, name) in ABILITIES {
+    let has_mig_on = value(answers, "nvmlDeviceGetMigMode", "currentMode") == Some(1);
+    for (key, call, name) in ABILITIES.iter().filter(|(key, ..)| !has_mig_on || !HIDDEN_BY_MIG.contains(key))
+    {
         add(key, ability(answers, call, *name).map(Value::from));
     }
     let named = |names: &[(u64, &str)], call: &str| {

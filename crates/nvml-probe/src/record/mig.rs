@@ -1,7 +1,7 @@
-//! The MIG table of a GPU from its answers: profiles of GPU instances with their places. Those of compute instances are
+//! MIG from a GPU's answers: the instances that it has, and its table: profiles of GPU instances with their places. Those of compute instances are
 //! told only by a GPU instance that lives, so they are taken from the nearest preset with the same profiles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::facts::{Facts, amount};
 use super::preset::{Complete, nearest};
 use super::{number, value};
 use crate::call::code_of;
-use crate::walk::{Answers, GpuWalk};
+use crate::walk::{Answers, GpuWalk, InstanceWalk};
 
 /// More than the highest number of a GPU instance profile in NVML's header.
 const PROFILES_END: u32 = 18;
@@ -31,6 +31,74 @@ pub fn of(gpu: &GpuWalk, presets: &[Complete], facts: &Facts) -> Facts {
     let base = base.and_then(|nearest| presets.iter().find(|preset| preset.name == nearest.name));
     found.extend(table(&profiles, base).map(|table| ("mig", table)));
     found
+}
+
+/// The GPU instances of a GPU with MIG on, as a node file has them: in the order that gives the MIG devices their indexes.
+pub fn instances(index: usize, gpu: &GpuWalk, notes: &mut Vec<String>) -> Option<Vec<String>> {
+    let mode = |part| value(&gpu.answers, "nvmlDeviceGetMigMode", part);
+    let (current, pending) = (mode("currentMode")?, mode("pendingMode")?);
+    if current != pending {
+        notes.push(format!("GPU {index}: the MIG mode that is pending ({pending}) is not recorded"));
+    }
+    if current != 1 {
+        return None;
+    }
+    // GPU and compute instance -> index of their MIG device.
+    let device = |(index, answers): (&u32, &Answers)| {
+        let id = |call| number(answers, call);
+        Some(((id("nvmlDeviceGetGpuInstanceId")?, id("nvmlDeviceGetComputeInstanceId")?), *index))
+    };
+    let devices: BTreeMap<(u64, u64), u32> = gpu.mig_devices.iter().filter_map(device).collect();
+    let first_device = |id: u64| {
+        let own = devices.iter().filter(|((of, _), _)| *of == id).map(|(_, index)| *index);
+        own.min().unwrap_or(u32::MAX)
+    };
+    let mut found: Vec<(u64, &InstanceWalk)> =
+        gpu.gpu_instances.iter().map(|(id, instance)| (u64::from(*id), instance)).collect();
+    found.sort_by_key(|(id, _)| (first_device(*id), *id));
+
+    let ids = found
+        .iter()
+        .flat_map(|(id, instance)| instance.compute_instances.keys().map(move |ci| (*id, u64::from(*ci))));
+    let in_order =
+        ids.enumerate().all(|(at, ids)| devices.get(&ids).is_none_or(|index| *index as usize == at));
+    let numbered = |instance: &InstanceWalk| {
+        instance.compute_instances.keys().copied().eq(0..instance.compute_instances.len() as u32)
+    };
+    if !in_order || !found.iter().all(|(_, instance)| numbered(instance)) {
+        notes.push(format!(
+            "GPU {index}: MIG devices or compute instances have other numbers than a node that is made has"
+        ));
+    }
+    Some(found.into_iter().filter_map(|(_, found)| instance(&gpu.answers, found)).collect())
+}
+
+/// A GPU instance as a node file has it; its compute instances are left out where one takes all of it.
+fn instance(answers: &Answers, instance: &InstanceWalk) -> Option<String> {
+    const OWN: &str = "nvmlGpuInstanceGetInfo";
+    let info = instance.answers.get(OWN)?;
+    let profile_id = value(&instance.answers, OWN, "profileId")?;
+    let start = info.get("placement")?.get("start")?.as_u64()?;
+    let profile = (0..PROFILES_END).map(|number| format!("{INFO}({number})"));
+    let profile = profile.into_iter().find(|call| value(answers, call, "id") == Some(profile_id))?;
+    let name = answers.get(&profile)?.get("name")?.as_str()?;
+    let name = name.strip_prefix("MIG ").unwrap_or(name);
+    let slices = value(answers, &profile, "sliceCount")?;
+
+    let compute = instance.compute_instances.values().filter_map(|answers| {
+        let info = answers.get("nvmlComputeInstanceGetInfo_v2")?;
+        let place = |part| info.get("placement")?.get(part)?.as_u64();
+        Some((info.get("profileId")?.as_u64()?, place("start")?, place("size")?))
+    });
+    let compute: Vec<(u64, u64, u64)> = compute.collect();
+    Some(match compute.as_slice() {
+        [] => format!("{name}@{start}/none"),
+        [(_, 0, size)] if *size == slices => format!("{name}@{start}"),
+        some => {
+            let parts = some.iter().map(|(_, start, size)| format!("/{size}c@{start}"));
+            format!("{name}@{start}{}", parts.collect::<String>())
+        }
+    })
 }
 
 /// A GPU instance profile, with the keys of a preset.

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{Gpu, Recording};
+use nvml_sim::Bytes;
+
+use super::{Gpu, Process, Recording};
 
 /// Keys that people read in hexadecimal.
 const HEXADECIMAL: &[&str] = &["pci-device", "pci-subsystem", "pci-class"];
@@ -51,7 +53,11 @@ fn node(recording: &Recording, out: &mut String) -> std::fmt::Result {
         writeln!(out, "fabric: {{cluster-uuid: {}, clique: {}}}", quoted(&fabric.cluster), fabric.clique)?;
     }
     writeln!(out, "gpus:{}", if recording.gpus.is_empty() { " []" } else { "" })?;
-    recording.gpus.iter().try_for_each(|one| gpu(one, out))
+    recording.gpus.iter().try_for_each(|one| gpu(one, out))?;
+    if !recording.processes.is_empty() {
+        writeln!(out, "processes:")?;
+    }
+    recording.processes.iter().try_for_each(|one| process(one, out))
 }
 
 fn gpu(gpu: &Gpu, out: &mut String) -> std::fmt::Result {
@@ -77,6 +83,9 @@ fn gpu(gpu: &Gpu, out: &mut String) -> std::fmt::Result {
     if let Some(peers) = &gpu.peers {
         writeln!(out, "    nvlink-peers: {peers:?}")?;
     }
+    if let Some(instances) = &gpu.mig_instances {
+        writeln!(out, "    mig-instances: [{}]", instances.join(", "))?;
+    }
     if gpu.overrides.is_empty() {
         return Ok(());
     }
@@ -91,6 +100,23 @@ fn gpu(gpu: &Gpu, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+fn process(process: &Process, out: &mut String) -> std::fmt::Result {
+    let Process { gpu, instance, pid, name, kind, memory_bytes, uses } = process;
+    write!(out, "  - {{gpu: {gpu}")?;
+    if let Some((gpu_instance, compute_instance)) = instance {
+        write!(out, ", gi: {gpu_instance}, ci: {compute_instance}")?;
+    }
+    write!(out, ", pid: {pid}")?;
+    if let Some(name) = name {
+        write!(out, ", name: {}", quoted(name))?;
+    }
+    write!(out, ", kind: {kind}, memory: {}", Bytes(*memory_bytes))?;
+    for (key, percent) in uses {
+        write!(out, ", {key}: {percent}%")?;
+    }
+    writeln!(out, "}}")
 }
 
 fn quoted(text: &str) -> String {

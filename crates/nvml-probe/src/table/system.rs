@@ -16,6 +16,7 @@ getters! { GETTERS:
     Steady nvmlSystemGetDriverVersion(Text("version", 96));
     Steady nvmlSystemGetHicVersion(List("hwbcEntries", &Struct(&layouts::HWBC_ENTRY), 64));
     Steady nvmlSystemGetNVMLVersion(Text("version", 96));
+    Volatile nvmlSystemGetProcessName(Pid, Text("name", 4096));
     Steady nvmlSystemGetNvlinkBwMode(Out("nvlinkBwMode", &U32));
     Steady nvmlSystemGetTopologyGpuSet(Choice(0, 1, 1), List("deviceArray", &Handle, 64));
 }

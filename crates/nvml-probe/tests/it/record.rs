@@ -95,3 +95,41 @@ fn walk_from_elsewhere_is_recorded_without_a_library() {
     let words = ["record", "--library", "/nowhere.so", "--walk"];
     assert_eq!(passed(&probe(&words).arg(&file).output().unwrap()), direct);
 }
+
+#[test]
+fn mig_instances_and_processes_are_recorded_and_made_again() {
+    let yaml = presets::find(presets::NODES, "dgx-a100").unwrap().yaml;
+    let yaml = yaml.replacen(
+        "numa: 3",
+        "numa: 3, mig-instances: [3g.40gb@4/2c@0/1c@2, 1g.10gb@2, 2g.20gb@0/none]",
+        1,
+    );
+    let yaml = yaml.replacen("numa: 1", "numa: 1, mig-instances: []", 1)
+        + "processes:\n\
+           \x20 - {gpu: 0, gi: 2, ci: 1, pid: 7, name: \"train: a\", memory: 3GiB}\n\
+           \x20 - {gpu: 1, pid: 8, name: draw, kind: graphics, memory: 500MiB, encoder: 20%}\n\
+           \x20 - {gpu: 3, pid: 8, memory: 1GiB, sm: 40%, memory-activity: 10%}\n\
+           \x20 - {gpu: 3, pid: 9, kind: mps, memory: 2GiB}\n";
+    let walk_later = |node: &Node| {
+        // Until there is a sample of what processes use.
+        node.folder.freeze_clock().unwrap();
+        node.folder.advance_clock(std::time::Duration::from_secs(1)).unwrap();
+        walk(node)
+    };
+    let walked = walk_later(&Node::from_yaml(&yaml));
+    let recorded = record(&walked).unwrap();
+    for part in [
+        "mig-instances: [3g.40gb@4/2c@0/1c@2, 1g.10gb@2, 2g.20gb@0/none]\n",
+        "mig-instances: []\n",
+        "processes:\n  - {gpu: 0, gi: 2, ci: 1, pid: 7, name: \"train: a\", kind: compute, memory: 3GiB}\n",
+        "{gpu: 1, pid: 8, name: \"draw\", kind: graphics, memory: 500MiB, encoder: 20%}\n",
+        "{gpu: 3, pid: 8, name: \"draw\", kind: compute, memory: 1GiB, sm: 40%, memory-activity: 10%}\n",
+        "{gpu: 3, pid: 9, name: \"simulated\", kind: mps, memory: 2GiB}\n",
+    ] {
+        assert!(recorded.contains(part), "{part}:\n{recorded}");
+    }
+    assert!(!recorded.contains("overrides"), "what MIG hides is no difference:\n{recorded}");
+    let again = walk_later(&Node::from_yaml(&recorded));
+    assert_eq!(compare(&walked, &again), []);
+    assert_eq!(record(&again).unwrap(), recorded);
+}

@@ -24,6 +24,10 @@ const NOT_GETTERS: &[&str] = &[
     "nvmlDeviceClearFieldValues",
     "nvmlDeviceCreateGpuInstance",
     "nvmlDeviceCreateGpuInstanceWithPlacement",
+    "nvmlDeviceDiscoverGpus",
+    "nvmlDeviceModifyDrainState",
+    "nvmlDeviceRemoveGpu",
+    "nvmlDeviceRemoveGpu_v2",
     // Root alone may ask these two.
     "nvmlDeviceGetClkMonStatus",
     "nvmlDeviceGetSramEccErrorStatus",

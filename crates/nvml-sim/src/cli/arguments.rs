@@ -313,6 +313,14 @@ pub enum Command {
         #[command(flatten)]
         when: When,
     },
+    /// Boot the machine anew: as reload, and GPUs that were lost or removed are back.
+    ///
+    /// A host root gets another boot id. Programs are not ended by it.
+    Reboot {
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
+    },
     /// Set readings of a GPU, or the time that calls take. An empty value gives a key back.
     #[command(
         long_about = set_help(),
@@ -416,6 +424,9 @@ pub enum UsageError {
     /// A moment for what is set at once.
     #[error("`{0}` is set at once; --at and its like are for readings of a GPU")]
     SetNow(String),
+    /// A process that is not there.
+    #[error("this machine has no process {0}; without it say --pid, and no process is needed")]
+    NoProcess(u32),
     /// Two XIDs of one change.
     #[error("an NVLink that comes up reports no XID; leave --xid out")]
     NoXid,

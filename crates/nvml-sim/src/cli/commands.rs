@@ -86,6 +86,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             let version = driver_version.unwrap_or_else(|| "same".to_owned());
             open(None)?.declare(FaultEntry { reload: Some(version), ..when.of_the_node() })?;
         }
+        Command::Reboot { when } => {
+            open(None)?.declare(FaultEntry { reboot: true, ..when.of_the_node() })?;
+        }
         Command::Return { gpu, when } => {
             open(None)?.declare(FaultEntry { recover: Some(Recovery::Return), ..when.entry(gpu) })?;
         }
@@ -171,7 +174,8 @@ fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Wr
 }
 
 /// Takes the place of this process, so that signals and exit code are the program's own.
-fn exec(
+/// Runs a program in this one's place; comes back only where that fails.
+pub fn exec(
     folder: &StateFolder,
     root: Option<&Path>,
     private: Option<&Path>,

@@ -221,6 +221,7 @@ fn told(what: &Befall) -> String {
             let pairs: Vec<_> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
             pairs.join(" ")
         }
+        Befall::Reboot => "a reboot".to_owned(),
         Befall::Reload(None) => "the driver loaded anew".to_owned(),
         Befall::Reload(Some(version)) => format!("driver {version} loaded"),
     }

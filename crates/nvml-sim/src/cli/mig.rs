@@ -11,7 +11,7 @@ use super::arguments::Output;
 use super::show::columns;
 use crate::code::Code;
 use crate::control::ControlError;
-use crate::mig::{self, ComputeInstanceProfile, GpuInstanceProfile, GpuInstanceView, Wanted, WantedError};
+use crate::mig::{self, ComputeInstanceProfile, GpuInstanceProfile};
 use crate::node::Gpu;
 use crate::snapshot::{GpuView, Snapshot};
 use crate::state::StateFolder;
@@ -145,15 +145,12 @@ fn create(
 ) -> Result<()> {
     let (_, declared) = find(folder, gpu)?;
     let table = &declared.model.mig;
-    let wanted: Vec<_> = words.iter().map(|word| mig::wanted(table, word)).collect::<Result<_, _>>()?;
+    let mut wanted: Vec<_> = words.iter().map(|word| mig::wanted(table, word)).collect::<Result<_, _>>()?;
+    if no_compute {
+        wanted.iter_mut().for_each(|(_, wanted)| wanted.compute = Some(Vec::new()));
+    }
     let made = folder.change_mig(gpu, |mig, gpu| {
-        let one = |(profile, start): &(&GpuInstanceProfile, Option<u32>)| {
-            if no_compute {
-                return mig.create(gpu, profile.id, start.map(|start| (start, profile.size)));
-            }
-            mig.create_whole(gpu, Wanted { profile: profile.id, start: *start })
-        };
-        wanted.iter().map(one).collect::<Result<Vec<u32>, Code>>()
+        wanted.iter().map(|(_, wanted)| mig.create_wanted(gpu, wanted)).collect::<Result<Vec<u32>, Code>>()
     })?;
     for (id, (profile, _)) in made.iter().zip(&wanted) {
         writeln!(out, "GPU {}: GPU instance {id} of {}", declared.index, profile.name)?;
@@ -173,7 +170,9 @@ fn create_compute(
     let instance = view.gpu_instances().find(|instance| instance.id == gi);
     let refused = |code| ControlError::Mig { gpu: declared.index, code };
     let instance = instance.ok_or_else(|| refused(Code::NOT_FOUND))?;
-    let wanted: Vec<_> = words.iter().map(|word| compute_wanted(instance, word)).collect::<Result<_, _>>()?;
+    let table = &declared.model.mig;
+    let wanted = words.iter().map(|word| mig::compute_wanted(table, instance.profile, word));
+    let wanted: Vec<_> = wanted.collect::<Result<_, _>>()?;
     let made = folder.change_mig(gpu, |mig, gpu| {
         let mut one = |(profile, start): &(&ComputeInstanceProfile, Option<u32>)| {
             mig.create_compute(gpu, gi, profile.id, start.map(|start| (start, profile.slices)))
@@ -190,21 +189,6 @@ fn create_compute(
 fn find(folder: &StateFolder, gpu: &str) -> Result<(Snapshot, Gpu)> {
     let declared = folder.gpu(gpu)?;
     Ok((Snapshot { node: Arc::new(folder.node()?), state: folder.state()? }, declared))
-}
-
-fn compute_wanted<'a>(
-    of: GpuInstanceView<'a>,
-    word: &str,
-) -> Result<(&'a ComputeInstanceProfile, Option<u32>), WantedError> {
-    let (name, start) = mig::split(word)?;
-    let profiles = || of.gpu.gpu.model.mig.compute_of(of.profile);
-    let found = profiles().find(|known| {
-        format!("{}c", known.slices) == name
-            || known.device_name(of.profile) == name
-            || name.parse() == Ok(known.id)
-    });
-    let known = profiles().map(|known| known.device_name(of.profile));
-    Ok((found.ok_or_else(|| WantedError::no_profile(name, known))?, start))
 }
 
 fn list(folder: &StateFolder, only: Option<&str>, output: Output, out: &mut impl Write) -> Result<()> {

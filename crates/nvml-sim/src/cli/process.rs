@@ -1,5 +1,8 @@
 //! `nvml-sim process`: processes on GPUs, for people. It knows words and tables; the rules are the engine's.
 
+mod real;
+
+use std::ffi::OsString;
 use std::io::Write;
 
 use anyhow::Result;
@@ -7,17 +10,27 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::arguments::Output;
+use super::commands::exec;
 use super::show::{columns, time};
 use crate::bytes::Bytes;
 use crate::node::{self, Gpu, Node};
-use crate::processes::{Percent, Process, ProcessEntry, ProcessKind};
+use crate::processes::{Percent, Process, ProcessEntry, ProcessKind, keep_through_exec};
 use crate::state::StateFolder;
 
 /// What to do with processes.
 #[derive(Debug, Subcommand)]
 pub enum ProcessCommand {
-    /// Let a process run on a GPU or MIG instance, and print its pid. No process of this machine is needed.
+    /// Let a process run on GPUs or a MIG instance, and print its pid. No process of this machine is needed.
     Add(Add),
+    /// Run a program that is a process on GPUs as long as it lives.
+    ///
+    /// It sees the node as by `nvml-sim run`, and takes this command's place: the pid stays. It is on the GPUs until it has ended,
+    /// however that was, or until `process kill`, which ends nothing but that. A child that it starts with its open files goes on
+    /// in its name.
+    Run(Run),
+    /// Hold a life open until a process of this machine ends.
+    #[command(hide = true)]
+    Keep { pid: u32 },
     /// End a process, on all its GPUs.
     Kill {
         /// Its pid.
@@ -37,25 +50,45 @@ pub enum ProcessCommand {
 /// A process that begins.
 #[derive(Debug, Args)]
 pub struct Add {
-    /// The GPU: index, UUID or PCI address.
+    #[command(flatten)]
+    uses: Uses,
+    /// Its pid; a free one where absent. With that of a process elsewhere, that process runs here too.
     #[arg(long)]
-    gpu: String,
+    pid: Option<u32>,
+    /// A process of this machine: it runs on the GPU as long as it lives.
+    #[arg(long, value_name = "PID", conflicts_with = "pid")]
+    for_pid: Option<u32>,
+}
+
+/// A program that is a process on GPUs.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    uses: Uses,
+    /// The program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// What a process uses.
+#[derive(Debug, Args)]
+struct Uses {
+    /// The GPU: index, UUID or PCI address. Several times for a process on several GPUs.
+    #[arg(long, required = true)]
+    gpu: Vec<String>,
     /// The MIG GPU instance.
     #[arg(long, value_name = "ID")]
     gi: Option<u32>,
     /// The MIG compute instance; the only one of the GPU instance where absent.
     #[arg(long, value_name = "ID", requires = "gi")]
     ci: Option<u32>,
-    /// Its pid; a free one where absent. With that of a process elsewhere, that process runs here too.
-    #[arg(long)]
-    pid: Option<u32>,
     /// Its name.
     #[arg(long)]
     name: Option<String>,
     /// How it uses the GPU.
     #[arg(long, value_enum, default_value_t = ProcessKind::Compute)]
     kind: ProcessKind,
-    /// Memory that it uses, such as 10GiB.
+    /// Memory that it uses of each, such as 10GiB.
     #[arg(long, default_value = "0B")]
     memory: Bytes,
     /// Part of the time that its kernels run, such as 40%.
@@ -72,26 +105,38 @@ pub struct Add {
     decoder: Percent,
 }
 
+impl Uses {
+    /// An entry for each GPU.
+    fn entries(self, pid: Option<u32>, known_name: Option<String>) -> Vec<ProcessEntry> {
+        let Uses { gpu, gi, ci, name, kind, memory, sm, memory_activity, encoder, decoder } = self;
+        let name = name.or(known_name);
+        let of = |gpu: String| {
+            let name = name.clone();
+            ProcessEntry { gpu, gi, ci, pid, name, kind, memory, sm, memory_activity, encoder, decoder }
+        };
+        gpu.into_iter().map(of).collect()
+    }
+}
+
 /// Carries out `nvml-sim process`.
 pub fn run(folder: &StateFolder, command: ProcessCommand, out: &mut impl Write) -> Result<()> {
     match command {
-        ProcessCommand::Add(Add {
-            gpu,
-            gi,
-            ci,
-            pid,
-            name,
-            kind,
-            memory,
-            sm,
-            memory_activity,
-            encoder,
-            decoder,
-        }) => {
-            let entry =
-                ProcessEntry { gpu, gi, ci, pid, name, kind, memory, sm, memory_activity, encoder, decoder };
-            writeln!(out, "{}", folder.start_process(entry)?)?;
+        ProcessCommand::Add(Add { uses, pid, for_pid: None }) => {
+            writeln!(out, "{}", folder.start_processes(uses.entries(pid, None))?)?;
         }
+        ProcessCommand::Add(Add { uses, for_pid: Some(pid), .. }) => {
+            let name = real::find(pid)?;
+            let life = folder.start_life(pid, uses.entries(None, Some(name)))?;
+            real::keep(folder, pid, life)?;
+            writeln!(out, "{pid}")?;
+        }
+        ProcessCommand::Run(Run { uses, command }) => {
+            let name = command.first().map(|program| program.to_string_lossy().into_owned());
+            let life = folder.start_life(std::process::id(), uses.entries(None, name))?;
+            keep_through_exec(&life)?;
+            exec(folder, None, None, None, &command)?;
+        }
+        ProcessCommand::Keep { pid } => real::wait(pid)?,
         ProcessCommand::Kill { pid } => {
             folder.end_process(pid)?;
         }
@@ -166,5 +211,6 @@ fn json_of(process: &Process, node: &Node) -> Value {
         "encoderPercent": process.encoder.number(),
         "decoderPercent": process.decoder.number(),
         "startUs": process.start_us,
+        "isOfMachine": process.life.is_some(),
     })
 }

@@ -40,6 +40,7 @@ impl FaultEntry {
             self.recover.map(Befall::Recover),
             self.set.clone().map(Befall::Set),
             reload.map(Befall::Reload),
+            self.reboot.then_some(Befall::Reboot),
         ]
         .into_iter()
         .flatten();
@@ -88,7 +89,7 @@ fn is_told_of_instances(counter: Counter) -> bool {
 impl Befall {
     /// Whether it befalls the node, and no GPU of its own.
     pub(super) fn is_of_the_node(&self) -> bool {
-        matches!(self, Befall::Reload(_))
+        matches!(self, Befall::Reload(_) | Befall::Reboot)
     }
 
     /// Fails where it cannot be, or cannot befall this GPU.
@@ -98,6 +99,10 @@ impl Befall {
                 "gpu",
                 "the driver is loaded anew for all GPUs; leave `gpu` out".to_owned(),
             )),
+            (Befall::Reboot, Some(_)) => {
+                Err(FaultError::Befall("gpu", "the whole machine boots anew; leave `gpu` out".to_owned()))
+            }
+            (Befall::Reboot, None) => Ok(()),
             (Befall::Reload(version), None) => version.as_deref().map_or(Ok(()), |version| {
                 node::check_driver_version(version)
                     .map_err(|_| FaultError::Befall("reload", format!("`{version}` is no driver version; write {SAME_VERSION}, or one such as 580.105.08")))

@@ -18,7 +18,7 @@ use crate::node::{self, Gpu, NoGpuError};
 use crate::settings::SettingError;
 
 /// A fault: exactly one of `hang`, `crash`, `return`, `garbage`, `lose`, `xid`, `count`, `memory-error`, `nvlink-down`,
-/// `nvlink-up`, `recover`, `set` and `reload`, and when.
+/// `nvlink-up`, `recover`, `set`, `reload` and `reboot`, and when.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FaultEntry {
@@ -70,6 +70,9 @@ pub struct FaultEntry {
     /// The driver version that is loaded anew, or `same`.
     #[serde(default)]
     pub reload: Option<String>,
+    /// The machine boots anew.
+    #[serde(default)]
+    pub reboot: bool,
     /// What is counted in `gpu`.
     #[serde(default)]
     pub count: Option<Counter>,
@@ -122,7 +125,7 @@ pub enum FaultError {
     /// None of the words for what happens, or more than one.
     #[error(
         "{count} effects; write one of hang, crash, return and garbage, each with a function, one of xid, lose, count, \
-         memory-error, nvlink-down, nvlink-up, recover and set, each with `gpu`, or reload"
+         memory-error, nvlink-down, nvlink-up, recover and set, each with `gpu`, or reload or reboot"
     )]
     Effects {
         /// How many.
@@ -182,6 +185,7 @@ impl FaultEntry {
             ("recover", self.recover.is_some()),
             ("set", self.set.is_some()),
             ("reload", self.reload.is_some()),
+            ("reboot", self.reboot),
             ("count", self.count.is_some()),
         ];
         let mut named = keys.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));

@@ -133,9 +133,9 @@ impl Check<'_> {
         let table = &gpu.model.mig;
         let mut layout = Vec::new();
         for (index, word) in words.iter().enumerate() {
-            let (profile, start) = mig::wanted(table, word)
+            let (_, wanted) = mig::wanted(table, word)
                 .map_err(|error| self.fail(format!("{at}[{index}]"), error.to_string()))?;
-            layout.push(Wanted { profile: profile.id, start });
+            layout.push(wanted);
         }
         MigState::default().lay(gpu, &layout).map_err(|(index, code)| {
             let word = words.get(index).map_or("", String::as_str);
@@ -144,6 +144,9 @@ impl Check<'_> {
                 profile.map_or(&[][..], |profile| &profile.starts).iter().map(u32::to_string).collect();
             let starts = starts.join(", ");
             let problem = match code {
+                Code::INVALID_ARGUMENT if word.contains('/') => {
+                    format!("`{word}` or a compute instance of it cannot begin there; it begins at {starts}")
+                }
                 Code::INVALID_ARGUMENT => format!("`{word}` cannot begin there; it begins at {starts}"),
                 _ => format!("`{word}` finds no room beside those before it; it begins at {starts}"),
             };

@@ -1,11 +1,30 @@
 //! What a person or a test does to processes, and a reset that they keep from happening. It knows the state folder; the
 //! rules are the state's.
 
+use std::fs::File;
+
 use thiserror::Error;
 
-use super::{ProcessEntry, ProcessError, distinct};
+use super::{Lives, ProcessEntry, ProcessError, distinct};
 use crate::control::ControlError;
-use crate::state::StateFolder;
+use crate::node::Gpu;
+use crate::state::{State, StateFolder};
+
+/// Lets a process begin on GPUs that take some, and gives its pid: that of the first entry, which all the others get.
+fn start_all(state: &mut State, entries: Vec<(Gpu, ProcessEntry)>) -> Result<u32, ProcessError> {
+    let mut known = None;
+    for (gpu, entry) in entries {
+        if state.lost.contains(&gpu.uuid) {
+            return Err(ProcessError::Lost { gpu: gpu.index });
+        }
+        if state.drains.draining.contains(&gpu.uuid) {
+            return Err(ProcessError::Draining { gpu: gpu.index });
+        }
+        let entry = ProcessEntry { pid: known.or(entry.pid), ..entry };
+        known = Some(state.start_process(&gpu, entry, state.clock.now_us())?);
+    }
+    known.ok_or(ProcessError::NoGpu)
+}
 
 /// A reset of a GPU that processes use.
 #[derive(Debug, Error)]
@@ -23,17 +42,33 @@ pub struct InUseError {
 impl StateFolder {
     /// Lets a process begin, and gives its pid.
     pub fn start_process(&self, entry: ProcessEntry) -> Result<u32, ControlError> {
-        let gpu = self.gpu(&entry.gpu)?;
-        let started = self.commit(|state| {
-            if state.lost.contains(&gpu.uuid) {
-                return Err(ProcessError::Lost { gpu: gpu.index });
-            }
-            if state.drains.draining.contains(&gpu.uuid) {
-                return Err(ProcessError::Draining { gpu: gpu.index });
-            }
-            state.start_process(&gpu, entry, state.clock.now_us())
-        })?;
+        self.start_processes(vec![entry])
+    }
+
+    /// Lets one process begin on several GPUs or in several ways, in all or none, and gives its pid.
+    pub fn start_processes(&self, entries: Vec<ProcessEntry>) -> Result<u32, ControlError> {
+        let entries = self.with_gpus(entries)?;
+        let started = self.commit(|state| start_all(state, entries))?;
         Ok(started.map(|(pid, _)| pid)?)
+    }
+
+    /// Lets a process of the machine begin, in all ways or none. It runs as long as the file that this gives is open anywhere,
+    /// in whichever process.
+    pub fn start_life(&self, pid: u32, entries: Vec<ProcessEntry>) -> Result<File, ControlError> {
+        let with_pid = entries.into_iter().map(|entry| ProcessEntry { pid: Some(pid), ..entry });
+        let entries = self.with_gpus(with_pid.collect())?;
+        let started = self.commit(|state| -> Result<File, ControlError> {
+            let before = state.processes.0.len();
+            start_all(state, entries)?;
+            let (name, file) = Lives::of(self.dir()).begin(pid)?;
+            state.processes.0.iter_mut().skip(before).for_each(|process| process.life = Some(name.clone()));
+            Ok(file)
+        })?;
+        started.map(|(file, _)| file)
+    }
+
+    fn with_gpus(&self, entries: Vec<ProcessEntry>) -> Result<Vec<(Gpu, ProcessEntry)>, ControlError> {
+        entries.into_iter().map(|entry| Ok((self.gpu(&entry.gpu)?, entry))).collect()
     }
 
     /// Ends a process. Returns on how many GPUs or instances it ran.

@@ -48,6 +48,9 @@ pub enum ProcessError {
         /// The pid.
         pid: u32,
     },
+    /// On no GPU.
+    #[error("a process runs on some GPU; say on which")]
+    NoGpu,
     /// A GPU that does not answer.
     #[error("GPU {gpu} is lost; `nvml-sim return --gpu {gpu}` brings it back")]
     Lost {
@@ -120,6 +123,7 @@ impl ProcessError {
             ProcessError::Instance { .. } => "gi",
             ProcessError::Lost { .. }
             | ProcessError::Draining { .. }
+            | ProcessError::NoGpu
             | ProcessError::NoGraphics { .. }
             | ProcessError::ComputeMode { .. }
             | ProcessError::ComputeModeOfMig { .. } => "gpu",
@@ -170,6 +174,7 @@ impl State {
             encoder: entry.encoder,
             decoder: entry.decoder,
             start_us: now_us,
+            life: None,
         });
         Ok(pid)
     }

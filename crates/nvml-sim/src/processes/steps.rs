@@ -13,6 +13,11 @@ impl State {
         self.end_processes(now_us, |process| process.pid == pid)
     }
 
+    /// Ends the processes that are tied to lives which are over.
+    pub(crate) fn end_lives(&mut self, is_over: impl Fn(&str) -> bool) {
+        self.end_processes(self.clock.now_us(), |process| process.life.as_deref().is_some_and(&is_over));
+    }
+
     fn end_processes(&mut self, now_us: u64, ends: impl Fn(&Process) -> bool) -> usize {
         let ended = self.processes.take(ends);
         for (gpu, modes) in &mut self.modes {

@@ -1,5 +1,5 @@
 //! Host roots that follow their node: which roots were laid for a state folder, and bringing them in step with its MIG
-//! instances, its GPUs and its driver's version. It knows which files of a root these are, not what changed the node.
+//! instances, its GPUs, its boots and its driver's version. It knows which files of a root these are, not what changed the node.
 //!
 //! Before a change becomes the current state, a mark says that the roots are behind; it goes when all of them are in step.
 //! So a process that is killed in between leaves the mark, and whoever next looks at the node and may write does the rest.
@@ -46,7 +46,8 @@ pub fn are_behind(dir: &Path) -> bool {
 pub fn mark(dir: &Path, before: &State, after: &State) -> bool {
     let matters = before.mig.gpus != after.mig.gpus
         || before.driver.version != after.driver.version
-        || before.drains.removed != after.drains.removed;
+        || before.drains.removed != after.drains.removed
+        || before.reboots != after.reboots;
     if !matters || !dir.join(ROOTS).exists() {
         return are_behind(dir);
     }
@@ -101,6 +102,7 @@ fn belongs_to(root: &Path, dir: &Path) -> io::Result<bool> {
 fn bring_in_step(root: &Path, node: &Node, state: &State) -> Result<(), RootError> {
     let mut plan = Plan::new(root);
     proc_files::plan_version(&mut plan, node);
+    proc_files::plan_boot(&mut plan, node, state);
     proc_files::plan_gpus(&mut plan, node, state);
     sysfs::plan_pci(&mut plan, node, state);
     proc_files::plan_capabilities(&mut plan, node, state);
@@ -110,7 +112,7 @@ fn bring_in_step(root: &Path, node: &Node, state: &State) -> Result<(), RootErro
 
 /// The files of a root that follow.
 fn is_following(path: &Path) -> bool {
-    path == Path::new(proc_files::VERSION)
+    [proc_files::VERSION, proc_files::BOOT_ID].map(Path::new).contains(&path)
         || path.starts_with(proc_files::GPUS)
         || path.starts_with(sysfs::PCI)
         || path.starts_with(proc_files::CAPABILITIES)

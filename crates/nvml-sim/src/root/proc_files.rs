@@ -13,6 +13,8 @@ const ALL_MAY_READ: u32 = 0o444;
 
 /// Where the driver's version is told.
 pub const VERSION: &str = "proc/driver/nvidia/version";
+/// Which boot this is.
+pub const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
 /// The GPUs that the driver has.
 pub const GPUS: &str = "proc/driver/nvidia/gpus";
 /// The capabilities that are there.
@@ -38,9 +40,15 @@ pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     let names = ["nvidia", "nvidiactl", "nvidia-uvm"].iter().chain(caps);
     let devices: String = names.map(|name| format!("{MAJOR:3} {name}\n")).collect();
     plan.file("proc/devices", format!("Character devices:\n{devices}\nBlock devices:\n"));
+    plan_boot(plan, node, state);
+}
+
+/// The id of this boot, which follows from the machine and how often it booted.
+pub fn plan_boot(plan: &mut Plan, node: &Node, state: &State) {
     let first = node.gpus.first().map_or("none", |gpu| gpu.uuid.as_str());
-    let boot = identity::gpu_uuid(first, usize::MAX);
-    plan.file("proc/sys/kernel/random/boot_id", format!("{}\n", boot.trim_start_matches("GPU-")));
+    let boots = usize::try_from(state.reboots).unwrap_or(usize::MAX);
+    let boot = identity::gpu_uuid(first, usize::MAX.saturating_sub(boots));
+    plan.file(BOOT_ID, format!("{}\n", boot.trim_start_matches("GPU-")));
 }
 
 /// The version of the driver that is loaded.

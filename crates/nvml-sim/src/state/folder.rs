@@ -26,6 +26,7 @@ use crate::freeze::{self, FreezeError};
 use crate::kernel_log;
 use crate::library::Complaints;
 use crate::node::{Node, NodeError};
+use crate::processes::Lives;
 use crate::root::follow;
 
 const NODE_FILE: &str = "node.yaml";
@@ -188,17 +189,23 @@ impl StateFolder {
     }
 
     /// The current state. Costs one system call while nothing changes. An incident whose time has come is carried out by
-    /// whoever looks first; where that one may not write, it sees the incident all the same.
+    /// whoever looks first, and so is the end of a process of the machine; where that one may not write, it sees them all the
+    /// same.
     pub fn state(&self) -> Result<Arc<State>, StateFolderError> {
         let state = self.read()?;
-        if !state.is_behind() {
+        let lives = Lives::of(&self.dir);
+        let is_over = |life: &str| lives.is_over(life);
+        if !state.is_behind() && !state.processes.lives().any(is_over) {
             return Ok(state);
         }
         match self.commit(|_| Ok::<(), std::convert::Infallible>(())) {
             Ok(Ok(((), state))) => Ok(state),
             Err(_) => {
                 let mut state = State::clone(&state);
-                state.catch_up(&self.node()?, state.clock.now_us());
+                state.end_lives(is_over);
+                if state.is_behind() {
+                    state.catch_up(&self.node()?, state.clock.now_us());
+                }
                 Ok(Arc::new(state))
             }
         }
@@ -295,6 +302,8 @@ impl StateFolder {
         // A writer that was killed, or could not write, may have left this undone.
         self.complete_kernel_log(&declared, &before)?;
         let mut after = State::clone(&before);
+        let lives = Lives::of(&self.dir);
+        after.end_lives(|life| lives.is_over(life));
         if after.is_behind() {
             after.catch_up(declared.node()?, after.clock.now_us());
         }
@@ -315,6 +324,9 @@ impl StateFolder {
         }
         let are_roots_behind = follow::mark(&self.dir, &before, &after);
         self.publish(&after, &self.node_name()?)?;
+        if !after.processes.lives().eq(before.processes.lives()) {
+            lives.tidy(after.processes.lives());
+        }
         if are_roots_behind {
             self.let_roots_follow(&declared, &after);
         }

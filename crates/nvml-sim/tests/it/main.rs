@@ -7,6 +7,7 @@ mod counters;
 mod crash_points;
 mod following_roots;
 mod host_root;
+mod lives;
 mod mig;
 mod mig_command;
 mod node_files;

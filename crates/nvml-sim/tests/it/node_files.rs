@@ -368,6 +368,9 @@ fn mig_instances_that_a_gpu_cannot_have_are_refused_by_path() {
         ("[1g.10gb+me, 1g.10gb+me]", 1, "finds no room"),
         ("[3g.40gb@2]", 0, "cannot begin there; it begins at 0, 4"),
         ("[3g.40gb@four]", 0, "after the @ stands the slice"),
+        ("[3g.40gb/9c]", 0, "no MIG profile `9c` there; it has 1c.3g.40gb, 2c.3g.40gb"),
+        ("[3g.40gb/2c/2c]", 0, "`3g.40gb/2c/2c` finds no room"),
+        ("[3g.40gb@4/2c@1]", 0, "or a compute instance of it cannot begin there"),
     ] {
         let message = message("A100-SXM4-80GB", layout);
         let path = format!("mine.yaml: gpus[0].mig-instances[{index}]: ");

@@ -13,7 +13,7 @@ use rustix::fs::inotify;
 use crate::sim::{node, nvml_sim};
 
 /// The format of states: a change of it is one that people notice.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 const CHILD: &str = "NVML_SIM_TEST_CHILD";
 /// A killed writer may have been anywhere in its commit; so many different moments are tried.

@@ -1,5 +1,6 @@
 //! Whole stories in a node file: what befalls a GPU, what the driver asks for then, and what ends it.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +46,33 @@ fn gpu_is_lost_and_returns_and_the_driver_is_loaded_anew_as_declared() {
 }
 
 #[test]
+fn reboot_brings_all_gpus_back_and_has_an_id_of_its_own() {
+    let (dir, folder) = folder("dgx-h100", "faults: [{reboot: true, at: 10m}]\n");
+    let (library, root) = (dir.path().join("library"), dir.path().join("root"));
+    fs::write(&library, "no library").unwrap();
+    nvml_sim::root::lay(&folder, &root, Some(&library)).unwrap();
+    let boot = || fs::read_to_string(root.join("proc/sys/kernel/random/boot_id")).unwrap();
+    let first = boot();
+    folder.lose("3", Some(79)).unwrap();
+    folder.set("1", "persistence-mode", "off").unwrap();
+    folder.drain("1", true).unwrap();
+    folder.remove_gpu("1", false).unwrap();
+    folder.inject_xid("1", 48, None, None).unwrap();
+    let events = folder.state().unwrap().events.records.clone();
+    assert!(events.iter().all(|event| event.data != 48), "no driver saw it: {events:?}");
+    folder.reload(None).unwrap();
+    assert!(!folder.state().unwrap().lost.is_empty() && boot() == first, "the machine is still up");
+    minutes(&folder, 11);
+    let state = folder.state().unwrap();
+    assert!(state.lost.is_empty() && state.drains.removed.is_empty() && state.recovery.is_empty());
+    assert_eq!((state.reboots, state.driver.number), (1, 2));
+    let second = boot();
+    folder.declare(FaultEntry { reboot: true, ..FaultEntry::default() }).unwrap();
+    assert!(first != second && second != boot() && first != boot());
+    assert!(folder.declare(FaultEntry { reboot: true, ..of("0") }).is_err());
+}
+
+#[test]
 fn xid_asks_for_a_recovery_that_a_reset_ends_unless_it_needs_a_reboot() {
     let (_dir, folder) = folder("dgx-h100", "");
     let uuid = folder.node().unwrap().gpus[0].uuid.clone();
@@ -65,7 +93,7 @@ fn xid_asks_for_a_recovery_that_a_reset_ends_unless_it_needs_a_reboot() {
     folder.reload(None).unwrap();
     assert_eq!(asked(), RecoveryAction::None);
 
-    let log = std::fs::read_to_string(folder.dir().join("kmsg")).unwrap();
+    let log = fs::read_to_string(folder.dir().join("kmsg")).unwrap();
     let changes: Vec<_> = log.lines().filter(|line| line.contains(": 154, ")).collect();
     assert!(changes[0].ends_with("changed from 0x0 (None) to 0x1 (GPU Reset Required)"), "{changes:?}");
     assert_eq!(changes.len(), 2, "{log}");

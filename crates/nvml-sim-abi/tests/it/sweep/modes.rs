@@ -37,6 +37,12 @@ impl Sweep<'_> {
             let mut mode = nvmlC2cModeInfo_v1_t { isC2cEnabled: 9 };
             (f(self.gpu, &mut mode), json!(mode.isC2cEnabled))
         });
+        ask!(self, nvmlDeviceQueryDrainState, |f| {
+            let (mut pci, mut state): (nvmlPciInfo_t, _) = (zeroed(), 9);
+            let known = self.lib.nvmlDeviceGetPciInfo_v3.as_ref().unwrap();
+            assert_eq!(known(self.gpu, &mut pci), 0);
+            (f(&mut pci, &mut state), json!(state))
+        });
         choices!(self, u32, 0..3, nvmlDeviceGetAPIRestriction);
         licences!(self: nvmlDeviceGetGridLicensableFeatures nvmlDeviceGetGridLicensableFeatures_v2
             nvmlDeviceGetGridLicensableFeatures_v3 nvmlDeviceGetGridLicensableFeatures_v4);

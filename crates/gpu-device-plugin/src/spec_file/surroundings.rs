@@ -1,0 +1,63 @@
+//! What the spec says that comes and goes while a driver stays: device nodes and sockets. Cheap to look at.
+
+use std::collections::BTreeMap;
+
+use cdi::builder::Host;
+use gpu_model::{Inventory, PciAddress};
+use node_host::capability::MigMinors;
+use node_host::device::{DeviceNode, Nodes};
+use node_host::{
+    Companions, DriverFile, DriverFiles, DriverRoot, HostPath, Root, daemon_sockets, display_nodes,
+};
+
+use crate::driver::Settings;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    pub nodes: Nodes,
+    mig_minors: MigMinors,
+    displays: BTreeMap<PciAddress, Vec<DeviceNode>>,
+    companions: Companions,
+    sockets: Vec<DriverFile>,
+}
+
+impl Surroundings {
+    /// Looks around. What is not of the driver's own GPUs and cannot be looked at is told, and left out.
+    pub fn look(
+        inventory: &Inventory,
+        settings: &Settings,
+        driver: &DriverRoot,
+        dev: &Root,
+        nodes: Nodes,
+    ) -> Surroundings {
+        let host = &settings.host;
+        // Thousands of lines, and for nobody where no GPU is partitioned.
+        let mig_minors = if inventory.gpus.iter().any(|gpu| !gpu.mig_devices.is_empty()) {
+            told(MigMinors::read(host))
+        } else {
+            MigMinors::default()
+        };
+        let addresses = inventory.gpus.iter().filter_map(|gpu| gpu.pci.value().copied());
+        let displays = addresses.map(|gpu| (gpu, told(display_nodes(host, dev, gpu, settings.non_devices))));
+        Surroundings {
+            nodes,
+            mig_minors,
+            displays: displays.filter(|(_, nodes)| !nodes.is_empty()).collect(),
+            companions: told(Companions::find(driver, dev, host, settings.non_devices)),
+            sockets: daemon_sockets(driver, host),
+        }
+    }
+
+    /// All that a spec is built from.
+    pub fn with(self, driver: DriverFiles, hook: Option<HostPath>) -> Host {
+        let Surroundings { nodes, mig_minors, displays, companions, sockets } = self;
+        Host { driver, nodes, mig_minors, displays, companions, sockets, hook }
+    }
+}
+
+fn told<T: Default, E: std::error::Error>(found: Result<T, E>) -> T {
+    found.unwrap_or_else(|error| {
+        tracing::warn!(error = %daemon::error_chain(&error), "the CDI spec leaves out what cannot be looked at");
+        T::default()
+    })
+}
