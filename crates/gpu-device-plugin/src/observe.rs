@@ -303,6 +303,10 @@ impl Watching {
                 tracing::info!(reason, "events may have been missed; probing every GPU");
                 self.want(Question::Probe);
             }
+            Event::MigChange { gpu } => {
+                tracing::info!(%gpu, "the MIG mode or instances changed");
+                self.want(Question::Inventory);
+            }
             Event::Xid { gpu, xid, gpu_instance, .. } => {
                 self.take_xid(gpu, xid, gpu_instance);
             }

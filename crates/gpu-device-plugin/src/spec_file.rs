@@ -100,7 +100,9 @@ impl SpecFile {
             // A spec without it starts containers in which CUDA fails; the old file stays for when it is back.
             return Err("the device node nvidia-uvm is missing".to_owned());
         }
-        let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes);
+        let before = self.written.as_ref().filter(|_| depth == Depth::Glance);
+        let before = before.map(|written| &written.surroundings);
+        let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes, before);
         if depth == Depth::Glance
             && self.is_in_place()
             && let Some(written) =

@@ -19,6 +19,8 @@ const KEPT: usize = 256;
 pub enum EventKind {
     /// A critical XID error.
     Xid = 0x8,
+    /// The MIG mode or instances have changed.
+    MigConfig = 0x100,
     /// The recovery action has changed.
     RecoveryAction = 0x8000,
 }
@@ -36,11 +38,12 @@ const SUPPORTED: u64 = 0x1F;
 const RECOVERY_ACTION_SINCE: u32 = 580;
 
 impl GpuView<'_> {
-    /// The kinds of events that it says it supports, as bits.
+    /// The kinds of events that it says it supports, as bits. Changes of MIG where the GPU can do it (assumed).
     pub fn supported_events(&self) -> u64 {
         let branch = self.snapshot.state.driver_branch(&self.snapshot.node);
         let recovery = if branch >= RECOVERY_ACTION_SINCE { EventKind::RecoveryAction.bit() } else { 0 };
-        SUPPORTED | recovery
+        let mig = if self.gpu.model.is_mig_capable() { EventKind::MigConfig.bit() } else { 0 };
+        SUPPORTED | recovery | mig
     }
 }
 
@@ -54,7 +57,7 @@ pub struct EventRecord {
     pub gpu: String,
     /// Its kind.
     pub kind: EventKind,
-    /// The XID, or the new recovery action.
+    /// The XID, or the new recovery action; 0 for MIG.
     pub data: u64,
     /// The recovery action before.
     #[serde(default, skip_serializing_if = "Option::is_none")]

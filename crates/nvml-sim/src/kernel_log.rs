@@ -103,6 +103,7 @@ fn record(node: &Node, event: &EventRecord) -> Option<String> {
             let said = if xid == 79 { ", GPU has fallen off the bus." } else { "" };
             format!("{xid}, pid='<unknown>', name=<unknown>{said}")
         }
+        EventKind::MigConfig => return None,
         EventKind::RecoveryAction => {
             let (from, to) = (event.before.unwrap_or(0), event.data);
             let text = |action| RecoveryAction::from_number(action).map_or("", RecoveryAction::text);

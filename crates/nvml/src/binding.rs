@@ -17,7 +17,7 @@
 //! | `nvmlDeviceGetCurrentClocksThrottleReasons` | the wrapper knows the new name alone, which older drivers lack |
 //! | `nvmlDeviceGetFieldValues` | the wrapper renumbers fields and drops the scope |
 //! | `nvmlDeviceGetMaxMigDeviceCount`, `nvmlDeviceGetMigDeviceHandleByIndex`, `nvmlDeviceGetGpuInstanceId`, `nvmlDeviceGetComputeInstanceId`, `nvmlDeviceGetAttributes_v2`, `nvmlDeviceGetGpuInstanceById`, `nvmlGpuInstanceGetInfo`, `nvmlDeviceGetGpuInstanceProfileInfo` | the wrapper hands MIG devices out as devices that know no GPU, and has nothing of GPU instances |
-//! | `nvmlEventSetCreate`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
+//! | `nvmlEventSetCreate`, `nvmlDeviceGetSupportedEventTypes`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
 #![expect(unsafe_code, reason = "the binding of a C library")]
 
 mod abilities;
@@ -40,7 +40,7 @@ use crate::Code;
 use crate::protocol::Refusal;
 
 pub(crate) use self::abilities::Abilities;
-pub(crate) use self::event_set::{EventSet, RawEvent};
+pub(crate) use self::event_set::{EventSet, RawEvent, RawKind};
 pub(crate) use self::gpu::{Gpu, GpuKey, LinkEnd};
 pub(crate) use self::mig::{InstanceKinds, MigHandle};
 

@@ -44,6 +44,11 @@ pub enum Event {
         /// The compute instance that it concerns, if only one does.
         compute_instance: Option<u32>,
     },
+    /// The MIG mode or instances of a GPU changed. Not every driver tells this: a probe sees it too.
+    MigChange {
+        /// The GPU.
+        gpu: GpuUuid,
+    },
 }
 
 /// Events, from [`crate::Nvml::events`].

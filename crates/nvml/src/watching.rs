@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gpu_model::{GpuFailure, GpuUuid};
 use worker::{Channel, ChannelError};
 
-use crate::binding::{Driver, EventSet, Failure, GpuKey, RawEvent};
+use crate::binding::{Driver, EventSet, Failure, GpuKey, RawEvent, RawKind};
 use crate::protocol::{Refusal, Watch};
 use crate::row::Row;
 use crate::{Code, Event};
@@ -189,10 +189,18 @@ impl Watched {
     }
 
     fn name(&self, event: RawEvent) -> Event {
-        let RawEvent { gpu, xid, gpu_instance, compute_instance } = event;
-        match self.gpus.iter().find(|(key, _)| *key == gpu) {
-            Some((_, uuid)) => Event::Xid { gpu: uuid.clone(), xid, gpu_instance, compute_instance },
-            None => Event::Gap { reason: format!("XID {xid} on a GPU that is not watched") },
+        let gpu = self.gpus.iter().find(|(key, _)| *key == event.gpu).map(|(_, uuid)| uuid.clone());
+        match (gpu, event.kind) {
+            (Some(gpu), RawKind::Xid { xid, gpu_instance, compute_instance }) => {
+                Event::Xid { gpu, xid, gpu_instance, compute_instance }
+            }
+            (Some(gpu), RawKind::MigChange) => Event::MigChange { gpu },
+            (None, RawKind::Xid { xid, .. }) => {
+                Event::Gap { reason: format!("XID {xid} on a GPU that is not watched") }
+            }
+            (None, RawKind::MigChange) => {
+                Event::Gap { reason: "a GPU that is not watched is partitioned otherwise".to_owned() }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the spec says that comes and goes while a driver stays: device nodes and sockets. Cheap to look at.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cdi::builder::Host;
 use gpu_model::{Inventory, PciAddress};
@@ -15,27 +16,30 @@ use crate::driver::Settings;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
     pub nodes: Nodes,
-    mig_minors: MigMinors,
+    mig_minors: Arc<MigMinors>,
     displays: BTreeMap<PciAddress, Vec<DeviceNode>>,
     companions: Companions,
     sockets: Vec<DriverFile>,
 }
 
 impl Surroundings {
-    /// Looks around. What is not of the driver's own GPUs and cannot be looked at is told, and left out.
+    /// Looks around. What is not of the driver's own GPUs and cannot be looked at is told, and left out. What stays as long as a
+    /// driver is loaded is taken over from `before`.
     pub fn look(
         inventory: &Inventory,
         settings: &Settings,
         driver: &DriverRoot,
         dev: &Root,
         nodes: Nodes,
+        before: Option<&Surroundings>,
     ) -> Surroundings {
         let host = &settings.host;
-        // Thousands of lines, and for nobody where no GPU is partitioned.
-        let mig_minors = if inventory.gpus.iter().any(|gpu| !gpu.mig_devices.is_empty()) {
-            told(MigMinors::read(host))
-        } else {
-            MigMinors::default()
+        let is_partitioned = inventory.gpus.iter().any(|gpu| !gpu.mig_devices.is_empty());
+        let mig_minors = match before {
+            Some(before) => Arc::clone(&before.mig_minors),
+            // Thousands of lines, and for nobody where no GPU is partitioned.
+            None if is_partitioned => told(MigMinors::read(host)).into(),
+            None => Arc::default(),
         };
         let addresses = inventory.gpus.iter().filter_map(|gpu| gpu.pci.value().copied());
         let displays = addresses.map(|gpu| (gpu, told(display_nodes(host, dev, gpu, settings.non_devices))));
@@ -51,6 +55,7 @@ impl Surroundings {
     /// All that a spec is built from.
     pub fn with(self, driver: DriverFiles, hook: Option<HostPath>) -> Host {
         let Surroundings { nodes, mig_minors, displays, companions, sockets } = self;
+        let mig_minors = Arc::unwrap_or_clone(mig_minors);
         Host { driver, nodes, mig_minors, displays, companions, sockets, hook }
     }
 }

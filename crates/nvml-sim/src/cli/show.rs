@@ -158,6 +158,7 @@ pub fn time(us: u64) -> String {
 fn event_text(event: &EventRecord) -> String {
     match event.kind {
         EventKind::Xid => format!("XID {}", event.data),
+        EventKind::MigConfig => "MIG mode or instances".to_owned(),
         EventKind::RecoveryAction => {
             let action = RecoveryAction::from_number(event.data);
             format!("recovery action: {}", action.map_or("unknown", RecoveryAction::text))

@@ -3,7 +3,8 @@
 
 use super::Process;
 use crate::code::Code;
-use crate::mig::MigState;
+use crate::events::{EventKind, EventRecord};
+use crate::mig::{GpuMig, MigState};
 use crate::node::Gpu;
 use crate::state::State;
 
@@ -45,16 +46,38 @@ impl State {
         gpu: &Gpu,
         change: impl FnOnce(&mut MigState, &Gpu) -> Result<T, Code>,
     ) -> Result<T, Code> {
+        let before = self.mig.gpus.get(&gpu.uuid).cloned();
         let value = change(&mut self.mig, gpu)?;
+        self.tell_mig(gpu, before.as_ref());
         let fit = self.processes.fit(&gpu.uuid, self.mig.gpus.get(&gpu.uuid));
         if fit { Ok(value) } else { Err(Code::IN_USE) }
     }
 
     /// Asks for a MIG mode. The inner error is the activation status: `IN_USE` while a process runs on the GPU.
     pub fn set_mig_mode(&mut self, gpu: &Gpu, on: bool) -> Result<Result<(), Code>, Code> {
-        match self.processes.of(&gpu.uuid).next() {
+        let before = self.mig.gpus.get(&gpu.uuid).cloned();
+        let status = match self.processes.of(&gpu.uuid).next() {
             Some(_) => self.mig.set_pending_mode(gpu, on),
             None => self.mig.set_mode(gpu, on),
+        }?;
+        self.tell_mig(gpu, before.as_ref());
+        Ok(status)
+    }
+
+    /// Reports a change of a GPU's MIG mode or instances, if it is one.
+    fn tell_mig(&mut self, gpu: &Gpu, before: Option<&GpuMig>) {
+        if self.mig.gpus.get(&gpu.uuid) == before {
+            return;
         }
+        self.events.push(EventRecord {
+            sequence: 0,
+            gpu: gpu.uuid.clone(),
+            kind: EventKind::MigConfig,
+            data: 0,
+            before: None,
+            time_us: self.clock.now_us(),
+            gpu_instance: None,
+            compute_instance: None,
+        });
     }
 }

@@ -9,6 +9,10 @@ use worker::CallClass;
 use super::{Driver, Failure, Gpu, GpuKey, raw};
 use crate::Code;
 
+const XID: u64 = sys::nvmlEventTypeXidCriticalError as u64;
+
+const MIG_CHANGE: u64 = sys::nvmlEventMigConfigChange as u64;
+
 /// In an event: not one instance in particular.
 const NO_INSTANCE: u32 = u32::MAX;
 
@@ -18,13 +22,20 @@ pub(crate) struct EventSet<'d> {
     handle: sys::nvmlEventSet_t,
 }
 
-/// A critical event as the driver gives it.
+/// An event as the driver gives it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawEvent {
     pub gpu: GpuKey,
-    pub xid: u64,
-    pub gpu_instance: Option<u32>,
-    pub compute_instance: Option<u32>,
+    pub kind: RawKind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RawKind {
+    /// A critical error.
+    Xid { xid: u64, gpu_instance: Option<u32>, compute_instance: Option<u32> },
+    /// The MIG mode or instances changed.
+    MigChange,
 }
 
 impl<'d> EventSet<'d> {
@@ -37,13 +48,16 @@ impl<'d> EventSet<'d> {
         Ok(EventSet { driver, handle })
     }
 
-    /// Watches one GPU's critical events.
+    /// Watches one GPU's critical events, and changes of its partitioning where the driver tells them: a kind that it does
+    /// not have fails them all.
     pub fn register(&self, gpu: &Gpu<'_>) -> Result<(), Failure> {
-        let kinds = u64::from(sys::nvmlEventTypeXidCriticalError);
-        raw!(gpu, Query, nvmlDeviceRegisterEvents(gpu.handle, kinds, self.handle))
+        let mut supported = 0;
+        let asked = raw!(gpu, Query, nvmlDeviceGetSupportedEventTypes(gpu.handle, &raw mut supported));
+        let more = if asked.is_ok() { supported & MIG_CHANGE } else { 0 };
+        raw!(gpu, Query, nvmlDeviceRegisterEvents(gpu.handle, XID | more, self.handle))
     }
 
-    /// Waits for the next critical event; `None` when `time` passed without one.
+    /// Waits for the next event; `None` when `time` passed without one.
     pub fn wait(&self, time: Duration) -> Result<Option<RawEvent>, Failure> {
         let mut data = sys::nvmlEventData_t {
             device: std::ptr::null_mut(),
@@ -60,13 +74,18 @@ impl<'d> EventSet<'d> {
             Err(failure) => return Err(failure),
         }
         let instance = |id: u32| (id != NO_INSTANCE).then_some(id);
-        let critical = data.eventType & u64::from(sys::nvmlEventTypeXidCriticalError) != 0;
-        Ok(critical.then(|| RawEvent {
-            gpu: GpuKey::of(data.device),
-            xid: data.eventData,
-            gpu_instance: instance(data.gpuInstanceId),
-            compute_instance: instance(data.computeInstanceId),
-        }))
+        let kind = if data.eventType & XID != 0 {
+            RawKind::Xid {
+                xid: data.eventData,
+                gpu_instance: instance(data.gpuInstanceId),
+                compute_instance: instance(data.computeInstanceId),
+            }
+        } else if data.eventType & MIG_CHANGE != 0 {
+            RawKind::MigChange
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(RawEvent { gpu: GpuKey::of(data.device), kind }))
     }
 
     /// Gives the set back. What comes of it changes nothing.

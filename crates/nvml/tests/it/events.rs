@@ -10,6 +10,7 @@ use crate::node::{Node, block_on, gap};
 crate::tests![
     stream_begins_with_a_gap_and_brings_an_xid_with_its_instances,
     xid_of_a_whole_gpu_has_no_instances,
+    change_of_the_partitioning_is_an_event,
     gpu_that_cannot_be_registered_does_not_cost_the_others_their_watch,
     gpu_that_returns_is_watched_again,
     set_without_a_gpu_is_not_waited_on,
@@ -42,6 +43,18 @@ fn stream_begins_with_a_gap_and_brings_an_xid_with_its_instances() {
 
 fn xid(node: &Node, gpu: usize, xid: u64) -> Event {
     Event::Xid { gpu: node.uuid(gpu).parse().unwrap(), xid, gpu_instance: None, compute_instance: None }
+}
+
+fn change_of_the_partitioning_is_an_event() {
+    let node = Node::of("dgx-h100");
+    let nvml = node.nvml();
+    let mut events = nvml.events();
+    gap(&mut events);
+    node.state.set_mig_mode("2", true).unwrap().unwrap();
+    assert_eq!(block_on(events.next()), Some(Event::MigChange { gpu: node.uuid(2).parse().unwrap() }));
+    let make = |mig: &mut nvml_sim::MigState, gpu: &nvml_sim::Gpu| mig.create(gpu, 19, None);
+    node.state.change_mig("2", make).unwrap();
+    assert_eq!(block_on(events.next()), Some(Event::MigChange { gpu: node.uuid(2).parse().unwrap() }));
 }
 
 fn xid_of_a_whole_gpu_has_no_instances() {
