@@ -30,6 +30,10 @@ pub struct Args {
     #[arg(long, default_value_t = 60, value_name = "S")]
     pub idle_seconds: u64,
 
+    /// Only the groups whose titles have this text, such as "simulated driver".
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+
     /// Form of the answer.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,

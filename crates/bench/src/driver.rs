@@ -29,6 +29,9 @@ pub const DRIVER: &[Spec] = &[
     Spec { what: "  anonymous (MiB)", target: None },
     Spec { what: "change of the state (ms: median / p99 / max)", target: None },
     Spec { what: "100 clients that call all the time: calls a second, all together", target: None },
+    Spec { what: "  of them answered in every call", target: None },
+    Spec { what: "  library in each of them: PSS (MiB, median)", target: None },
+    Spec { what: "  anonymous (MiB, median)", target: None },
     Spec { what: "  change of the state meanwhile (ms: median / p99 / max)", target: None },
 ];
 
@@ -62,13 +65,18 @@ pub async fn driver(args: &Args) -> Figures {
     let began = Instant::now();
     let clients = (0..CLIENTS).map(|_| node.client()).collect::<Result<Vec<_>>>()?;
     let under_many = node.changes(CHANGES_UNDER_MANY)?;
-    let mut calls = 0.0;
+    let mut reports = Vec::new();
     for client in clients {
-        let report = report(client).await?;
-        let rates = report.calls_per_second.values().sum::<f64>() + report.mixed_calls_per_second;
-        calls += rates * SPAN.as_secs_f64();
+        reports.push(report(client).await?);
     }
-    let together = calls / began.elapsed().as_secs_f64();
+    let took = began.elapsed();
+    let rates =
+        |report: &Report| report.calls_per_second.values().sum::<f64>() + report.mixed_calls_per_second;
+    let calls: f64 = reports.iter().map(|report| rates(report) * SPAN.as_secs_f64()).sum();
+    let together = calls / took.as_secs_f64();
+    // A function that does not answer is left out of a report.
+    let known = alone.calls_per_second.len();
+    let answered = reports.iter().filter(|report| report.calls_per_second.len() == known).count();
     measured([
         plain(1e6 / alone.slowest_per_second),
         plain(1e6 / alone.mixed_calls_per_second),
@@ -77,8 +85,17 @@ pub async fn driver(args: &Args) -> Figures {
         plain(alone.pss_anonymous_kib / 1024.0),
         sampled(&changes, changes.p99()),
         plain(together.round()),
+        plain(answered as f64),
+        plain(median(reports.iter().map(|report| report.pss_kib)) / 1024.0),
+        plain(median(reports.iter().map(|report| report.pss_anonymous_kib)) / 1024.0),
         sampled(&under_many, under_many.p99()),
     ])
+}
+
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }
 
 /// A state folder, and programs on it.

@@ -34,27 +34,28 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     let mut groups = Vec::new();
     for profile in Profile::ALL {
         let measure = async |subject: &Subject| groups::timings(args, subject, profile).await;
-        groups.push(group(&subjects, profile.title(), groups::TIMINGS, measure).await);
+        groups.push(group(args, &subjects, profile.title(), groups::TIMINGS, measure).await);
     }
     let title = format!(
         "a kubelet that refuses connections for {} ms after its socket appeared",
         groups::GAP.as_millis()
     );
     let measure = async |subject: &Subject| groups::gap(args, subject).await;
-    groups.push(group(&subjects, title, groups::REFUSED, measure).await);
+    groups.push(group(args, &subjects, title, groups::REFUSED, measure).await);
 
     let measure = async |subject: &Subject| groups::sixteen(args, subject).await;
-    groups.push(group(&subjects, "16 GPUs".to_owned(), groups::SIXTEEN_GPUS, measure).await);
+    groups.push(group(args, &subjects, "16 GPUs".to_owned(), groups::SIXTEEN_GPUS, measure).await);
 
     let measure = async |subject: &Subject| groups::faults(args, subject).await;
-    groups.push(group(&subjects[..1], "NVML is broken".to_owned(), groups::FAULTS, measure).await);
+    groups.push(group(args, &subjects[..1], "NVML is broken".to_owned(), groups::FAULTS, measure).await);
 
     let measure = async |subject: &Subject| groups::footprint(args, subject).await;
-    groups.push(group(&subjects, "footprint".to_owned(), groups::FOOTPRINT, measure).await);
+    groups.push(group(args, &subjects, "footprint".to_owned(), groups::FOOTPRINT, measure).await);
 
     let measure = async |_: &Subject| crate::driver::driver(args).await;
-    groups
-        .push(group(&subjects[..1], "the simulated driver".to_owned(), crate::driver::DRIVER, measure).await);
+    groups.push(
+        group(args, &subjects[..1], "the simulated driver".to_owned(), crate::driver::DRIVER, measure).await,
+    );
 
     // An image that is not built yet is no failure of anything measured.
     let image = groups::image().map_or_else(
@@ -69,6 +70,7 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     for group in &mut groups {
         group.columns.resize(subjects.len(), Column::NotMeasured);
     }
+    groups.retain(|group| args.only.as_ref().is_none_or(|text| group.title.contains(text)));
     let table = Table { names: subjects.into_iter().map(|subject| subject.name).collect(), groups };
     match args.output {
         Output::Json => say(serde_json::to_string_pretty(&table.json())?),
@@ -79,13 +81,19 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
 }
 
 async fn group(
+    args: &Args,
     subjects: &[Subject],
     title: String,
     rows: &'static [Spec],
     measure: impl AsyncFn(&Subject) -> Figures,
 ) -> Group {
     let mut columns = Vec::new();
+    let is_asked_for = args.only.as_ref().is_none_or(|text| title.contains(text));
     for subject in subjects {
+        if !is_asked_for {
+            columns.push(Column::NotMeasured);
+            continue;
+        }
         let began = Instant::now();
         tell(format!("{}: {title} …", subject.name));
         columns.push(match measure(subject).await {
