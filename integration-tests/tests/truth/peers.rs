@@ -1,7 +1,7 @@
 //! NVIDIA's own operands on simulated nodes: mig-parted, gpu-feature-discovery and the device plugin do what their
 //! documentation promises. `PEERS=DIR` takes their programs from a folder; else they are built from their modules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -42,31 +42,83 @@ fn mig_parted_applies_and_asserts_each_of_its_example_configs() {
     }
 }
 
+/// Whose configurations are in the file that mig-parted ships, by the comments there and NVIDIA's MIG user guide: a node of
+/// that model, and the profiles that its configurations are called by.
+const MODELS: &[(&str, &str, &[&str])] = &[
+    (
+        "dgx-a100",
+        "A100-SXM4-40GB",
+        &["1g.5gb", "1g.5gb.me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"],
+    ),
+    ("dgx-a100", "A100-SXM4-80GB", &EIGHTY),
+    ("dgx-h100", "H100-SXM5-80GB", &EIGHTY),
+    ("a30", "A30", &["1g.6gb", "1g.6gb.me", "2g.12gb", "2g.12gb.me", "4g.24gb"]),
+    (
+        "h100-nvl",
+        "H100-NVL-94GB",
+        &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.47gb", "4g.47gb", "7g.94gb"],
+    ),
+    (
+        "gh200",
+        "GH200-96GB",
+        &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"],
+    ),
+    (
+        "dgx-h200",
+        "H200-SXM5-141GB",
+        &["1g.18gb", "1g.18gb.me", "1g.35gb", "2g.35gb", "3g.71gb", "4g.71gb", "7g.141gb"],
+    ),
+];
+const EIGHTY: [&str; 7] = ["1g.10gb", "1g.10gb.me", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"];
+/// For every model.
+const FOR_ALL: &[&str] = &["all-disabled", "all-enabled", "all-balanced"];
+/// For the GH200 of 144 GB alone, of which there is no preset.
+const WITHOUT_PRESET: &[&str] = &["all-1g.36gb", "all-2g.36gb", "all-3g.72gb", "all-4g.72gb", "all-7g.144gb"];
+
 #[test]
-fn mig_parted_applies_the_configs_that_it_ships_for_each_model() {
-    let ours = |text: &str, name: &str| text.contains(name);
+fn mig_parted_applies_and_asserts_each_config_that_it_ships_on_each_model_that_it_is_for() {
     let file = module_of("mig-parted", "github.com/NVIDIA/mig-parted")
         .join("deployments/systemd/config-default.yaml");
-    let configs = configs(&file);
-    for (preset, memory) in [("dgx-a100", "80gb"), ("dgx-h100", "80gb")] {
-        let node = Node::preset(preset);
+    let mut left: BTreeSet<String> = configs(&file).into_iter().collect();
+    for (preset, model, profiles) in MODELS {
+        let text = Node::preset_text(preset);
+        let node =
+            Node::yaml(&if text.contains(model) { text } else { text.replace("A100-SXM4-80GB", model) });
         node.lay_root();
-        // Those whose profiles the model has, which NVIDIA's MIG user guide tells.
-        let fitting: Vec<&String> = configs
-            .iter()
-            .filter(|config| {
-                let profiles =
-                    ["1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb", "balanced", "abled"];
-                profiles.iter().any(|profile| ours(config, profile))
-            })
-            .collect();
-        assert!(fitting.len() >= 9, "{memory}: {fitting:?}");
-        for config in fitting {
-            if !(mig_parted(&node, "apply", &file, config) && mig_parted(&node, "assert", &file, config)) {
+        let own = profiles.iter().map(|profile| format!("all-{profile}"));
+        for config in FOR_ALL.iter().map(|&name| name.to_owned()).chain(own) {
+            let done = ["apply", "assert"].iter().all(|verb| mig_parted(&node, verb, &file, &config));
+            if !done {
                 return;
             }
-            println!("{preset} {config}: applied and asserted");
+            println!("{model} {config}: applied and asserted");
+            left.remove(&config);
         }
+    }
+    assert!(left.iter().eq(WITHOUT_PRESET), "nobody tried {left:?}");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_the_configs_for_a_dgx_station() {
+    // Its fourth GPU drives the display, and has no MIG.
+    let gpu = |index: usize| {
+        let model = if index == 3 { "T4" } else { "A100-SXM4-80GB" };
+        let display = if index == 3 { ", overrides: {name: DGX Display, pci-device: 0x1FB0}" } else { "" };
+        format!("  - {{model: {model}, pci: \"0000:{:02x}:00.0\"{display}}}\n", index + 1)
+    };
+    let gpus: String = (0..5).map(gpu).collect();
+    let node =
+        Node::yaml(&format!("driver: {{version: 580.95.05, cuda: \"13.0\"}}\nseed: station\ngpus:\n{gpus}"));
+    node.lay_root();
+    let file =
+        module_of("mig-parted", "github.com/NVIDIA/mig-parted").join("examples/dgx-station-80gb-config.yaml");
+    let configs = configs(&file);
+    assert!(configs.len() > 8, "{configs:?}");
+    for config in &configs {
+        if !(mig_parted(&node, "apply", &file, config) && mig_parted(&node, "assert", &file, config)) {
+            return;
+        }
+        println!("{config}: applied and asserted");
     }
 }
 
