@@ -157,10 +157,11 @@ impl State {
         }
     }
 
-    /// A load of the driver takes all GPUs whose PCI devices are there.
+    /// A load of the driver takes all GPUs whose PCI devices are there. The others still take no programs.
     pub(crate) fn end_drains(&mut self) {
-        self.drains.draining.clear();
-        self.drains.removed.retain(|_, device| *device == PciDevice::Removed);
+        let Drains { draining, removed, .. } = &mut self.drains;
+        removed.retain(|_, device| *device == PciDevice::Removed);
+        draining.retain(|uuid| removed.contains_key(uuid));
     }
 
     /// What the driver keeps of a GPU is gone; what its InfoROM keeps is not.

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nvml_sim::{Cause, Containment, Counter, EventKind, FaultEntry, RecoveryAction, StateFolder, presets};
+use nvml_sim::{
+    Cause, Containment, Counter, EventKind, FaultEntry, ProcessEntry, RecoveryAction, StateFolder, presets,
+};
 use tempfile::TempDir;
 
 fn folder(preset: &str, faults: &str) -> (TempDir, StateFolder) {
@@ -62,7 +64,11 @@ fn reboot_brings_all_gpus_back_and_has_an_id_of_its_own() {
     assert!(events.iter().all(|event| event.data != 48), "no driver saw it: {events:?}");
     folder.reload(None).unwrap();
     assert!(!folder.state().unwrap().lost.is_empty() && boot() == first, "the machine is still up");
+    let process = || ProcessEntry { gpu: "1".to_owned(), ..ProcessEntry::default() };
+    let refused = folder.start_process(process()).unwrap_err().to_string();
+    assert!(refused.contains("was removed"), "{refused}");
     minutes(&folder, 11);
+    folder.start_process(process()).unwrap();
     let state = folder.state().unwrap();
     assert!(state.lost.is_empty() && state.drains.removed.is_empty() && state.recovery.is_empty());
     assert_eq!((state.reboots, state.driver.number), (1, 2));
