@@ -36,11 +36,11 @@ pub(crate) struct File {
 pub(crate) struct FlagsPart {
     /// What MIG devices become: `none`, `single` or `mixed`.
     pub mig_strategy: Option<MigStrategy>,
-    /// Whether to exit when NVML cannot be initialised. Gantry waits and says so in either case.
+    /// Whether to exit when NVML cannot be initialised at the start; `false` where nobody says it, with `--compat` `true`. Otherwise it is waited for. Read at the start.
     pub fail_on_init_error: Option<bool>,
-    /// The driver's root on the host.
+    /// The driver's root on the host. Read at the start.
     pub nvidia_driver_root: Option<String>,
-    /// The root of the device nodes on the host.
+    /// The root of the device nodes on the host. Read at the start.
     pub nvidia_dev_root: Option<String>,
     /// Folder of the MPS daemons. Not supported.
     pub mps_root: Option<String>,
@@ -66,18 +66,18 @@ pub(crate) struct FlagsPart {
 #[serde(rename_all = "camelCase")]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct PluginPart {
-    /// Where the plugin's container has the driver's root.
+    /// Where the plugin's container has the driver's root. Read at the start.
     pub container_driver_root: Option<String>,
-    /// Whether the kubelet is told the device nodes, besides what the strategy does.
+    /// Whether the kubelet is told the device nodes, besides what `envvar` and `volume-mounts` do.
     pub pass_device_specs: Option<bool>,
     /// How a container gets its devices: one or several of `envvar`, `volume-mounts`, `cdi-annotations`, `cdi-cri`.
     pub device_list_strategy: Option<OneOrMore<DeviceListStrategy>>,
-    /// What a device is called towards the container runtime: `uuid` or `index`.
+    /// What `envvar` and `volume-mounts` call a device: `uuid` or `index`. CDI names are UUIDs.
     #[serde(rename = "deviceIDStrategy")]
     pub device_id_strategy: Option<DeviceIdStrategy>,
-    /// Prefix of the annotation for `cdi-annotations`.
+    /// Prefix of the annotation for `cdi-annotations`, such as `cdi.k8s.io/`.
     pub cdi_annotation_prefix: Option<String>,
-    /// The host's path of NVIDIA's CDI hook program.
+    /// The host's path of NVIDIA's CDI hook program; no hooks where absent. Read at the start.
     #[serde(rename = "nvidiaCTKPath")]
     pub nvidia_ctk_path: Option<String>,
     /// Which of several shares or MIG devices a container gets: `distributed` or `packed`.

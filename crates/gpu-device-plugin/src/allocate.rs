@@ -5,24 +5,15 @@
 //! fails later and says less. A container that is started again does not come here; the kubelet replays its
 //! first answer.
 
-use std::sync::LazyLock;
-
-use cdi::{Kind, qualified_name};
-use gpu_model::names::CDI_KIND_GPU;
+use cdi::builder::IMEX_CHANNEL;
 use thiserror::Error;
 
-use crate::state::{SpecState, State};
+use crate::injection::Need;
+use crate::state::{Device, SpecState, State};
 
-/// The kind of our devices.
-#[expect(clippy::expect_used, reason = "a constant of the workspace, which each test here reads")]
-static KIND: LazyLock<Kind> = LazyLock::new(|| CDI_KIND_GPU.parse().expect("our CDI kind is well formed"));
+mod grant;
 
-/// What one container gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Qualified CDI names, in the order that the kubelet asked for.
-    pub cdi_devices: Vec<String>,
-}
+pub use grant::{Grant, Mount};
 
 /// Why a container gets nothing. Nothing changes by a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -59,17 +50,47 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// The IMEX channel that each container is to have is not there.
+    #[error(
+        "the host has no {IMEX_CHANNELS_DIR}/channel0, and no container is to start without it (--imex-required, imex.required)"
+    )]
+    NoImexChannel,
 }
 
 /// Longest id that an error repeats, in characters. Real ids have 40.
 const SHOWN_ID: usize = 80;
 
+/// Where the driver has the nodes of IMEX channels.
+const IMEX_CHANNELS_DIR: &str = "/dev/nvidia-caps-imex-channels";
+
+/// Name of the device of the channel that a container gets, in our CDI spec.
+fn imex_device() -> String {
+    format!("{IMEX_CHANNEL}0")
+}
+
 /// What a container gets for `ids`. A device named twice, or by several of its shares, is injected once.
 ///
 /// # Errors
-/// When one of the ids cannot be handed out, or the CDI spec cannot be used.
+/// When one of the ids cannot be handed out, or what has to be injected with it is not there.
 pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
-    let mut cdi_devices = Vec::with_capacity(ids.len());
+    let devices = chosen(state, ids)?;
+    let injection = &state.injection;
+    match &state.spec {
+        _ if injection.need() < Need::Nodes => {}
+        SpecState::Ready => {}
+        SpecState::Pending => return Err(Refusal::SpecStale { reason: "it was not written yet".to_owned() }),
+        SpecState::Stale { reason } => return Err(Refusal::SpecStale { reason: reason.clone() }),
+    }
+    let has_channel = injection.imex.channel && state.host.has(&imex_device());
+    if injection.imex.channel && injection.imex.required && !has_channel {
+        return Err(Refusal::NoImexChannel);
+    }
+    Ok(grant::of(injection, &state.host, &devices))
+}
+
+/// The devices that are meant, each once, in the order asked.
+fn chosen<'s>(state: &'s State, ids: &[String]) -> Result<Vec<&'s Device>, Refusal> {
+    let mut devices: Vec<&Device> = Vec::with_capacity(ids.len());
     for id in ids {
         let device = state.device(id).ok_or_else(|| Refusal::UnknownDevice {
             id: id.chars().take(SHOWN_ID).collect(),
@@ -82,25 +103,29 @@ pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
         if !device.is_schedulable() {
             return Err(Refusal::NotSchedulable { complaint: device.complaint().unwrap_or_default() });
         }
-        let name = qualified_name(&KIND, device.offered.unit.as_str());
-        if !cdi_devices.contains(&name) {
-            cdi_devices.push(name);
+        if !devices.iter().any(|chosen| chosen.offered.unit == device.offered.unit) {
+            devices.push(device);
         }
     }
-    match &state.spec {
-        SpecState::Written => Ok(Grant { cdi_devices }),
-        SpecState::Pending => Err(Refusal::SpecStale { reason: "it was not written yet".to_owned() }),
-        SpecState::Stale { reason } => Err(Refusal::SpecStale { reason: reason.clone() }),
-    }
+    Ok(devices)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use gpu_model::{Health, HealthReason};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::injection::tests::file;
+    use crate::injection::{Injection, InjectionFlags};
     use crate::state::tests::{gpu, node, shared};
+
+    fn by(plugin: &str) -> Arc<Injection> {
+        let text = format!("flags: {{plugin: {{{plugin}}}}}");
+        Arc::new(Injection::new(&InjectionFlags::default(), &file(&text)).unwrap())
+    }
 
     fn ids(positions: &[usize]) -> Vec<String> {
         positions.iter().map(|n| gpu(*n).to_string()).collect()
@@ -140,6 +165,32 @@ mod tests {
         assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
         state.spec = SpecState::Pending;
         assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
+    }
+
+    #[test]
+    fn spec_that_nobody_needs_refuses_nothing() {
+        let mut state = node(1);
+        state.injection = by("deviceListStrategy: envvar");
+        for spec in [SpecState::Pending, SpecState::Stale { reason: "No space left on device".into() }] {
+            state.spec = spec;
+            assert!(allocate(&state, &ids(&[0])).is_ok());
+        }
+        state.injection = by("deviceListStrategy: envvar, passDeviceSpecs: true");
+        assert!(matches!(allocate(&state, &ids(&[0])), Err(Refusal::SpecStale { .. })));
+    }
+
+    #[test]
+    fn container_goes_without_an_imex_channel_that_is_not_there_unless_it_is_required() {
+        let mut state = node(1);
+        let with = |imex: &str| {
+            let text = format!("flags: {{plugin: {{deviceListStrategy: envvar}}}}\nimex: {imex}\n");
+            Arc::new(Injection::new(&InjectionFlags::default(), &file(&text)).unwrap())
+        };
+        state.injection = with("{channelIDs: [0]}");
+        assert!(!allocate(&state, &ids(&[0])).unwrap().envs.contains_key("NVIDIA_IMEX_CHANNELS"));
+        state.injection = with("{channelIDs: [0], required: true}");
+        let refusal = allocate(&state, &ids(&[0])).unwrap_err().to_string();
+        assert!(refusal.contains("channel0") && refusal.contains("imex.required"), "{refusal}");
     }
 
     #[test]

@@ -8,20 +8,24 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
 use gpu_config::{MigStrategy, SharedPolicy};
-use node_host::HostPath;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+mod compat;
 mod given;
 mod health;
+mod injection;
 
 /// The program of NVIDIA's that this one can stand in for.
 const THEIRS: &str = "nvidia-device-plugin";
 
+pub use compat::{Face, UnsupportedArgs};
 pub use given::{Given, Kubelet, Paths, Place};
 pub use health::{HealthCommand, PersonArgs};
+pub use injection::InjectionArgs;
 
 /// Offers a node's NVIDIA GPUs to the kubelet as nvidia.com/gpu, and injects them by CDI.
 ///
@@ -40,6 +44,12 @@ pub struct Args {
     /// How to behave
     #[command(flatten)]
     pub behaviour: BehaviourArgs,
+    /// How a container gets its devices
+    #[command(flatten)]
+    pub injection: InjectionArgs,
+    /// What is not supported
+    #[command(flatten)]
+    pub unsupported: UnsupportedArgs,
     /// What all daemons have
     #[command(flatten)]
     pub runtime: daemon::RuntimeArgs,
@@ -72,9 +82,11 @@ impl Args {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let is_theirs = words.first().is_some_and(|program| Args::is_theirs(program));
         let matches = definition.try_get_matches_from_mut(words)?;
-        let Args { command, paths, mut behaviour, runtime } = Args::from_arg_matches(&matches)?;
-        behaviour.compat |= is_theirs;
-        Ok(CommandLine { command, paths: paths.settle(&matches, &mut definition)?, behaviour, runtime })
+        let Args { command, paths, behaviour, injection, unsupported, runtime } =
+            Args::from_arg_matches(&matches)?;
+        let face = Face::new(behaviour.compat || is_theirs);
+        let paths = paths.settle(&matches, &mut definition)?;
+        Ok(CommandLine { command, paths, behaviour, injection, unsupported, face, runtime })
     }
 }
 
@@ -92,6 +104,12 @@ pub struct CommandLine {
     pub paths: Paths,
     /// How to behave.
     pub behaviour: BehaviourArgs,
+    /// How a container gets its devices.
+    pub injection: InjectionArgs,
+    /// What is not supported.
+    pub unsupported: UnsupportedArgs,
+    /// What holds where nobody says anything.
+    pub face: Face,
     /// What all daemons have.
     pub runtime: daemon::RuntimeArgs,
 }
@@ -104,6 +122,7 @@ Examples:
                                                        the same from a container that has the host at /host
   gpu-device-plugin devices --output json              what the driver lists here
   gpu-device-plugin check config.yaml                  what is wrong with a config file
+  gpu-device-plugin explain --config config.yaml       what it would do here
   nvml-sim run --dir NODE -- gpu-device-plugin devices the same on a simulated node
 
 Readiness and metrics: http://ADDRESS:9401/ready, /metrics
@@ -134,6 +153,21 @@ pub enum Command {
         /// What is wanted
         #[command(subcommand)]
         command: HealthCommand,
+    },
+    /// Say what a config file would do: resources, ids, what a container would get, and what may not be as it was meant
+    ///
+    /// It changes nothing. With --compat it also says what would be otherwise without. Exit code 2 if the file would not be
+    /// taken over.
+    Explain {
+        /// The config file, instead of --config-file
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The node: live for this one, or a file that `devices --output json` printed
+        #[arg(long, value_name = "live|FILE", default_value = crate::explain::LIVE)]
+        node: String,
+        /// Form of the answer
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Print completions for a shell
     Completions {
@@ -216,6 +250,19 @@ pub struct PathArgs {
     #[arg(long, env = "GANTRY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
+    /// nvidia-cdi-hook or nvidia-ctk of NVIDIA's container toolkit, as the host names it: containers then get what only
+    /// hooks give [default: no hooks]
+    #[arg(long, env = "GANTRY_CDI_HOOK_PATH", value_name = "FILE")]
+    pub cdi_hook_path: Option<PathBuf>,
+
+    /// NVIDIA's name for the same
+    #[arg(long, env = "NVIDIA_CDI_HOOK_PATH", value_name = "FILE", hide = true)]
+    pub nvidia_cdi_hook_path: Option<PathBuf>,
+
+    /// NVIDIA's other name for the same
+    #[arg(long, env = "NVIDIA_CTK_PATH", value_name = "FILE", hide = true)]
+    pub nvidia_ctk_path: Option<PathBuf>,
+
     /// Folder for our CDI spec [default: /var/run/cdi on the host]
     #[arg(long, env = "GANTRY_CDI_DIR", value_name = "DIR")]
     pub cdi_dir: Option<PathBuf>,
@@ -233,11 +280,6 @@ pub struct BehaviourArgs {
     /// How it is known that the container runtime resolves CDI names. One that does not starts pods without their GPUs
     #[arg(long, env = "GANTRY_CDI_PROOF", value_name = "HOW", value_enum, default_value_t)]
     pub cdi_proof: CdiProofMode,
-
-    /// nvidia-cdi-hook or nvidia-ctk of NVIDIA's container toolkit, as the host names it: containers then get what only
-    /// hooks give [default: no hooks]
-    #[arg(long, env = "GANTRY_CDI_HOOK_PATH", value_name = "FILE")]
-    pub cdi_hook_path: Option<HostPath>,
 
     /// Time between two probes of all GPUs, 1s to 1h
     #[arg(long, env = "GANTRY_PROBE_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
@@ -261,8 +303,8 @@ pub struct BehaviourArgs {
     #[arg(long, env = "SHARED_DEVICES_ALLOCATION_POLICY", value_name = "POLICY", value_parser = word::<SharedPolicy>)]
     pub shared_devices_allocation_policy: Option<SharedPolicy>,
 
-    /// Read the config file as NVIDIA's device plugin does: what has no effect there is a warning, not an error. So is
-    /// the program when it is called nvidia-device-plugin
+    /// Stand in for NVIDIA's device plugin: its defaults, and what has no effect there is a warning, not an error. So
+    /// does the program when it is called nvidia-device-plugin
     #[arg(long, env = "GANTRY_COMPAT")]
     pub compat: bool,
 
@@ -280,13 +322,10 @@ pub struct BehaviourArgs {
     #[arg(long, env = "GANTRY_XID_CLASSES", value_name = "LIST")]
     pub xid_classes: Option<String>,
 
-    /// NVIDIA's choice of how devices are injected; only "cdi-cri" so far
-    #[arg(long, env = "DEVICE_LIST_STRATEGY", value_name = "STRATEGY")]
-    pub device_list_strategy: Option<String>,
-
-    /// NVIDIA's choice of what a device is called; only "uuid" so far
-    #[arg(long, env = "DEVICE_ID_STRATEGY", value_name = "STRATEGY")]
-    pub device_id_strategy: Option<String>,
+    /// Exit with code 1 when there is no driver at the start, or NVML cannot be initialised; otherwise it is waited for
+    /// [default: the config file's, then false; with --compat true]
+    #[arg(long, env = "FAIL_ON_INIT_ERROR", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub fail_on_init_error: Option<bool>,
 }
 
 /// How CDI is proven.

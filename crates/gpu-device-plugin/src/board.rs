@@ -93,7 +93,7 @@ pub(crate) mod tests {
         let mut state = State { spec: SpecState::Pending, ..node(2) };
         let (mut board, mut reader) = offering(state.clone());
         assert_eq!(reader.borrow_and_update().generation, 1);
-        state.spec = SpecState::Written;
+        state.spec = SpecState::Ready;
         board.publish(vec![state.clone()]);
         assert_eq!(reader.borrow_and_update().generation, 1);
         state.devices[1].health = Health::Unhealthy { reason: HealthReason::Lost };

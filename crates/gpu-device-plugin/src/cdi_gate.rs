@@ -1,5 +1,5 @@
-//! Keeps the proof that the runtime resolves CDI names: asks until there is one, and again when the runtime
-//! was restarted. Nothing is registered before the gate is open.
+//! Keeps the proof that the runtime resolves CDI names, while CDI is in use: asks until there is one, and again when
+//! the runtime was restarted. Nothing is registered before the gate is open.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,15 +26,17 @@ pub enum CdiGate {
     Closed,
     /// It is proven, or a person vouches for it.
     Open,
-    /// It was proven, and the runtime says otherwise now: what is registered stays, and nothing is handed out.
+    /// CDI is not in use.
+    NotNeeded,
+    /// It was proven or not needed, and is not proven now: what is registered stays, and nothing is handed out.
     Revoked {
-        /// What the runtime says.
+        /// What the runtime says, if it was asked.
         reason: String,
     },
 }
 
 impl CdiGate {
-    /// Whether something may be registered: CDI was proven once. Running pods live by the registration.
+    /// Whether something may be registered: CDI was proven once, or is not needed. Running pods live by the registration.
     pub fn lets_register(&self) -> bool {
         *self != CdiGate::Closed
     }
@@ -54,8 +56,44 @@ pub enum Settings {
     },
 }
 
-/// Keeps the gate for ever.
-pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: daemon::Component) {
+/// Keeps the gate for ever. `is_used` says whether CDI is in use, as soon as that is known.
+pub async fn keep(
+    settings: Settings,
+    mut is_used: watch::Receiver<Option<bool>>,
+    gate: watch::Sender<CdiGate>,
+    component: daemon::Component,
+) {
+    loop {
+        let now = *is_used.borrow_and_update();
+        let proving = async {
+            match now {
+                None => std::future::pending().await,
+                Some(false) => {
+                    gate.send_replace(CdiGate::NotNeeded);
+                    component.ready();
+                    std::future::pending().await
+                }
+                Some(true) => {
+                    gate.send_if_modified(|gate| {
+                        let is_new = *gate == CdiGate::NotNeeded;
+                        if is_new {
+                            *gate = CdiGate::Revoked { reason: "the runtime was not asked yet".to_owned() };
+                        }
+                        is_new
+                    });
+                    prove(&settings, &gate, &component).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = proving => {}
+            Ok(()) = is_used.changed() => {}
+        }
+    }
+}
+
+/// Keeps the proof for ever.
+async fn prove(settings: &Settings, gate: &watch::Sender<CdiGate>, component: &daemon::Component) {
     let (sockets, spec_dir) = match settings {
         Settings::Assume => {
             tracing::warn!(
@@ -69,10 +107,10 @@ pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: d
     };
     let mut last = None;
     loop {
-        let seen = identities(&sockets);
-        let answer = cdi_proof::ask(&sockets, &spec_dir).await;
+        let seen = identities(sockets);
+        let answer = cdi_proof::ask(sockets, spec_dir).await;
         let is_news = last.as_ref() != Some(&answer);
-        apply(&answer, &gate, &component, is_news, &spec_dir);
+        apply(&answer, gate, component, is_news, spec_dir);
         let is_proven = answer.is_ok();
         last = Some(answer);
         if !is_proven {
@@ -80,7 +118,7 @@ pub async fn keep(settings: Settings, gate: watch::Sender<CdiGate>, component: d
             continue;
         }
         let mut looks = beat(RECHECK);
-        while identities(&sockets) == seen {
+        while identities(sockets) == seen {
             looks.tick().await;
         }
     }
@@ -101,8 +139,8 @@ fn apply(
                 tracing::info!(runtime = proof.by, %spec_dir, "CDI is proven");
             }
         }
-        // A runtime that is only away says nothing about CDI.
-        Err(Unproven::NoAnswer { .. }) if *gate.borrow() != CdiGate::Closed => {}
+        // A runtime that is only away says nothing about CDI that was proven.
+        Err(Unproven::NoAnswer { .. }) if *gate.borrow() == CdiGate::Open => {}
         Err(unproven) => {
             let reason = unproven.to_string();
             // The gate first: who reads that it is not proven may rely on nothing being handed out.

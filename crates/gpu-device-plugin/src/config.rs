@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gpu_config::Mode;
+use gpu_config::{DiscoveryStrategy, Mode};
 use gpu_health::HealthChecksError;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
@@ -13,8 +13,13 @@ use node_host::device::NonDevices;
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
 
-use crate::args::{BehaviourArgs, CdiProofMode, Given, Kubelet, Paths, Place};
+use crate::args::{
+    BehaviourArgs, CdiProofMode, CommandLine, Face, Given, InjectionArgs, Kubelet, Paths, Place,
+    UnsupportedArgs,
+};
+use crate::config_file::Fixed;
 use crate::health::{self, HealthPaths};
+use crate::injection::{Injection, InjectionFlags};
 use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
 use crate::{cdi_gate, config_file, driver};
@@ -50,6 +55,8 @@ const SIMULATOR_VARIABLE: &str = "NVML_SIM_DIR";
 /// Settings of the plugin.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Whether a driver that cannot be used at the start ends the program.
+    pub fails_without_driver: bool,
     /// What flags and variables say of what is offered.
     pub offering: OfferingFlags,
     /// The config file, if there is one.
@@ -116,44 +123,26 @@ pub struct Instance {
 }
 
 impl Config {
-    /// Validates what the command line gave.
+    /// Validates what the command line gave, with what the config file says of what holds until the end.
     ///
     /// # Errors
     /// At the first setting that cannot work.
-    pub fn new(
-        paths: Paths,
-        behaviour: BehaviourArgs,
-        runtime: &daemon::RuntimeArgs,
-        instance: Instance,
-    ) -> Result<Self, ConfigError> {
-        let Paths {
-            kubelet,
-            driver_root,
-            driver_root_ctr_path,
-            dev_root,
-            nvml_library,
-            config_file,
-            state_dir,
-            cdi_dir,
-            cri_socket,
-        } = paths;
+    pub fn new(line: CommandLine, instance: Instance) -> Result<Self, ConfigError> {
+        let CommandLine { command: _, paths, behaviour, injection, unsupported, face, runtime } = line;
         let BehaviourArgs {
             cdi_proof,
-            cdi_hook_path,
             probe_interval,
             nvml_call_timeout,
             nvml_init_timeout,
             mig_strategy,
             shared_devices_allocation_policy,
-            compat,
-            device_list_strategy,
-            device_id_strategy,
             disable_healthchecks,
             enable_healthchecks,
             xid_classes,
+            compat: _,
+            fail_on_init_error,
         } = behaviour;
-        only("--device-list-strategy", device_list_strategy, "cdi-cri")?;
-        only("--device-id-strategy", device_id_strategy, "uuid")?;
+        let mut warnings = passed_over(&unsupported, face.mode)?;
         between("--probe-interval", probe_interval, Duration::from_secs(1), Duration::from_secs(3600))?;
         between(
             "--nvml-call-timeout",
@@ -170,11 +159,49 @@ impl Config {
 
         let host = HostRoot::new(absolute_flag("--host-root", runtime.host_root.clone())?);
         let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir.clone())?);
+        let Paths {
+            kubelet,
+            driver_root,
+            driver_root_ctr_path,
+            dev_root,
+            nvml_library,
+            config_file,
+            state_dir,
+            cdi_hook_path,
+            cdi_dir,
+            cri_socket,
+        } = paths;
+        let state_dir = match state_dir {
+            Some(given) => LocalPath::new(absolute(given)?),
+            None => host.resolved(&known(STATE_DIR)?),
+        };
+        let config_file =
+            config_file.map(|given| config_file_at(given, face.mode, &state_dir)).transpose()?;
+        let fixed = config_file.as_ref().map(|file| file.fixed.clone()).unwrap_or_default();
+        // Where the flag names this process's path, the file's name for the same has no place.
+        let is_local = matches!(driver_root, Some(Place::Local(_)));
+        let driver_root_ctr_path = driver_root_ctr_path.or_else(|| {
+            let of_file = of_file("flags.plugin.containerDriverRoot", fixed.container_driver_root);
+            of_file.filter(|_| !is_local)
+        });
+        let driver_root =
+            driver_root.or_else(|| of_file("flags.nvidiaDriverRoot", fixed.driver_root).map(Place::Host));
+        let dev_root = dev_root.or_else(|| of_file("flags.nvidiaDevRoot", fixed.dev_root).map(Place::Host));
+        let hook = cdi_hook_path.or_else(|| of_file("flags.plugin.nvidiaCTKPath", fixed.cdi_hook_path));
         let simulator = std::env::var_os(SIMULATOR_VARIABLE);
         let candidates = match (driver_root, driver_root_ctr_path) {
             (root, Some(local)) => vec![driver_root_seen_at(root, local)?],
-            (Some(place), None) => vec![driver_root_at(&host, place)?],
-            (None, None) => default_driver_roots(&host)?,
+            (Some(place @ Place::Local(_)), None) => vec![driver_root_at(&host, place)?],
+            (Some(place), None) => {
+                let mut roots = mounted_driver_root(Some(place.clone()), face)?;
+                roots.push(driver_root_at(&host, place)?);
+                roots
+            }
+            (None, None) => {
+                let mut roots = mounted_driver_root(None, face)?;
+                roots.extend(default_driver_roots(&host)?);
+                roots
+            }
         };
         let driver = driver::Settings {
             candidates,
@@ -183,7 +210,7 @@ impl Config {
             library: nvml_library.map(absolute).transpose()?,
             stage: run_dir.join("device-plugin/stage"),
             host: host.clone(),
-            hook: cdi_hook_path,
+            hook: hook.as_ref().map(host_path).transpose()?,
         };
 
         let resource: ResourceName = RESOURCE_GPU
@@ -191,10 +218,16 @@ impl Config {
             .map_err(|error| ConfigError::new("resource", RESOURCE_GPU, format!("{error}")))?;
         let socket_names = SocketNames::new(&resource, instance.pid, instance.token);
         let kubelet_socket = kubelet_socket(&host, kubelet, &socket_names)?;
-        let state_dir = match state_dir {
-            Some(given) => LocalPath::new(absolute(given)?),
-            None => host.resolved(&known(STATE_DIR)?),
+        let offering = OfferingFlags {
+            mig_strategy,
+            shared_policy: shared_devices_allocation_policy,
+            injection: injection_flags(injection, face),
         };
+        // With a file, the two are judged together, each time that the file changes.
+        if config_file.is_none() {
+            Injection::new(&offering.injection, &gpu_config::Config::default())
+                .map_err(|error| ConfigError::new(error.name, error.value, error.hint))?;
+        }
         let given = health::Given {
             disable: disable_healthchecks,
             enable: enable_healthchecks,
@@ -202,18 +235,11 @@ impl Config {
             probe_interval,
         };
         let (health, meaningless) = health::settings(&given).map_err(ConfigError::of_health)?;
-        if let Some(error) = meaningless.first().filter(|_| !compat) {
+        if let Some(error) = meaningless.first().filter(|_| face.mode == Mode::Strict) {
             return Err(ConfigError::of_health(error.clone()));
         }
-        let warnings = meaningless.iter().map(ToString::to_string).collect();
+        warnings.extend(meaningless.iter().map(ToString::to_string));
         let health_paths = HealthPaths::new(&state_dir, &run_dir);
-        let mode = if compat { Mode::Compat } else { Mode::Strict };
-        let config_file = config_file
-            .map(|given| {
-                Ok(config_file::Settings { path: absolute(given)?, mode, state_dir: state_dir.clone() })
-            })
-            .transpose()?;
-        let offering = OfferingFlags { mig_strategy, shared_policy: shared_devices_allocation_policy };
 
         let (cdi_dir, spec_dir) = match cdi_dir {
             Some(given) => {
@@ -239,7 +265,9 @@ impl Config {
         nvml.deadlines.init = nvml_init_timeout;
         nvml.backoff.max = LONGEST_BACKOFF;
         nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
+        let fails = fail_on_init_error.or(fixed.fail_on_init_error).unwrap_or(face.fail_on_init_error);
         Ok(Self {
+            fails_without_driver: fails,
             offering,
             config_file,
             kubelet_socket,
@@ -255,6 +283,60 @@ impl Config {
             warnings,
         })
     }
+}
+
+/// What flags that nothing follows say, as warnings.
+fn passed_over(unsupported: &UnsupportedArgs, mode: Mode) -> Result<Vec<String>, ConfigError> {
+    if unsupported.device_discovery_strategy == Some(DiscoveryStrategy::Tegra) {
+        let hint = "Tegra machines are not supported; give auto or nvml";
+        return Err(ConfigError::new("--device-discovery-strategy", "tegra", hint));
+    }
+    let said = unsupported.said().into_iter();
+    let mut errors = said.map(|(name, value, hint)| ConfigError::new(name, value, hint));
+    match mode {
+        Mode::Strict => errors.next().map_or(Ok(Vec::new()), Err),
+        Mode::Compat => Ok(errors.map(|error| error.to_string()).collect()),
+    }
+}
+
+fn config_file_at(
+    given: Given,
+    mode: Mode,
+    state_dir: &LocalPath,
+) -> Result<config_file::Settings, ConfigError> {
+    let path = absolute(given)?;
+    let settings =
+        config_file::Settings { path, mode, state_dir: state_dir.clone(), fixed: Fixed::default() };
+    let fixed = settings.at_start().map(|config| Fixed::of(&config)).unwrap_or_default();
+    Ok(config_file::Settings { fixed, ..settings })
+}
+
+fn of_file(key: &str, path: Option<String>) -> Option<Given> {
+    Some(Given { path: path?.into(), name: format!("the config file's {key}") })
+}
+
+fn injection_flags(given: InjectionArgs, face: Face) -> InjectionFlags {
+    InjectionFlags {
+        strategies: given.device_list_strategy,
+        id_strategy: given.device_id_strategy,
+        pass_device_specs: given.pass_device_specs,
+        annotation_prefix: given.cdi_annotation_prefix,
+        gds: given.gds_enabled,
+        gdrcopy: given.gdrcopy_enabled,
+        mofed: given.mofed_enabled,
+        imex_channel: given.imex_channel_ids.map(|channels| channels.zero),
+        imex_required: given.imex_required,
+        default_strategy: face.device_list_strategy,
+        mode: face.mode,
+    }
+}
+
+/// The driver root where NVIDIA's manifests mount it, if it is to be looked for there.
+fn mounted_driver_root(root: Option<Place>, face: Face) -> Result<Vec<DriverRoot>, ConfigError> {
+    let mounted = face.container_driver_root.filter(|path| Path::new(path).is_dir());
+    let Some(path) = mounted else { return Ok(Vec::new()) };
+    let local = Given { path: path.into(), name: "default".to_owned() };
+    driver_root_seen_at(root, local).map(|root| vec![root])
 }
 
 /// The driver root that the host has under one name, and this process under another.
@@ -353,17 +435,6 @@ fn absolute_flag(name: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {
     Err(ConfigError::new(name, path.display().to_string(), hint))
 }
 
-fn only(flag: &'static str, value: Option<String>, supported: &str) -> Result<(), ConfigError> {
-    match value {
-        Some(value) if value != supported => Err(ConfigError::new(
-            flag,
-            value,
-            format!("only {supported:?} is supported so far; leave it out or set it to that"),
-        )),
-        _ => Ok(()),
-    }
-}
-
 fn between(flag: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(());
@@ -379,8 +450,7 @@ mod tests {
     fn config(flags: &[&str]) -> Result<Config, String> {
         let given =
             Args::try_read([&["gpu-device-plugin"], flags].concat()).map_err(|error| error.to_string())?;
-        let instance = Instance { pid: 1, token: 2 };
-        Config::new(given.paths, given.behaviour, &given.runtime, instance).map_err(|error| error.to_string())
+        Config::new(given, Instance { pid: 1, token: 2 }).map_err(|error| error.to_string())
     }
 
     fn local(root: &DriverRoot) -> &Path {
@@ -470,7 +540,12 @@ mod tests {
             (&["--probe-interval", "10ms"], ["--probe-interval", "10ms", "between 1s"]),
             (&["--mig-strategy", "mix"], ["--mig-strategy", "mix", "`mixed`"]),
             (&["--config-file", "relative.yaml"], ["--config-file", "relative.yaml", "absolute"]),
-            (&["--device-list-strategy", "envvar"], ["--device-list-strategy", "envvar", "cdi-cri"]),
+            (&["--device-list-strategy", "envvar,cdi"], ["--device-list-strategy", "cdi", "volume-mounts"]),
+            (&["--pass-device-specs"], ["--pass-device-specs", "true", "envvar"]),
+            (&["--imex-channel-ids", "1"], ["--imex-channel-ids", "1", "channel 0"]),
+            (&["--imex-required"], ["--imex-required", "true", "--imex-channel-ids 0"]),
+            (&["--cdi-annotation-prefix", "cdi"], ["--cdi-annotation-prefix", "cdi", "cdi.k8s.io/"]),
+            (&["--mps-root", "/mps"], ["--mps-root", "/mps", "not supported"]),
             (&["--nvidia-driver-root", "/run/../etc"], ["--nvidia-driver-root", "/run/../etc", "'..'"]),
             (
                 &["--host-root=/host", "--driver-root=/run/nvidia/driver"],

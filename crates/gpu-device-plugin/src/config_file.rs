@@ -14,8 +14,10 @@ use crate::config_text;
 use crate::files::{Files, FilesGone};
 use crate::metrics::Metrics;
 
+mod fixed;
 mod watch;
 
+pub use fixed::Fixed;
 pub use watch::FileWatch;
 
 /// Name of the last good config in the state folder.
@@ -36,6 +38,17 @@ pub struct Settings {
     pub mode: Mode,
     /// The folder for the last good one.
     pub state_dir: LocalPath,
+    /// What it said at the start of what holds until the end.
+    pub fixed: Fixed,
+}
+
+impl Settings {
+    /// The config that holds at the start: the file's, or the last good one. A file that cannot be used is told later, when
+    /// there is a log to tell it in.
+    pub fn at_start(&self) -> Option<Config> {
+        let kept = Settings { path: self.state_dir.join(KEPT).into(), ..self.clone() };
+        read(self).or_else(|_| read(&kept)).ok().map(|read| read.checked.config)
+    }
 }
 
 /// Keeps the config that is in force.
@@ -96,7 +109,13 @@ impl ConfigFile {
             tracing::warn!(%path, %warning, "config");
         }
         tracing::info!(%path, "config in force");
-        self.component.ready();
+        match self.settings.fixed.changes(&Fixed::of(&checked.config)) {
+            Some(changes) => {
+                tracing::warn!(%path, changes, "config");
+                self.component.ready_but(changes);
+            }
+            None => self.component.ready(),
+        }
         self.put_in_force(checked.config);
         self.metrics.config(true);
         let kept = self.settings.state_dir.join(KEPT);

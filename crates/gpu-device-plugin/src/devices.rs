@@ -19,14 +19,20 @@ pub async fn list(config: &Config, output: Output) -> ExitCode {
 }
 
 async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
+    let inventory = inventory(config).await?;
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(&inventory)? + "\n",
+        Output::Table => table(&inventory),
+    };
+    Ok(stdout::write(text.as_bytes())?)
+}
+
+/// What the driver shows.
+pub async fn inventory(config: &Config) -> anyhow::Result<Inventory> {
     let nvml = Nvml::start(config.nvml.clone(), config.driver.library_source())?;
     let inventory = nvml.inventory().await;
     nvml.shutdown().await;
-    let text = match output {
-        Output::Json => serde_json::to_string_pretty(&inventory?)? + "\n",
-        Output::Table => table(&inventory?),
-    };
-    Ok(stdout::write(text.as_bytes())?)
+    Ok(inventory?)
 }
 
 fn table(inventory: &Inventory) -> String {

@@ -10,7 +10,7 @@
 //!   CRI runtime <-- cdi_proof <-- cdi_gate ------------------------------------------------+     +-- kubelet_view, socket
 //! ```
 //!
-//! `affinity`, `resource_map`, `offering`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
+//! `affinity`, `resource_map`, `offering`, `injection`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
 //! One task, `observe`, asks the driver and owns the board; whatever answers the kubelet reads that state from memory and never waits
 //! for a driver. Wire types stay in `rpc`, `streams` and `registration`.
 //!
@@ -19,6 +19,7 @@
 
 mod affinity;
 mod allocate;
+mod annotation;
 mod args;
 mod beat;
 mod board;
@@ -35,9 +36,13 @@ mod device_id;
 mod devices;
 mod driver;
 mod endpoint;
+mod explain;
+mod explanation;
 mod file_identity;
 mod files;
 mod health;
+mod host_devices;
+mod injection;
 mod kubelet_socket;
 mod kubelet_view;
 mod metrics;
@@ -60,9 +65,8 @@ mod streams;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
-use args::{Args, Command, CommandLine};
+use args::{Args, Command, Given};
 use config::{Config, Instance};
-use gpu_config::Mode;
 
 /// What a worker of this program can be: NVML's roles, and its own.
 pub fn roles() -> Vec<worker::Role> {
@@ -76,22 +80,28 @@ const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_po
 ///
 /// `main` has to ask [`worker::enter_if_asked`] with [`roles`] before this.
 pub fn run() -> ExitCode {
-    let CommandLine { command, paths, behaviour, runtime } = Args::read();
-    match command {
-        Some(Command::Completions { shell }) => return completions::print(shell),
-        Some(Command::Check { file, output }) => {
-            return check::check(&file, if behaviour.compat { Mode::Compat } else { Mode::Strict }, output);
+    let mut line = Args::read();
+    match &line.command {
+        Some(Command::Completions { shell }) => return completions::print(*shell),
+        Some(Command::Check { file, output }) => return check::check(file, line.face.mode, *output),
+        Some(Command::Explain { config: Some(file), .. }) => {
+            // A path that is nowhere is told when it is read.
+            let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            line.paths.config_file = Some(Given { path, name: "--config".to_owned() });
         }
         _ => {}
     }
+    let command = line.command.take();
+    let runtime = line.runtime.clone();
     let instance = Instance { pid: std::process::id(), token: RandomState::new().hash_one(0u8) };
-    let config = match Config::new(paths, behaviour, &runtime, instance) {
+    let config = match Config::new(line, instance) {
         Ok(config) => config,
         Err(error) => return daemon::fail_usage(&error),
     };
     daemon::block_on(async move {
         match command {
             Some(Command::Devices { output }) => devices::list(&config, output).await,
+            Some(Command::Explain { node, output, .. }) => explain::run(&config, &node, output).await,
             Some(Command::Health { command }) => {
                 // Without a boot id the plugin keeps nothing either.
                 let boot = node_host::boot_id(&config.driver.host).ok();

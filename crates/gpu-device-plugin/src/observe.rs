@@ -29,6 +29,7 @@ use crate::config_file::InForce;
 use crate::driver;
 use crate::files::{Files, FilesGone};
 use crate::health::evidence;
+use crate::host_devices::HostDevices;
 use crate::metrics::Metrics;
 use crate::modprobe::Modprobe;
 use crate::offering::{Offering, OfferingFlags};
@@ -88,6 +89,10 @@ pub struct Observer {
     pub cdi: watch::Receiver<CdiGate>,
     /// What is known of the GPUs' health.
     pub health: Healths,
+    /// Where it is told whether CDI is in use.
+    pub uses_cdi: watch::Sender<Option<bool>>,
+    /// Whether a driver that cannot be used at the start ends the program.
+    pub fails_without_driver: bool,
     /// Whether a kubelet has a device list.
     pub first_list: watch::Receiver<bool>,
     /// What the node report is written from.
@@ -101,7 +106,7 @@ pub struct Observer {
 }
 
 /// Why the observer cannot go on. The daemon ends with it; only a new process helps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ObserverEnded {
     /// Nobody looks at files any more.
     #[error(transparent)]
@@ -109,6 +114,12 @@ pub enum ObserverEnded {
     /// Nobody asks the driver any more.
     #[error("the threads that tend NVML have ended")]
     Nvml,
+    /// There is no driver to ask, and nobody wants to wait for one.
+    #[error("NVML cannot be initialised: {reason} (--fail-on-init-error=false waits for it)")]
+    NoDriver {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// One question to the query worker.
@@ -155,12 +166,14 @@ struct Watching {
     is_answering: bool,
     /// Why there is no valid CDI spec on disk; none when there is one.
     spec_problem: Option<String>,
-    /// Whether there was one.
+    /// Whether there was one, or none was needed.
     had_spec: bool,
+    /// What the host has that an answer can name.
+    host: Arc<HostDevices>,
     /// What is to be offered; none until there was a config that can be used.
     offering: Option<Offering>,
-    /// Why the config that is in force is not taken over.
-    refused: Option<String>,
+    /// Why the config that is in force is not taken over: a code, and words.
+    refused: Option<(&'static str, String)>,
     /// What a person was told of what is not offered.
     remarks: Vec<String>,
     /// How well the GPUs work together, as the last topology says.
@@ -196,6 +209,7 @@ impl Observer {
             is_answering: true,
             spec_problem: Some("it was not written yet".to_owned()),
             had_spec: false,
+            host: Arc::default(),
             offering: None,
             refused: None,
             remarks: Vec::new(),

@@ -3,17 +3,22 @@
 //!
 //! A flag counts before its variable, both before the file, and the file before the default.
 
+use std::sync::Arc;
+
 use gpu_config::{Config, DeviceFilter, GpuRule, MigRule, MigStrategy, SharedPolicy, TimeSlicing};
 
+use crate::injection::{Injection, InjectionError, InjectionFlags};
 use crate::state::Terms;
 
 /// What flags and variables say; none where they say nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OfferingFlags {
     /// What MIG devices become.
     pub mig_strategy: Option<MigStrategy>,
     /// Which of several shares or MIG devices a container gets.
     pub shared_policy: Option<SharedPolicy>,
+    /// How a container gets its devices.
+    pub injection: InjectionFlags,
 }
 
 /// What is to be offered, and how.
@@ -31,22 +36,29 @@ pub struct Offering {
     pub time_slicing: Option<TimeSlicing>,
     /// Which of several shares or MIG devices a container gets.
     pub shared_policy: SharedPolicy,
+    /// How a container gets its devices.
+    pub injection: Arc<Injection>,
 }
 
 impl Offering {
     /// What flags and a config file together say. Without a file, the flags alone.
-    pub fn new(flags: &OfferingFlags, file: Option<&Config>) -> Self {
+    ///
+    /// # Errors
+    /// When they do not go together.
+    pub fn new(flags: &OfferingFlags, file: Option<&Config>) -> Result<Self, InjectionError> {
         let file = file.cloned().unwrap_or_default();
+        let injection = Arc::new(Injection::new(&flags.injection, &file)?);
         let mig_strategy = flags.mig_strategy.or(file.flags.mig_strategy).unwrap_or(MigStrategy::None);
         let policy = flags.shared_policy.or(file.flags.plugin.shared_policy);
-        Self {
+        Ok(Self {
             mig_strategy,
             filter: file.devices,
             gpu_rules: file.gpu_rules,
             mig_rules: file.mig_rules,
             time_slicing: file.time_slicing,
             shared_policy: policy.unwrap_or(SharedPolicy::Distributed),
-        }
+            injection,
+        })
     }
 
     /// How requests are met.
@@ -72,11 +84,12 @@ mod tests {
         )
         .unwrap()
         .config;
-        let flags = OfferingFlags { mig_strategy: Some(MigStrategy::Single), shared_policy: None };
-        let both = Offering::new(&flags, Some(&file));
+        let flags = OfferingFlags { mig_strategy: Some(MigStrategy::Single), ..OfferingFlags::default() };
+        let both = Offering::new(&flags, Some(&file)).unwrap();
         assert_eq!((both.mig_strategy, both.shared_policy), (MigStrategy::Single, SharedPolicy::Packed));
-        let alone = Offering::new(&OfferingFlags::default(), Some(&file));
+        let alone = Offering::new(&OfferingFlags::default(), Some(&file)).unwrap();
         assert_eq!(alone.mig_strategy, MigStrategy::Mixed);
-        assert_eq!(Offering::new(&OfferingFlags::default(), None).mig_strategy, MigStrategy::None);
+        let default = Offering::new(&OfferingFlags::default(), None).unwrap();
+        assert_eq!(default.mig_strategy, MigStrategy::None);
     }
 }

@@ -23,6 +23,7 @@ use crate::kubelet_socket::KubeletWatch;
 use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Healths, Observer};
+use crate::offering::{Offering, OfferingFlags};
 use crate::report::{self, Reporter};
 use crate::spec_file::SpecFile;
 use crate::standing::Standings;
@@ -44,6 +45,7 @@ pub async fn serve(config: Config, args: &daemon::RuntimeArgs) -> ExitCode {
 
 fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let Config {
+        fails_without_driver,
         offering,
         config_file,
         kubelet_socket,
@@ -68,6 +70,8 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let (handed, first_list) = watch::channel(false);
     let asked = hang_ups(runtime)?;
     let in_force = keep_config(config_file, runtime, &metrics, asked.clone())?;
+    let (uses_cdi, is_used) = watch::channel(None);
+    let foretold = foretell(in_force.clone(), offering.clone(), uses_cdi.clone());
 
     let nvml = Nvml::start(nvml, driver.library_source())?;
     NvmlMetrics::register(&runtime.registry(), nvml.status())?;
@@ -86,6 +90,8 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         asked,
         files: files.clone(),
         cdi: cdi.clone(),
+        uses_cdi,
+        fails_without_driver,
         findings,
         driver,
         nvml: nvml.clone(),
@@ -134,12 +140,13 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             }
         }
     });
-    let gate = cdi_gate::keep(cdi_gate, gate, readiness.component("cdi"));
+    let gate = cdi_gate::keep(cdi_gate, is_used, gate, readiness.component("cdi"));
     runtime.spawn_vital("outlook", {
         let stop = stop.clone();
         // In one task, since looks of both fall on the same beat and then wake one thread.
         async move {
             tokio::select! {
+                () = foretold => anyhow::bail!("nobody keeps the config any more"),
                 () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
                 () = watching => anyhow::bail!("nobody looks out for the kubelet any more"),
                 () = stop.requested() => Ok(()),
@@ -203,6 +210,26 @@ fn keep_health(
     };
     let (causes, probed) = (BTreeMap::new(), None);
     Ok(Healths { ledger, checks, kept: newest, asks: asked, causes, probed })
+}
+
+/// Tells whether CDI will be in use as soon as the config is known, so that its proof need not wait for the driver.
+/// Afterwards the observer tells.
+async fn foretell(
+    mut in_force: watch::Receiver<InForce>,
+    flags: OfferingFlags,
+    uses_cdi: watch::Sender<Option<bool>>,
+) {
+    let config = in_force.wait_for(Option::is_some).await.ok().and_then(|config| config.clone());
+    if let Ok(offering) = Offering::new(&flags, config.as_deref()) {
+        uses_cdi.send_if_modified(|told| {
+            let is_first = told.is_none();
+            if is_first {
+                *told = Some(offering.injection.uses_cdi());
+            }
+            is_first
+        });
+    }
+    std::future::pending().await
 }
 
 /// Counts the SIGHUPs: each asks for a look at everything now.

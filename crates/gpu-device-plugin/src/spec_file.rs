@@ -17,6 +17,8 @@ use self::names::Gone;
 use self::surroundings::Surroundings;
 use crate::driver::{self, Settings};
 use crate::file_identity::FileIdentity;
+use crate::host_devices::HostDevices;
+use crate::injection::Need;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +32,19 @@ pub enum Depth {
 /// What came of keeping the spec.
 #[derive(Debug)]
 pub struct Kept {
+    /// What was needed when it was looked at.
+    pub need: Need,
     /// Whether CUDA could start, as far as that was looked at.
     pub has_uvm: Option<bool>,
     /// The spec, or why there is no valid one on disk now, in words.
     pub result: Result<KeptSpec, String>,
 }
 
-/// A spec that is on disk.
+/// A spec that is on disk, or is not needed there.
 #[derive(Debug)]
 pub struct KeptSpec {
+    /// What the host has that an answer can name.
+    pub host: HostDevices,
     /// The GPUs that cannot be handed out, each with what it lacks.
     pub lacking: BTreeMap<GpuUuid, String>,
     /// The MIG devices that cannot be handed out, each with what it lacks.
@@ -47,7 +53,7 @@ pub struct KeptSpec {
     pub was_written: bool,
 }
 
-/// The spec that was last written, if any.
+/// The spec that was last built, if any.
 #[derive(Debug)]
 pub struct SpecFile {
     dir: LocalPath,
@@ -59,8 +65,8 @@ pub struct SpecFile {
 #[derive(Debug)]
 struct Written {
     built: GpuSpec,
-    path: PathBuf,
-    identity: FileIdentity,
+    /// None where no file is needed.
+    file: Option<(PathBuf, FileIdentity)>,
     surroundings: Surroundings,
 }
 
@@ -72,16 +78,19 @@ impl SpecFile {
 
     /// Makes the file say what a container needs for each GPU and MIG device of `inventory`, and for the GPUs of `unlisted`
     /// as they were when the driver last listed them.
+    ///
+    /// Where no spec is needed none is written, but one that is there is kept current: containers may hold its names.
     pub fn keep(
         &mut self,
         inventory: &Inventory,
         unlisted: &[Gpu],
         settings: &Settings,
         depth: Depth,
+        need: Need,
     ) -> Kept {
         let mut has_uvm = None;
-        let result = self.try_keep(inventory, unlisted, settings, depth, &mut has_uvm);
-        Kept { has_uvm, result }
+        let result = self.try_keep(inventory, unlisted, settings, depth, need, &mut has_uvm);
+        Kept { need, has_uvm, result }
     }
 
     fn try_keep(
@@ -90,21 +99,23 @@ impl SpecFile {
         unlisted: &[Gpu],
         settings: &Settings,
         depth: Depth,
+        need: Need,
         has_uvm: &mut Option<bool>,
     ) -> Result<KeptSpec, String> {
         let driver = settings.find()?;
         let root = settings.device_root(driver);
         let nodes = settings.device_nodes(&root)?;
         *has_uvm = Some(driver::has_uvm(&nodes.usable));
-        if *has_uvm == Some(false) {
+        if *has_uvm == Some(false) && need >= Need::Nodes {
             // A spec without it starts containers in which CUDA fails; the old file stays for when it is back.
             return Err("the device node nvidia-uvm is missing".to_owned());
         }
         let before = self.written.as_ref().filter(|_| depth == Depth::Glance);
         let before = before.map(|written| &written.surroundings);
         let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes, before);
+        let on_disk = need >= Need::Spec || self.is_there();
         if depth == Depth::Glance
-            && self.is_in_place()
+            && self.is_in_place(on_disk)
             && let Some(written) =
                 self.written.as_ref().filter(|written| written.surroundings == surroundings)
         {
@@ -118,7 +129,7 @@ impl SpecFile {
         let built = cdi::builder::build(inventory, &kept, &host)
             .map_err(|error| daemon::error_chain(&error).to_string())?;
         let is_current = self.written.as_ref().is_some_and(|written| written.built.spec == built.spec)
-            && self.is_in_place();
+            && self.is_in_place(on_disk);
         if is_current && let Some(written) = &mut self.written {
             written.surroundings = surroundings;
             written.built = built;
@@ -131,21 +142,33 @@ impl SpecFile {
         for (device, reason) in &built.mig_left_out {
             tracing::warn!(%device, reason, "a MIG device cannot be handed out");
         }
-        self.warn_of_problems(&built.spec);
-        let path: PathBuf = cdi::write(&self.dir, &built.spec)
-            .map_err(|error| daemon::error_chain(&error).to_string())?
-            .into();
-        let identity = FileIdentity::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        self.gone.written(&built.spec);
-        let kept = KeptSpec::of(&built, true);
-        self.written = Some(Written { built, path, identity, surroundings });
+        let file = if on_disk { Some(self.write(&built.spec)?) } else { None };
+        let kept = KeptSpec::of(&built, file.is_some());
+        self.written = Some(Written { built, file, surroundings });
         Ok(kept)
     }
 
-    /// Whether the file that was written is still there, untouched.
-    fn is_in_place(&self) -> bool {
-        let unchanged =
-            |written: &Written| FileIdentity::of(&written.path).is_ok_and(|now| now == written.identity);
+    fn write(&mut self, spec: &Spec) -> Result<(PathBuf, FileIdentity), String> {
+        self.warn_of_problems(spec);
+        let path: PathBuf =
+            cdi::write(&self.dir, spec).map_err(|error| daemon::error_chain(&error).to_string())?.into();
+        let identity = FileIdentity::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.gone.written(spec);
+        Ok((path, identity))
+    }
+
+    /// Whether there is a spec of ours, whoever wrote it.
+    fn is_there(&self) -> bool {
+        let kind = gpu_model::names::CDI_KIND_GPU.parse();
+        kind.is_ok_and(|kind| self.dir.join(cdi::file_name(&kind)).as_path().exists())
+    }
+
+    /// Whether the file that was written is still there, untouched, if it has to be.
+    fn is_in_place(&self, on_disk: bool) -> bool {
+        let unchanged = |written: &Written| match &written.file {
+            Some((path, identity)) => FileIdentity::of(path).is_ok_and(|now| now == *identity),
+            None => !on_disk,
+        };
         self.written.as_ref().is_some_and(unchanged)
     }
 
@@ -160,6 +183,11 @@ impl SpecFile {
 
 impl KeptSpec {
     fn of(built: &GpuSpec, was_written: bool) -> KeptSpec {
-        KeptSpec { lacking: built.left_out.clone(), mig_lacking: built.mig_left_out.clone(), was_written }
+        KeptSpec {
+            host: HostDevices::of(&built.spec),
+            lacking: built.left_out.clone(),
+            mig_lacking: built.mig_left_out.clone(),
+            was_written,
+        }
     }
 }

@@ -11,6 +11,8 @@ use gpu_model::{Health, ResourceName};
 
 use crate::affinity::NodeAffinity;
 use crate::device_id::DeviceId;
+use crate::host_devices::HostDevices;
+use crate::injection::Injection;
 use crate::resource_map::Offered;
 
 /// One look at everything, as a subscriber gets it.
@@ -31,6 +33,10 @@ pub struct State {
     pub spec: SpecState,
     /// How requests are met.
     pub terms: Terms,
+    /// How a container gets its devices.
+    pub injection: Arc<Injection>,
+    /// What the host has that an answer can name, as far as it was looked at.
+    pub host: Arc<HostDevices>,
 }
 
 /// How requests for a resource are met.
@@ -53,14 +59,14 @@ pub struct Device {
     pub lacking: Option<String>,
 }
 
-/// The CDI spec on disk, as far as `Allocate` has to know.
+/// The CDI spec on disk, as far as `Allocate` has to know. Whether it needs one at all, the injection says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpecState {
-    /// It was not written yet.
+    /// It was not written yet, and is needed.
     Pending,
-    /// It is written and names all devices.
-    Written,
-    /// It was written, and now it cannot be kept current.
+    /// It is written and names all devices; or as much of the host is known as is needed without it.
+    Ready,
+    /// It was, and now it cannot be kept current.
     Stale {
         /// Why.
         reason: String,
@@ -77,6 +83,8 @@ impl State {
             affinity: Arc::default(),
             spec: SpecState::Pending,
             terms: Terms { one_share_at_most: false, policy: SharedPolicy::Distributed },
+            injection: Arc::default(),
+            host: Arc::default(),
         }
     }
 
@@ -171,7 +179,7 @@ pub(crate) mod tests {
         };
         let mut state = State::new("nvidia.com/gpu".parse().unwrap());
         state.devices = (0..count).map(device).collect();
-        state.spec = SpecState::Written;
+        state.spec = SpecState::Ready;
         state
     }
 

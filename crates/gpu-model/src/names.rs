@@ -24,6 +24,25 @@ pub const CDI_KIND_GPU: &str = "gantry.dev/gpu";
 /// an image's own `all` gives nothing.
 pub const ENV_VISIBLE_DEVICES: &str = "NVIDIA_VISIBLE_DEVICES";
 
+/// Folder in a container whose entries name the devices for NVIDIA's container runtime, when [`ENV_VISIBLE_DEVICES`] names
+/// it: only who may mount can choose devices in this way.
+pub const VISIBLE_DEVICES_DIR: &str = "/var/run/nvidia-container-devices";
+
+/// Variable by which NVIDIA's container runtime chooses IMEX channels, by number.
+pub const ENV_IMEX_CHANNELS: &str = "NVIDIA_IMEX_CHANNELS";
+
+/// Variable with which NVIDIA's container runtime adds GPUDirect Storage, where it says [`ENABLED`].
+pub const ENV_GDS: &str = "NVIDIA_GDS";
+
+/// As [`ENV_GDS`], for GDRCopy.
+pub const ENV_GDRCOPY: &str = "NVIDIA_GDRCOPY";
+
+/// As [`ENV_GDS`], for InfiniBand.
+pub const ENV_MOFED: &str = "NVIDIA_MOFED";
+
+/// Value that switches such a variable on.
+pub const ENABLED: &str = "enabled";
+
 /// Label of the node feature discovery: `true` on a node with an NVIDIA device (PCI vendor 10de).
 pub const LABEL_NFD_NVIDIA_DEVICE: &str = "feature.node.kubernetes.io/pci-10de.present";
 

@@ -53,6 +53,8 @@ pub struct Paths {
     pub config_file: Option<Given>,
     /// The folder for what outlives the process.
     pub state_dir: Option<Given>,
+    /// NVIDIA's program for CDI hooks, as the host names it.
+    pub cdi_hook_path: Option<Given>,
     /// The folder of CDI specs.
     pub cdi_dir: Option<Given>,
     /// The container runtime's socket.
@@ -102,6 +104,12 @@ impl PathArgs {
             config_file: value(given("config_file", self.config_file))
                 .filter(|given| !given.path.as_os_str().is_empty()),
             state_dir: value(given("state_dir", self.state_dir)),
+            cdi_hook_path: value(strongest(vec![
+                given("cdi_hook_path", self.cdi_hook_path),
+                given("nvidia_cdi_hook_path", self.nvidia_cdi_hook_path),
+                given("nvidia_ctk_path", self.nvidia_ctk_path),
+            ]))
+            .filter(|given| !given.path.as_os_str().is_empty()),
             cdi_dir: value(given("cdi_dir", self.cdi_dir)),
             cri_socket: value(given("cri_socket", self.cri_socket)),
         };

@@ -37,6 +37,7 @@ impl Rig {
                 path: self.folder().join("config.yaml"),
                 mode: Mode::Strict,
                 state_dir: LocalPath::new(self.dir.path().join("state")),
+                fixed: Fixed::default(),
             },
             in_force,
             asked,

@@ -8,9 +8,11 @@ use gpu_model::ResourceName;
 
 use super::Watching;
 use crate::cdi_gate::CdiGate;
+use crate::injection::Need;
 use crate::offering::Offering;
 use crate::report::{Finding, Standing};
 use crate::resource_map::{Offered, Unit, resource_map};
+use crate::spec_file::Depth;
 use crate::state::{Device, Snapshot, SpecState, State};
 use crate::streams::{self, ListTooLarge};
 
@@ -19,22 +21,53 @@ impl Watching {
     pub(super) fn adopt_config(&mut self) {
         let config = self.with.config.borrow_and_update().clone();
         let Some(config) = config else { return };
-        let offering = Offering::new(&self.with.flags, Some(&config));
-        self.refused = resource_map(&offering, &self.known).check().err().map(|refusal| refusal.to_string());
-        match &self.refused {
-            None => self.offering = Some(offering),
-            Some(refusal) => {
-                tracing::error!(refusal, "the config is not taken over: what it offers is too much")
-            }
+        match Offering::new(&self.with.flags, Some(&config)) {
+            Err(refusal) => self.refused = Some(("config-refused", refusal.to_string())),
+            Ok(offering) => match resource_map(&offering, &self.known).check() {
+                Err(refusal) => self.refused = Some(("too-many-devices", refusal.to_string())),
+                Ok(()) => {
+                    self.refused = None;
+                    self.take_over(offering);
+                }
+            },
+        }
+        if let Some((_, refusal)) = &self.refused {
+            tracing::error!(refusal, "the config is not taken over");
         }
         self.publish();
+        // Behind the states: whoever reads that CDI is not needed finds none that hands out its names.
+        if let Some(offering) = &self.offering {
+            let uses_cdi = Some(offering.injection.uses_cdi());
+            self.with.uses_cdi.send_if_modified(|told| std::mem::replace(told, uses_cdi) != uses_cdi);
+        }
+    }
+
+    fn take_over(&mut self, offering: Offering) {
+        let before = self.offering.replace(offering).map(|offering| offering.injection);
+        let Some(now) = self.offering.as_ref().map(|offering| Arc::clone(&offering.injection)) else {
+            return;
+        };
+        if before.as_ref() == Some(&now) {
+            return;
+        }
+        for setting in &now.without_effect {
+            tracing::warn!(setting, "a setting is passed over, as by NVIDIA's device plugin");
+        }
+        let Some(before) = before else { return };
+        if now.need() > before.need() {
+            // What is registered stays so until the spec is there, and hands nothing out.
+            self.had_spec = true;
+            self.spec_problem = Some("it was not written yet".to_owned());
+        }
+        self.want_spec(Depth::Full);
     }
 
     /// Publishes the device lists that follow from what is known.
     pub(super) fn publish(&mut self) {
         let spec = self.spec_state();
         let now = Instant::now();
-        self.obstacle.note(obstacle_of(&spec, &self.with.cdi.borrow()), now);
+        let uses_cdi = self.offering.as_ref().is_some_and(|offering| offering.injection.uses_cdi());
+        self.obstacle.note(obstacle_of(&spec, uses_cdi, &self.with.cdi.borrow()), now);
         let Some(offering) = &self.offering else { return self.tell_devices(&[], &[]) };
         let map = resource_map(offering, &self.known);
         if map.remarks != self.remarks {
@@ -44,6 +77,7 @@ impl Watching {
             self.remarks = map.remarks;
         }
         let terms = offering.terms();
+        let injection = Arc::clone(&offering.injection);
         let before: BTreeMap<ResourceName, Snapshot> =
             self.with.board.current().into_iter().map(|state| (state.resource.clone(), state)).collect();
         let mut too_large = Vec::new();
@@ -63,6 +97,8 @@ impl Watching {
                 affinity: Arc::clone(&self.affinity),
                 spec: spec.clone(),
                 terms,
+                injection: Arc::clone(&injection),
+                host: Arc::clone(&self.host),
             });
         }
         self.with.board.publish(states);
@@ -81,8 +117,8 @@ impl Watching {
             None => ledger.health(&offered.gpu)?,
         };
         let own = match &offered.unit {
-            Unit::Mig(part) => self.mig_lacking.get(part).cloned(),
-            Unit::Gpu(_) => None,
+            Unit::Mig(part) if self.need() >= Need::Nodes => self.mig_lacking.get(part).cloned(),
+            _ => None,
         };
         let lacking = own.or_else(|| self.lacking(&offered.gpu, now));
         Some(Device { offered, health, lacking })
@@ -90,7 +126,8 @@ impl Watching {
 
     /// What stands in the way of handing the GPU out, or any part of it, although it is healthy.
     fn lacking(&self, gpu: &gpu_model::GpuUuid, now: Instant) -> Option<String> {
-        let own = self.lacking.get(gpu).map(String::as_str);
+        // Where nobody needs its nodes from here, whoever injects it makes them.
+        let own = self.lacking.get(gpu).filter(|_| self.need() >= Need::Nodes).map(String::as_str);
         own.or_else(|| self.obstacle.told(now)).map(str::to_owned)
     }
 
@@ -115,8 +152,8 @@ impl Watching {
     /// One sick GPU does not make the plugin unready; it is told all the same.
     fn tell_devices(&self, states: &[Snapshot], too_large: &[ListTooLarge]) {
         let component = &self.with.components.devices;
-        if let Some(refusal) = &self.refused {
-            return component.not_ready("too-many-devices", refusal.as_str());
+        if let Some((code, refusal)) = &self.refused {
+            return component.not_ready(*code, refusal.as_str());
         }
         if self.offering.is_none() {
             return;
@@ -138,9 +175,9 @@ impl Watching {
 }
 
 /// Why no device can be handed out, if that is so. Before the first spec nothing is registered, and nobody asks.
-fn obstacle_of(spec: &SpecState, cdi: &CdiGate) -> Option<String> {
+fn obstacle_of(spec: &SpecState, uses_cdi: bool, cdi: &CdiGate) -> Option<String> {
     match (spec, cdi) {
-        (_, CdiGate::Revoked { reason }) => Some(format!("CDI is not proven any more: {reason}")),
+        (_, CdiGate::Revoked { reason }) if uses_cdi => Some(format!("CDI is not proven any more: {reason}")),
         (SpecState::Stale { reason }, _) => Some(format!("the CDI spec cannot be used: {reason}")),
         _ => None,
     }

@@ -10,8 +10,14 @@ use crate::files::{self, told_when_stuck};
 
 use super::{Observer, ObserverEnded, SEARCH, code_of, nameless};
 
+/// Code of a driver that works and has nothing to offer.
+const NO_GPU: &str = "no-gpu";
+
 impl Observer {
     /// Waits for a driver that lists a GPU.
+    ///
+    /// # Errors
+    /// When there is none to wait for, and when a thread has died.
     pub(super) async fn first_inventory(&self) -> Result<Inventory, ObserverEnded> {
         let mut last = String::new();
         loop {
@@ -21,13 +27,17 @@ impl Observer {
             let (code, reason) = match found {
                 Err(reason) => ("no-driver", reason),
                 Ok(()) => match self.inventory().await {
-                    Ok(inventory) if inventory.gpus.is_empty() => ("no-gpu", no_gpu(&inventory)),
+                    Ok(inventory) if inventory.gpus.is_empty() => (NO_GPU, no_gpu(&inventory)),
                     Ok(inventory) => return Ok(inventory),
                     Err(NvmlError::Lost) => return Err(ObserverEnded::Nvml),
                     Err(error) => (code_of(&error), daemon::error_chain(&error).to_string()),
                 },
             };
             self.components.driver.not_ready(code, &reason);
+            // A driver that lists no GPU works.
+            if self.fails_without_driver && code != NO_GPU {
+                return Err(ObserverEnded::NoDriver { reason });
+            }
             if last != reason {
                 tracing::warn!(code, reason, "no GPU can be offered yet");
                 last = reason;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use gpu_config::Config;
 use gpu_model::Gpu;
 
 use super::{Keeping, Watching};
 use crate::files::{self, told_when_stuck};
+use crate::injection::{Injection, Need};
 use crate::spec_file::{Depth, Kept, SpecFile};
 use crate::state::SpecState;
 
@@ -17,6 +19,7 @@ impl Watching {
     /// Has the CDI spec on disk brought in line with what is known, if that is wanted and nobody is at it.
     pub(super) fn keep_spec(&mut self) -> Option<Keeping> {
         let depth = self.spec_wanted?;
+        let need = self.need();
         let spec = self.spec.take()?;
         self.spec_wanted = None;
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
@@ -30,14 +33,14 @@ impl Watching {
             let look = |mut spec: SpecFile| {
                 let (inventory, unlisted, driver) = (inventory.clone(), unlisted.clone(), driver.clone());
                 let work = files.run(move || {
-                    let kept = spec.keep(&inventory, &unlisted, &driver, depth);
+                    let kept = spec.keep(&inventory, &unlisted, &driver, depth, need);
                     (spec, kept)
                 });
                 told_when_stuck(work, files::PATIENCE, &component)
             };
             let (spec, kept) = look(spec).await?;
             let is_helped = match driver.find() {
-                Ok(root) if kept.has_uvm == Some(false) => modprobe.run(root).await,
+                Ok(root) if kept.has_uvm == Some(false) && need >= Need::Nodes => modprobe.run(root).await,
                 _ => false,
             };
             if is_helped { look(spec).await } else { Ok((spec, kept)) }
@@ -47,8 +50,15 @@ impl Watching {
     /// Gives whether what can be handed out, or why it cannot, is different now.
     pub(super) fn take_spec(&mut self, (spec, kept): (SpecFile, Kept)) -> bool {
         self.spec = Some(spec);
+        let need = self.need();
+        if kept.need < need {
+            // The config changed meanwhile, and a closer look is under way.
+            self.want_spec(Depth::Full);
+            return false;
+        }
         let components = &self.with.components;
         match kept.has_uvm {
+            _ if need < Need::Nodes => components.nodes.ready(),
             Some(true) => components.nodes.ready(),
             Some(false) => {
                 let problem = self.with.modprobe.problem();
@@ -73,7 +83,9 @@ impl Watching {
                 }
                 let is_news = self.spec_problem.is_some()
                     || self.lacking != spec.lacking
-                    || self.mig_lacking != spec.mig_lacking;
+                    || self.mig_lacking != spec.mig_lacking
+                    || *self.host != spec.host;
+                self.host = Arc::new(spec.host);
                 self.lacking = spec.lacking;
                 self.mig_lacking = spec.mig_lacking;
                 self.spec_problem = None;
@@ -82,6 +94,12 @@ impl Watching {
             }
             Err(problem) => {
                 let code = if self.had_spec { "cdi-spec-stale" } else { "cdi-spec-missing" };
+                if need < Need::Nodes {
+                    // Nobody needs it; it is looked at again when the inventory is.
+                    components.spec.ready();
+                    self.spec_problem = None;
+                    return false;
+                }
                 components.spec.not_ready(code, problem.clone());
                 self.with.metrics.spec_written("failed", false);
                 let is_news = self.spec_problem.as_ref() != Some(&problem);
@@ -91,9 +109,20 @@ impl Watching {
         }
     }
 
+    /// What of the host has to be known, by the config that is in force or is about to be.
+    pub(super) fn need(&self) -> Need {
+        if let Some(offering) = &self.offering {
+            return offering.injection.need();
+        }
+        let config = self.with.config.borrow();
+        Injection::new(&self.with.flags.injection, config.as_deref().unwrap_or(&Config::default()))
+            .map_or(Need::Spec, |injection| injection.need())
+    }
+
     pub(super) fn spec_state(&self) -> SpecState {
         match &self.spec_problem {
-            None => SpecState::Written,
+            _ if self.need() < Need::Nodes => SpecState::Ready,
+            None => SpecState::Ready,
             Some(reason) if self.had_spec => SpecState::Stale { reason: reason.clone() },
             Some(_) => SpecState::Pending,
         }

@@ -46,7 +46,7 @@ fn partitioned(index: u32, profiles: &[&str]) -> Gpu {
 
 fn offering(text: &str) -> Offering {
     let config = read("test", &format!("version: v1\n{text}"), Mode::Strict).unwrap().config;
-    Offering::new(&OfferingFlags::default(), Some(&config))
+    Offering::new(&OfferingFlags::default(), Some(&config)).unwrap()
 }
 
 /// What is offered, as `resource: index[xshares] …`.

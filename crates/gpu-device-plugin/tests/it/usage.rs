@@ -32,7 +32,7 @@ fn bad_flags_end_with_2_and_name_flag_value_and_what_would_be_right() {
         (&["--probe-interval", "often"], &["--probe-interval", "often", "500ms"]),
         (&["--probe-interval", "1ms"], &["--probe-interval", "1ms", "between"]),
         (&["--cdi-proof", "hope"], &["--cdi-proof", "hope", "assume"]),
-        (&["--device-list-strategy", "envvar"], &["--device-list-strategy", "envvar", "cdi-cri"]),
+        (&["--device-list-strategy", "envvar,hope"], &["--device-list-strategy", "hope", "cdi-cri"]),
         (&["--cdi-dir", "relative"], &["--cdi-dir", "relative", "absolute"]),
         (&["--disable-healthchecks", "79,x48"], &["DP_DISABLE_HEALTHCHECKS", "x48", "numbers from 1"]),
         (&["--xid-classes", "79=fatal"], &["--xid-classes", "79=fatal", "critical"]),
@@ -162,4 +162,33 @@ fn check_says_of_a_config_file_what_is_wrong_and_where() {
     let output = run(&node, &["check", "/no/such/file"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cannot read /no/such/file"));
+}
+
+#[test]
+fn config_is_explained_alike_on_the_node_and_by_its_inventory() {
+    let node = bare().build().unwrap();
+    let config = node.dir().join("config.yaml");
+    std::fs::write(
+        &config,
+        "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, rename: a.b/c, replicas: 4}]}}\n",
+    )
+    .unwrap();
+    let inventory = node.dir().join("inventory.json");
+    std::fs::write(&inventory, run(&node, &["devices", "--output=json"]).stdout).unwrap();
+    let config = config.to_str().unwrap();
+    let live = run(&node, &["explain", "--config", config]);
+    let (told, error) = (text(&live.stdout), text(&live.stderr));
+    assert_eq!(live.status.code(), Some(0), "{error}");
+    let first = gpus(&node)[0].clone();
+    assert!(told.starts_with("a.b/c: 32 ids of 8 devices\n"), "{told}");
+    assert!(told.contains(&format!("CDI device  gantry.dev/gpu={first}\n")), "{told}");
+    let noted = run(&node, &["explain", "--config", config, "--node", inventory.to_str().unwrap()]);
+    assert_eq!(text(&noted.stdout), told, "{}", text(&noted.stderr));
+    let refused =
+        run(&node, &["explain", "--config", config, "--output=json", "--mig-strategy=mixed", "--compat"]);
+    assert_eq!(refused.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
+    assert_eq!(json["resources"][0]["name"], "nvidia.com/gpu");
+    std::fs::write(config, "version: v7\n").unwrap();
+    assert_eq!(run(&node, &["explain", "--config", config]).status.code(), Some(2));
 }
