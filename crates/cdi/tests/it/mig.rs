@@ -97,6 +97,10 @@ fn mig_device_that_cannot_be_read_for_now_keeps_its_nodes() {
     let spec = build(&inventory, &kept(&last), &partitioned_host()).unwrap().spec;
     let expected = ["/dev/nvidia0".to_owned(), cap(2, None), cap(2, Some(0))];
     assert_eq!(paths(&spec, unread.uuid.as_str()), expected);
+    // Unless its place is another's by now.
+    inventory.gpus[0].mig_devices.push(part(0, 7, "1c.3g.40gb", 2, 0));
+    let spec = build(&inventory, &kept(&last), &partitioned_host()).unwrap().spec;
+    assert_eq!(paths(&spec, unread.uuid.as_str()), [] as [String; 0]);
 }
 
 #[test]
