@@ -109,7 +109,7 @@ fn state_of_another_format_is_a_version_mismatch() {
     let output = child(NAME, folder.dir()).output().unwrap();
     passed(&output);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("format 7") && said.contains("format 5"), "{said}");
+    assert!(said.contains("format 7") && said.contains("format 6"), "{said}");
 }
 
 #[test]
