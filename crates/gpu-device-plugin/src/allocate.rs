@@ -28,6 +28,14 @@ pub enum Refusal {
         /// Number of its devices.
         known: usize,
     },
+    /// The id is offered no more; a pod holds it still, or did until a moment ago.
+    #[error("{id} of {resource} is not offered any more: it is listed until the pod that holds it ends")]
+    Retired {
+        /// The id.
+        id: String,
+        /// The resource.
+        resource: String,
+    },
     /// The GPU cannot take work.
     #[error("no work can be placed on this device: {complaint}")]
     NotSchedulable {
@@ -92,11 +100,7 @@ pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
 fn chosen<'s>(state: &'s State, ids: &[String]) -> Result<Vec<&'s Device>, Refusal> {
     let mut devices: Vec<&Device> = Vec::with_capacity(ids.len());
     for id in ids {
-        let device = state.device(id).ok_or_else(|| Refusal::UnknownDevice {
-            id: id.chars().take(SHOWN_ID).collect(),
-            resource: state.resource.to_string(),
-            known: state.ids(),
-        })?;
+        let device = state.device(id).ok_or_else(|| unknown(state, id))?;
         if device.offered.shares.is_some() && ids.len() > 1 && state.terms.one_share_at_most {
             return Err(Refusal::TooManyShares { asked: ids.len(), resource: state.resource.to_string() });
         }
@@ -108,6 +112,14 @@ fn chosen<'s>(state: &'s State, ids: &[String]) -> Result<Vec<&'s Device>, Refus
         }
     }
     Ok(devices)
+}
+
+fn unknown(state: &State, id: &str) -> Refusal {
+    let resource = state.resource.to_string();
+    if state.retired.iter().any(|retired| retired == id) {
+        return Refusal::Retired { id: id.to_owned(), resource };
+    }
+    Refusal::UnknownDevice { id: id.chars().take(SHOWN_ID).collect(), resource, known: state.ids() }
 }
 
 #[cfg(test)]
@@ -146,6 +158,15 @@ mod tests {
         assert!(refusal.to_string().starts_with("unknown device \"GPU-nope\""), "{refusal}");
         let long = allocate(&node(8), &["é".repeat(100_000)]).unwrap_err();
         assert!(long.to_string().len() < 400);
+    }
+
+    #[test]
+    fn id_that_is_offered_no_more_is_refused_as_such() {
+        let mut state = shared(1, 2);
+        let gone = format!("{}::3", gpu(0));
+        state.retired = vec![gone.clone()];
+        let refusal = allocate(&state, std::slice::from_ref(&gone)).unwrap_err();
+        assert_eq!(refusal, Refusal::Retired { id: gone, resource: "nvidia.com/gpu".to_owned() });
     }
 
     #[test]

@@ -202,6 +202,11 @@ pub struct PathArgs {
     #[arg(long, env = "KUBELET_SOCKET", value_name = "PATH", hide = true)]
     pub nvidia_kubelet_socket: Option<PathBuf>,
 
+    /// The kubelet's pod resources socket, which tells what pods hold [default: pod-resources/kubelet.sock beside the
+    /// kubelet's device-plugins]
+    #[arg(long, env = "GANTRY_POD_RESOURCES_SOCKET", value_name = "PATH")]
+    pub pod_resources_socket: Option<PathBuf>,
+
     /// Root of the driver's files, as this process sees it, below the host's root [default: the host's, then
     /// /run/nvidia/driver on it]
     #[arg(long, env = "GANTRY_DRIVER_ROOT", value_name = "DIR")]
@@ -244,7 +249,7 @@ pub struct PathArgs {
     #[arg(long, env = "CONFIG_FILE", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Folder for what outlives the process: the last config that could be used, the health of GPUs
+    /// Folder for what outlives the process: the last config that could be used, the health of GPUs, what pods hold
     /// [default: /var/lib/gantry/device-plugin on
     /// the host]
     #[arg(long, env = "GANTRY_STATE_DIR", value_name = "DIR")]

@@ -47,7 +47,7 @@ impl Board {
         for (resource, sender) in &self.states {
             let next = states.remove(resource).unwrap_or_else(|| {
                 let last = State::clone(&sender.borrow());
-                State { devices: Vec::new(), ..last }
+                State { devices: Vec::new(), retired: Vec::new(), ..last }
             });
             replace(sender, next);
         }
@@ -64,7 +64,8 @@ impl Board {
 /// Replaces the state, under a new generation if the device list changed. Nobody is woken for nothing.
 fn replace(sender: &watch::Sender<Snapshot>, mut next: State) {
     sender.send_if_modified(|state| {
-        next.generation = state.generation + u64::from(next.devices != state.devices);
+        let is_other_list = next.devices != state.devices || next.retired != state.retired;
+        next.generation = state.generation + u64::from(is_other_list);
         let is_change = **state != next;
         if is_change {
             *state = Arc::new(next);

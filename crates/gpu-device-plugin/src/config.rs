@@ -9,6 +9,8 @@ use gpu_health::HealthChecksError;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
+use kubelet_api::podresources::POD_RESOURCES_SOCKET;
+use node_contract::HELD_FILE;
 use node_host::device::NonDevices;
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 use thiserror::Error;
@@ -22,7 +24,7 @@ use crate::health::{self, HealthPaths};
 use crate::injection::{Injection, InjectionFlags};
 use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
-use crate::{cdi_gate, config_file, driver};
+use crate::{cdi_gate, config_file, driver, holders};
 
 /// Where drivers are installed, in the order of search: on the host, or by a driver container.
 const DRIVER_ROOTS: [&str; 2] = ["/", "/run/nvidia/driver"];
@@ -63,6 +65,8 @@ pub struct Config {
     pub config_file: Option<config_file::Settings>,
     /// The kubelet's socket.
     pub kubelet_socket: PathBuf,
+    /// Where it is learnt what pods hold.
+    pub holders: holders::Settings,
     /// What tells this process from any other one.
     pub instance: Instance,
     /// Where the driver is.
@@ -161,6 +165,7 @@ impl Config {
         let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir.clone())?);
         let Paths {
             kubelet,
+            pod_resources_socket,
             driver_root,
             driver_root_ctr_path,
             dev_root,
@@ -228,6 +233,13 @@ impl Config {
             Injection::new(&offering.injection, &gpu_config::Config::default())
                 .map_err(|error| ConfigError::new(error.name, error.value, error.hint))?;
         }
+        let holders = holders::Settings {
+            socket: match pod_resources_socket {
+                Some(given) => absolute(given)?,
+                None => beside(&kubelet_socket),
+            },
+            file: state_dir.join(HELD_FILE),
+        };
         let given = health::Given {
             disable: disable_healthchecks,
             enable: enable_healthchecks,
@@ -271,6 +283,7 @@ impl Config {
             offering,
             config_file,
             kubelet_socket,
+            holders,
             instance,
             driver,
             nvml,
@@ -401,6 +414,14 @@ fn kubelet_socket(
         .check_length(folder)
         .map_err(|error| ConfigError::new(&name, folder.display().to_string(), error))?;
     Ok(socket)
+}
+
+/// The pod resources socket of the kubelet that has this registration socket: their folders have one parent.
+fn beside(kubelet_socket: &Path) -> PathBuf {
+    let known = Path::new(POD_RESOURCES_SOCKET);
+    let kubelet_dir = Path::new(DEVICE_PLUGIN_DIR).parent().unwrap_or(Path::new("/"));
+    let parent = kubelet_socket.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    parent.join(known.strip_prefix(kubelet_dir).unwrap_or(known))
 }
 
 fn cri_sockets(host: &HostRoot, named: Option<Given>) -> Result<Vec<PathBuf>, ConfigError> {

@@ -22,6 +22,7 @@ use tonic::transport::Server;
 use crate::cdi_gate::CdiGate;
 use crate::config::Instance;
 use crate::files::Files;
+use crate::held::Granted;
 use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, ResourceMetrics};
 use crate::registration::{REGISTER_TIMEOUT, Registration, RegistrationEnded};
@@ -58,6 +59,8 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// Readiness of the registrations.
     pub standings: Standings,
+    /// Told what is granted.
+    pub granted: mpsc::UnboundedSender<Granted>,
     /// Told once a kubelet has a device list.
     pub handed: watch::Sender<bool>,
 }
@@ -92,7 +95,7 @@ impl Endpoint {
     /// When the process has to start anew.
     pub async fn run(mut self, stop: daemon::Shutdown) -> anyhow::Result<()> {
         loop {
-            let offered = self.state.wait_for(|state| !state.devices.is_empty());
+            let offered = self.state.wait_for(|state| !state.is_empty());
             let is_offered = tokio::select! {
                 offered = offered => offered.is_ok(),
                 () = stop.requested() => false,
@@ -153,6 +156,7 @@ impl Endpoint {
             state: self.state.clone(),
             streams: streams.clone(),
             cdi: self.with.cdi.clone(),
+            granted: self.with.granted.clone(),
             metrics: self.metrics.clone(),
             stopping: stopping.clone(),
         }

@@ -4,13 +4,15 @@
 //!            worker processes                         this process
 //!   NVML <-- queries, events --> observe --(health, resource_map)--> board     one endpoint for each resource:
 //!                                   |    ^                             +--> state --+--> streams --> ListAndWatch
-//!                                   |    +-- offering <-- config_file  |            +--> rpc (allocate, preferred)
+//!                                   |    +-- offering <-- config_file  |            +--> rpc (allocate, preferred) ---+
+//!                                   |    +-- staging <-- holders <--(pod resources; grants)-- kubelet, rpc <-----------+
 //!                                   +--> spec_file, report                          +--> registration --> kubelet
 //!                                                                                          ^     ^
 //!   CRI runtime <-- cdi_proof <-- cdi_gate ------------------------------------------------+     +-- kubelet_view, socket
 //! ```
 //!
-//! `affinity`, `resource_map`, `offering`, `injection`, `allocate`, `preferred` and the rules of `cdi_proof` are pure.
+//! `affinity`, `resource_map`, `offering`, `held`, `staging`, `injection`, `allocate`, `preferred` and the rules of `cdi_proof`
+//! are pure.
 //! One task, `observe`, asks the driver and owns the board; whatever answers the kubelet reads that state from memory and never waits
 //! for a driver. Wire types stay in `rpc`, `streams` and `registration`.
 //!
@@ -41,6 +43,8 @@ mod explanation;
 mod file_identity;
 mod files;
 mod health;
+mod held;
+mod holders;
 mod host_devices;
 mod injection;
 mod kubelet_socket;
@@ -57,6 +61,7 @@ mod rpc;
 mod serve;
 mod socket;
 mod spec_file;
+mod staging;
 mod standing;
 mod state;
 mod stdout;

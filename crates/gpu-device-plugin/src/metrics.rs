@@ -30,6 +30,10 @@ const RPC_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.00
 #[derive(Clone, Debug)]
 pub struct Metrics {
     devices: IntGaugeVec,
+    retired: IntGaugeVec,
+    staged: IntGauge,
+    held: IntGaugeVec,
+    holders_current: IntGauge,
     generation: IntGaugeVec,
     sent_generation: IntGaugeVec,
     streams: IntGaugeVec,
@@ -69,6 +73,20 @@ impl Metrics {
                 "devices",
                 "Devices of the resource, by what is known of their health.",
                 &["resource", "health"],
+            )?,
+            retired: declare.gauge(
+                "retired_devices",
+                "Ids that are offered no more and listed as Unhealthy until the pods that hold them end.",
+                resource_only,
+            )?,
+            staged: declare.plain_gauge(
+                "config_staged_devices",
+                "Devices of the config in force that wait until pods release what stands in their way.",
+            )?,
+            held: declare.gauge("held_devices", "Ids that pods hold, as far as is known.", resource_only)?,
+            holders_current: declare.plain_gauge(
+                "pod_resources_up",
+                "1 while the kubelet tells which pods hold which devices.",
             )?,
             generation: declare.gauge(
                 "list_generation",
@@ -172,6 +190,16 @@ impl Metrics {
         self.xids.with_label_values(&[xid.to_string().as_str(), class]).inc();
     }
 
+    /// Devices that wait for held ones.
+    pub fn staged(&self, devices: usize) {
+        self.staged.set(to_gauge(devices as u64));
+    }
+
+    /// Whether the kubelet answered who holds what.
+    pub fn holders(&self, is_current: bool) {
+        self.holders_current.set(i64::from(is_current));
+    }
+
     /// A config file was read that differs from the one before.
     pub fn config(&self, is_valid: bool) {
         self.config_valid.set(i64::from(is_valid));
@@ -220,6 +248,11 @@ impl ResourceMetrics {
         self.all.lost.with_label_values(&[self.resource.as_str(), cause]).inc();
     }
 
+    /// How many ids pods hold.
+    pub fn held(&self, ids: usize) {
+        self.all.held.with_label_values(&[&self.resource]).set(to_gauge(ids as u64));
+    }
+
     /// How the streams are.
     pub fn streams(&self, live: usize, sent: u64) {
         self.all.streams.with_label_values(&[&self.resource]).set(to_gauge(live as u64));
@@ -230,9 +263,11 @@ impl ResourceMetrics {
     pub fn state(&self, state: &State) {
         for health in ["healthy", "degraded", "unhealthy", "unknown"] {
             let devices = state.devices.iter().filter(|device| name_of(&device.health) == health);
-            let count: usize = devices.map(Device::count).sum();
+            let retired = if health == "unhealthy" { state.retired.len() } else { 0 };
+            let count = devices.map(Device::count).sum::<usize>() + retired;
             self.all.devices.with_label_values(&[self.resource.as_str(), health]).set(to_gauge(count as u64));
         }
+        self.all.retired.with_label_values(&[&self.resource]).set(to_gauge(state.retired.len() as u64));
         self.all.generation.with_label_values(&[&self.resource]).set(to_gauge(state.generation));
     }
 }

@@ -29,6 +29,7 @@ use crate::config_file::InForce;
 use crate::driver;
 use crate::files::{Files, FilesGone};
 use crate::health::evidence;
+use crate::holders::{Holdings, Use};
 use crate::host_devices::HostDevices;
 use crate::metrics::Metrics;
 use crate::modprobe::Modprobe;
@@ -37,6 +38,7 @@ use crate::report::Finding;
 use crate::spec_file::{Depth, Kept, SpecFile};
 
 mod health;
+mod holding;
 mod obstacle;
 mod projection;
 mod search;
@@ -44,13 +46,15 @@ mod spec;
 mod topology;
 
 pub use health::Healths;
+use holding::Ours;
 use obstacle::Obstacle;
 use topology::Wish;
 
 /// How often the driver is looked for while there is none, and asked again after it failed to start.
 pub const SEARCH: Duration = Duration::from_secs(2);
 
-/// How long topology, events and probes leave the processor to the first registration.
+/// How long topology, events and probes leave the processor to the first registration, and this waits for the kubelet to
+/// tell who holds what.
 const HEAD_START: Duration = Duration::from_secs(1);
 
 /// What the observer says about itself on `/ready`.
@@ -81,6 +85,10 @@ pub struct Observer {
     pub config: watch::Receiver<InForce>,
     /// Counts the requests to look at everything now.
     pub asked: watch::Receiver<u64>,
+    /// What pods hold.
+    pub holdings: watch::Receiver<Holdings>,
+    /// What becomes of that here.
+    pub used: watch::Sender<Use>,
     /// Where the states go.
     pub board: Board,
     /// The thread for file work.
@@ -176,6 +184,8 @@ struct Watching {
     refused: Option<(&'static str, String)>,
     /// What a person was told of what is not offered.
     remarks: Vec<String>,
+    /// What pods hold of our resources.
+    ours: Ours,
     /// How well the GPUs work together, as the last topology says.
     affinity: Arc<NodeAffinity>,
 }
@@ -213,6 +223,7 @@ impl Observer {
             offering: None,
             refused: None,
             remarks: Vec::new(),
+            ours: Ours::default(),
             affinity: Arc::default(),
         };
         let found = watching.adopt(inventory);
@@ -225,6 +236,8 @@ impl Observer {
             watching.take_spec(kept);
         }
         watching.learn(&found);
+        // What a pod holds must not be offered in another form, be it for a moment.
+        let _ = timeout(HEAD_START, watching.with.holdings.wait_for(|holdings| holdings.is_settled)).await;
         watching.adopt_config();
         // The first list before everything else. A kubelet that is not there must not hold up the rest.
         let _ = timeout(HEAD_START, watching.with.first_list.wait_for(|handed| *handed)).await;
@@ -290,6 +303,7 @@ impl Watching {
                 }
                 Ok(()) = self.with.cdi.changed() => self.publish(),
                 Ok(()) = self.with.config.changed() => self.adopt_config(),
+                Ok(()) = self.with.holdings.changed() => self.publish(),
                 Ok(()) = self.with.asked.changed() => {
                     tracing::info!("looking at everything, as asked");
                     self.want(Question::Inventory);

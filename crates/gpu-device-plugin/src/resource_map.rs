@@ -17,6 +17,7 @@ use gpu_config::{
 use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU};
 use gpu_model::{Gpu, GpuUuid, MigDevice, MigProfile, MigUuid, ResourceName};
 
+use crate::device_id::DeviceId;
 use crate::offering::Offering;
 
 mod limits;
@@ -82,6 +83,16 @@ impl Offered {
     /// A GPU that is offered whole.
     pub fn whole(gpu: GpuUuid, gpu_index: u32, numa_node: Option<u32>) -> Self {
         Self { unit: Unit::Gpu(gpu.clone()), gpu, gpu_index, mig: None, numa_node, shares: None }
+    }
+
+    /// Whether this id is one of its.
+    pub fn has(&self, id: DeviceId<'_>) -> bool {
+        id.unit == self.unit.as_str()
+            && match (id.share, self.shares) {
+                (None, None) => true,
+                (Some(share), Some(shares)) => share < shares,
+                _ => false,
+            }
     }
 
     fn of_mig(gpu: &Gpu, mig: &MigDevice) -> Self {

@@ -7,13 +7,14 @@ use std::time::Instant;
 use kubelet_api::deviceplugin::MAX_MESSAGE_TO_KUBELET;
 use kubelet_api::deviceplugin::v1beta1 as wire;
 use kubelet_api::deviceplugin::v1beta1::device_plugin_server::{DevicePlugin, DevicePluginServer};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::allocate::{self, Grant, Mount, Refusal};
 use crate::cdi_gate::CdiGate;
+use crate::held::Granted;
 use crate::host_devices::NodePath;
 use crate::metrics::ResourceMetrics;
 use crate::preferred::preferred_ids;
@@ -37,6 +38,8 @@ pub struct Service {
     pub streams: Streams,
     /// Whether the runtime still resolves CDI names.
     pub cdi: watch::Receiver<CdiGate>,
+    /// Told what is granted.
+    pub granted: mpsc::UnboundedSender<Granted>,
     /// Counts and durations.
     pub metrics: ResourceMetrics,
     /// Ends the streams when the plugin stops.
@@ -128,6 +131,9 @@ impl DevicePlugin for Service {
                 let devices: Vec<&String> = grants.iter().flat_map(|grant| &grant.devices).collect();
                 self.metrics.allocated(devices.len());
                 tracing::info!(resource = %self.state.borrow().resource, ?devices, "allocated");
+                let ids = asked.into_iter().flat_map(|asked| asked.devices_ids).collect();
+                // Without a reader the daemon is about to end.
+                let _ = self.granted.send(Granted { resource: self.state.borrow().resource.clone(), ids });
             }
             Err(status) => {
                 self.metrics.refused();
@@ -177,9 +183,10 @@ fn status_of(refusal: &Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
         Refusal::UnknownDevice { .. } | Refusal::TooManyShares { .. } => Status::invalid_argument(text),
-        Refusal::NotSchedulable { .. } | Refusal::SpecStale { .. } | Refusal::NoImexChannel => {
-            Status::failed_precondition(text)
-        }
+        Refusal::NotSchedulable { .. }
+        | Refusal::Retired { .. }
+        | Refusal::SpecStale { .. }
+        | Refusal::NoImexChannel => Status::failed_precondition(text),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use gpu_health::Ledger;
 use node_contract::MAX_REQUESTS;
+use node_host::HostRoot;
 use nvml::Nvml;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -19,6 +20,8 @@ use crate::driver;
 use crate::endpoint::{Endpoint, Surroundings};
 use crate::files::Files;
 use crate::health::{self, HealthPaths, Keeper, Kept};
+use crate::held::Granted;
+use crate::holders::{self, Holders, Holdings, Use};
 use crate::kubelet_socket::KubeletWatch;
 use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, NvmlMetrics};
@@ -49,6 +52,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         offering,
         config_file,
         kubelet_socket,
+        holders,
         instance,
         driver,
         nvml,
@@ -79,6 +83,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let files = Files::start().context("no thread for file work")?;
     // Its own thread: the report's readers are other daemons, and a search that hangs is not theirs.
     let report_files = Files::start().context("no thread for the report")?;
+    let holding = keep_holders(holders, &driver.host, asked.clone(), &metrics, runtime)?;
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let (kubelet, watching) = KubeletView::of(KubeletWatch::new(kubelet_socket));
@@ -93,6 +98,8 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         uses_cdi,
         fails_without_driver,
         findings,
+        holdings: holding.holdings,
+        used: holding.used,
         driver,
         nvml: nvml.clone(),
         modprobe: Arc::default(),
@@ -113,6 +120,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         kubelet,
         files,
         cdi,
+        granted: holding.granted,
         metrics,
         standings: Standings::new(readiness.component("kubelet")),
         handed,
@@ -230,6 +238,48 @@ async fn foretell(
         });
     }
     std::future::pending().await
+}
+
+/// The ends of the channels to and from the task that asks what pods hold.
+struct Holding {
+    holdings: watch::Receiver<Holdings>,
+    used: watch::Sender<Use>,
+    granted: mpsc::UnboundedSender<Granted>,
+}
+
+fn keep_holders(
+    settings: holders::Settings,
+    host: &HostRoot,
+    asked: watch::Receiver<u64>,
+    metrics: &Metrics,
+    runtime: &daemon::Runtime,
+) -> anyhow::Result<Holding> {
+    let (granted, grants) = mpsc::unbounded_channel();
+    let (used, uses) = watch::channel(Use::default());
+    let (sender, holdings) = watch::channel(Holdings::default());
+    let boot = node_host::boot_id(host).inspect_err(|error| {
+        let error = daemon::error_chain(error).to_string();
+        tracing::warn!(error, "no boot id, so what pods hold is not kept for the next start");
+    });
+    let holders = Holders {
+        settings,
+        boot: boot.ok(),
+        granted: grants,
+        asked,
+        used: uses,
+        holdings: sender,
+        files: Files::start().context("no thread for what pods hold")?,
+        metrics: metrics.clone(),
+        component: runtime.readiness().component("holders"),
+    };
+    let stop = runtime.shutdown();
+    runtime.spawn_vital("holders", async move {
+        tokio::select! {
+            ended = holders.run() => ended,
+            () = stop.requested() => Ok(()),
+        }
+    });
+    Ok(Holding { holdings, used, granted })
 }
 
 /// Counts the SIGHUPs: each asks for a look at everything now.

@@ -27,6 +27,8 @@ pub struct State {
     pub generation: u64,
     /// In the order of their GPUs' first listing, and of their index on it. Newcomers stand behind.
     pub devices: Vec<Device>,
+    /// Ids that are offered no more and that pods hold: Unhealthy to the kubelet until they are released.
+    pub retired: Vec<String>,
     /// How well their GPUs work together; empty until the topology is known.
     pub affinity: Arc<NodeAffinity>,
     /// Whether a runtime can resolve the devices' CDI names.
@@ -80,6 +82,7 @@ impl State {
             resource,
             generation: 0,
             devices: Vec::new(),
+            retired: Vec::new(),
             affinity: Arc::default(),
             spec: SpecState::Pending,
             terms: Terms { one_share_at_most: false, policy: SharedPolicy::Distributed },
@@ -101,18 +104,23 @@ impl State {
 
     /// How many ids the kubelet sees.
     pub fn ids(&self) -> usize {
-        self.devices.iter().map(Device::count).sum()
+        self.devices.iter().map(Device::count).sum::<usize>() + self.retired.len()
     }
 
     /// Whether there is something to register: a device list, and a spec that was written once. A spec that went
     /// stale later stops allocations, not the registration, which running pods live by.
     pub fn is_servable(&self) -> bool {
-        !self.devices.is_empty() && self.spec != SpecState::Pending
+        !self.is_empty() && self.spec != SpecState::Pending
     }
 
-    /// Whether nothing is offered any more, though something was.
+    /// Whether the kubelet has nothing to know of it.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.retired.is_empty()
+    }
+
+    /// Whether nothing is listed any more, though something was.
     pub fn is_withdrawn(&self) -> bool {
-        self.devices.is_empty() && self.generation > 0
+        self.is_empty() && self.generation > 0
     }
 }
 
@@ -134,12 +142,7 @@ impl Device {
 
     /// Whether this id is one of its.
     pub fn has(&self, id: DeviceId<'_>) -> bool {
-        id.unit == self.offered.unit.as_str()
-            && match (id.share, self.offered.shares) {
-                (None, None) => true,
-                (Some(share), Some(shares)) => share < shares,
-                _ => false,
-            }
+        self.offered.has(id)
     }
 
     /// Whether the kubelet may place work on it.

@@ -182,7 +182,7 @@ async fn feed(
         // Room first, then the newest state: the reader may have been slow.
         let Ok(room) = messages.reserve().await else { return };
         let newest = state.borrow_and_update().clone();
-        room.send(Ok(render(&newest.devices)));
+        room.send(Ok(render(&newest.devices, &newest.retired)));
         sent = newest.generation;
         live.sent(sent);
         tokio::time::sleep(min_gap).await;
@@ -212,12 +212,12 @@ pub enum ListTooLarge {
     },
 }
 
-/// Whether the kubelet would take a list of these devices.
+/// Whether the kubelet would take a list of these devices, and of these ids that are retired.
 ///
 /// # Errors
 /// With the figures, when it would not.
-pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
-    let count = devices.iter().map(Device::count).sum();
+pub fn check_list(devices: &[Device], retired: &[String]) -> Result<(), ListTooLarge> {
+    let count = devices.iter().map(Device::count).sum::<usize>() + retired.len();
     if count > MAX_DEVICES {
         return Err(ListTooLarge::Devices { devices: count });
     }
@@ -225,7 +225,7 @@ pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
     if count * LONGEST_ENTRY <= MAX_MESSAGE_TO_KUBELET {
         return Ok(());
     }
-    let bytes = render(devices).encoded_len();
+    let bytes = render(devices, retired).encoded_len();
     if bytes > MAX_MESSAGE_TO_KUBELET {
         return Err(ListTooLarge::Bytes { devices: count, bytes });
     }
@@ -233,8 +233,10 @@ pub fn check_list(devices: &[Device]) -> Result<(), ListTooLarge> {
 }
 
 /// The device list as the kubelet reads it.
-fn render(devices: &[Device]) -> wire::ListAndWatchResponse {
-    wire::ListAndWatchResponse { devices: devices.iter().flat_map(render_device).collect() }
+fn render(devices: &[Device], retired: &[String]) -> wire::ListAndWatchResponse {
+    let gone = |id: &String| wire::Device { id: id.clone(), health: UNHEALTHY.to_owned(), topology: None };
+    let devices = devices.iter().flat_map(render_device).chain(retired.iter().map(gone));
+    wire::ListAndWatchResponse { devices: devices.collect() }
 }
 
 /// One entry for each id.
@@ -382,9 +384,10 @@ mod tests {
     fn list_that_the_kubelet_would_not_take_is_refused_with_the_figures() {
         let device = node(1).devices.remove(0);
         let many = |count| vec![device.clone(); count];
-        assert!(check_list(&shared(2, 10_000).devices).is_err());
-        assert_eq!(check_list(&many(MAX_DEVICES)), Ok(()));
-        let error = check_list(&many(MAX_DEVICES + 1)).unwrap_err().to_string();
+        assert!(check_list(&shared(2, 10_000).devices, &[]).is_err());
+        assert_eq!(check_list(&many(MAX_DEVICES), &[]), Ok(()));
+        assert!(check_list(&many(MAX_DEVICES), &["GPU-1::9".to_owned()]).is_err());
+        let error = check_list(&many(MAX_DEVICES + 1), &[]).unwrap_err().to_string();
         assert!(error.contains("16385 devices") && error.contains("16384"), "{error}");
         // The bound on bytes is no wider than that on devices: the longest id, and its framing.
         let longest = LONGEST_ID + 32;

@@ -5,6 +5,7 @@
 
 mod health_file;
 mod health_request;
+mod held_file;
 mod node_report;
 mod strict;
 
@@ -12,5 +13,6 @@ pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
 pub use health_request::{
     HealthRequest, HealthRequestError, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError,
 };
+pub use held_file::{HELD_FILE, HeldFile};
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use strict::{MAX_BYTES, ReadError, WriteError};

@@ -41,6 +41,8 @@ pub enum Kubelet {
 pub struct Paths {
     /// The kubelet.
     pub kubelet: Option<Kubelet>,
+    /// The kubelet's pod resources socket.
+    pub pod_resources_socket: Option<Given>,
     /// The driver root.
     pub driver_root: Option<Place>,
     /// Where this process sees the driver root, whose name above is then the host's.
@@ -89,6 +91,7 @@ impl PathArgs {
         };
         let paths = Paths {
             kubelet: value(kubelet),
+            pod_resources_socket: value(given("pod_resources_socket", self.pod_resources_socket)),
             driver_root: place(
                 given("driver_root", self.driver_root),
                 given("nvidia_driver_root", self.nvidia_driver_root),

@@ -69,31 +69,39 @@ impl Watching {
         let uses_cdi = self.offering.as_ref().is_some_and(|offering| offering.injection.uses_cdi());
         self.obstacle.note(obstacle_of(&spec, uses_cdi, &self.with.cdi.borrow()), now);
         let Some(offering) = &self.offering else { return self.tell_devices(&[], &[]) };
-        let map = resource_map(offering, &self.known);
+        let terms = offering.terms();
+        let injection = Arc::clone(&offering.injection);
+        let mut map = resource_map(offering, &self.known);
+        let mut staged = self.stage(map.resources);
+        map.remarks.extend(staged.remarks());
         if map.remarks != self.remarks {
             for remark in map.remarks.iter().filter(|remark| !self.remarks.contains(remark)) {
                 tracing::warn!(remark, "not all is offered");
             }
             self.remarks = map.remarks;
         }
-        let terms = offering.terms();
-        let injection = Arc::clone(&offering.injection);
         let before: BTreeMap<ResourceName, Snapshot> =
             self.with.board.current().into_iter().map(|state| (state.resource.clone(), state)).collect();
         let mut too_large = Vec::new();
         let mut states = Vec::new();
-        for (resource, offered) in map.resources {
+        for resource in staged.retired.keys() {
+            staged.resources.entry(resource.clone()).or_default();
+        }
+        for (resource, offered) in staged.resources {
+            let retired = staged.retired.remove(&resource).unwrap_or_default();
             let mut devices: Vec<Device> =
                 offered.into_iter().filter_map(|offered| self.device(offered, now)).collect();
-            if let Err(error) = streams::check_list(&devices) {
+            if let Err(error) = streams::check_list(&devices, &retired) {
                 // What the kubelet has already fitted; newcomers stand behind.
                 devices.truncate(before.get(&resource).map_or(0, |state| state.devices.len()));
+                while streams::check_list(&devices, &retired).is_err() && devices.pop().is_some() {}
                 too_large.push(error);
             }
             states.push(State {
                 resource,
                 generation: 0,
                 devices,
+                retired,
                 affinity: Arc::clone(&self.affinity),
                 spec: spec.clone(),
                 terms,
@@ -104,7 +112,9 @@ impl Watching {
         self.with.board.publish(states);
         let states = self.with.board.current();
         for state in &states {
-            self.with.metrics.of(&state.resource).state(state);
+            let metrics = self.with.metrics.of(&state.resource);
+            metrics.state(state);
+            metrics.held(self.held_ids(&state.resource));
         }
         self.tell_devices(&states, &too_large);
         self.report(now);
@@ -162,9 +172,9 @@ impl Watching {
             return component.not_ready("list-too-large", error.to_string());
         }
         let devices = states.iter().flat_map(|state| &state.devices);
-        let mut said: Vec<String> = devices.clone().filter_map(Device::complaint).collect();
+        let mut said: Vec<String> = devices.filter_map(Device::complaint).collect();
         said.extend(self.remarks.iter().cloned());
-        if devices.count() == 0 {
+        if states.iter().all(|state| state.is_empty()) {
             component.not_ready("nothing-offered", said.join("; "));
         } else if said.is_empty() {
             component.ready();

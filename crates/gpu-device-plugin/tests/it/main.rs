@@ -9,6 +9,7 @@ mod harness;
 mod health;
 mod health_kept;
 mod health_recovery;
+mod holders;
 mod injection;
 mod kubelet;
 mod mig;

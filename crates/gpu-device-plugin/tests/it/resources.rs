@@ -7,11 +7,11 @@ use sim_node::{Process, Signal, SimNode};
 
 use crate::harness::{QUICK, bare, counts, eventually, gpus, start_kubelet, start_plugin};
 
-const SHARED_4: &str =
+pub const SHARED_4: &str =
     "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}\n";
 
 /// A node of two whole A100s, and one with two MIG devices of different profiles.
-const PARTITIONED: &str = "seed: mig
+pub const PARTITIONED: &str = "seed: mig
 driver: {version: 580.95.05, cuda: \"13.0\"}
 gpus:
   - {model: A100-SXM4-80GB, pci: \"0000:07:00.0\", numa: 0, pcie: 0/0/0/0}
@@ -20,25 +20,25 @@ gpus:
 ";
 
 /// A node with a config file, its kubelet, and the plugin.
-struct Rig {
+pub struct Rig {
     // The process goes before its node.
-    plugin: Process,
-    kubelet: FakeKubelet,
-    node: SimNode,
+    pub plugin: Process,
+    pub kubelet: FakeKubelet,
+    pub node: SimNode,
 }
 
-fn config_file(node: &SimNode) -> PathBuf {
+pub fn config_file(node: &SimNode) -> PathBuf {
     node.dir().join("config.yaml")
 }
 
 /// Replaces the file by a rename, as the config agent does.
-fn write(node: &SimNode, config: &str) {
+pub fn write(node: &SimNode, config: &str) {
     let next = node.dir().join("next.yaml");
     std::fs::write(&next, config).unwrap();
     std::fs::rename(next, config_file(node)).unwrap();
 }
 
-async fn rig(node: SimNode, config: &str, flags: &[&str]) -> Rig {
+pub async fn rig(node: SimNode, config: &str, flags: &[&str]) -> Rig {
     write(&node, config);
     let kubelet = start_kubelet(&node).await;
     let file = format!("--config-file={}", config_file(&node).display());
@@ -47,12 +47,12 @@ async fn rig(node: SimNode, config: &str, flags: &[&str]) -> Rig {
 }
 
 impl Rig {
-    fn resource(&self, name: &str) -> ResourceState {
+    pub fn resource(&self, name: &str) -> ResourceState {
         self.kubelet.resources().resources.remove(name).unwrap_or_default()
     }
 
     /// Waits until the kubelet counts so many devices of each resource, all healthy, and none of any other.
-    fn offers(&self, expected: &[(&str, usize)]) {
+    pub fn offers(&self, expected: &[(&str, usize)]) {
         eventually(&format!("the kubelet has {expected:?}"), || {
             let state = self.kubelet.resources();
             let counted = state.resources.iter().filter(|(_, resource)| resource.capacity > 0);
@@ -179,7 +179,7 @@ async fn sighup_reads_config_and_driver_again() {
     counts(&rig.kubelet, 32, 32);
 }
 
-fn mig(node: &SimNode, words: &[&str]) {
+pub fn mig(node: &SimNode, words: &[&str]) {
     let mut command = node.command("nvml-sim").unwrap();
     let done = command.arg("mig").args(words).output().unwrap();
     assert!(done.status.success(), "{done:?}");

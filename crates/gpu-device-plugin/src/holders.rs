@@ -1,0 +1,287 @@
+//! Asks the kubelet which pods hold what, and keeps the answer for the next process. Knows the pod resources protocol and
+//! the kept file; what follows from an answer is for `held` and `staging`.
+//!
+//! The device plugin protocol tells of no release. The kubelet is asked in the background: at the start, a moment after
+//! each grant, often while somebody waits for a release, and seldom otherwise. Nothing waits for it but the very first
+//! list, and that not for long.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use kubelet_api::podresources::MAX_POD_RESOURCES_MESSAGE;
+use kubelet_api::podresources::v1::ListPodResourcesRequest;
+use kubelet_api::podresources::v1::pod_resources_lister_client::PodResourcesListerClient;
+use node_contract::HeldFile;
+use node_host::{BootId, LocalPath};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+
+use crate::beat::beat;
+use crate::connect::{self, ConnectError};
+use crate::file_identity::FileIdentity;
+use crate::files::{Files, FilesGone};
+use crate::held::{Belief, Granted, Held, Ids, collect};
+use crate::metrics::Metrics;
+
+/// How often the kubelet is asked when nothing is awaited.
+const SELDOM: Duration = Duration::from_secs(30);
+
+/// How often it is asked while something is.
+const OFTEN: Duration = Duration::from_secs(2);
+
+/// From a grant to the question: by then the kubelet has noted it down, and more grants may have come.
+const AFTER_GRANT: Duration = Duration::from_secs(1);
+
+/// Longest time for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Where the kubelet answers, and where the answer is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its pod resources socket.
+    pub socket: PathBuf,
+    /// The kept file.
+    pub file: LocalPath,
+}
+
+/// What pods hold, as the observer reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Whether the kubelet was asked once, with or without success.
+    pub is_settled: bool,
+    /// Ids of GPUs and MIG devices that pods hold, of whatever plugin.
+    pub ids: Ids,
+    /// What the last process knew of held MIG devices' GPUs, and by its resources which ids were its own.
+    pub kept: Held,
+}
+
+/// What the observer makes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// What is held of our own resources: to be kept.
+    pub held: Held,
+    /// Whether something waits for a release.
+    pub is_waiting: bool,
+}
+
+/// Keeps the holdings up to date.
+pub struct Holders {
+    /// Where things are.
+    pub settings: Settings,
+    /// This boot; without it nothing is kept.
+    pub boot: Option<BootId>,
+    /// What was granted.
+    pub granted: mpsc::UnboundedReceiver<Granted>,
+    /// Counts the requests to look at everything now.
+    pub asked: watch::Receiver<u64>,
+    /// What becomes of the holdings.
+    pub used: watch::Receiver<Use>,
+    /// Where the holdings go.
+    pub holdings: watch::Sender<Holdings>,
+    /// A thread for file work.
+    pub files: Files,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Readiness: never not ready, since all else works without.
+    pub component: daemon::Component,
+}
+
+/// Who holds what could not be learnt.
+#[derive(Debug, Error)]
+enum AskError {
+    #[error("cannot connect to {path}")]
+    Connect { path: String, source: ConnectError },
+    #[error("List of the kubelet's pod resources failed: {message}")]
+    Call { message: String },
+    #[error("the kubelet did not answer within {ANSWER:?}")]
+    Timeout,
+}
+
+struct Answer {
+    ids: Ids,
+    socket: Option<FileIdentity>,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Answer, AskError>> + Send>>;
+
+impl Holders {
+    /// Keeps them for ever.
+    ///
+    /// # Errors
+    /// When the thread for file work has died.
+    pub async fn run(mut self) -> Result<(), FilesGone> {
+        let kept = self.restore().await?;
+        let mut written = kept.clone();
+        let mut belief = Belief::new(kept.ids.clone());
+        self.holdings.send_modify(|holdings| {
+            holdings.ids = kept.ids.clone();
+            holdings.kept = kept;
+        });
+        let (mut seldom, mut often) = (beat(SELDOM), beat(OFTEN));
+        let mut socket = None;
+        let mut due = Some(Instant::now());
+        let mut asking: Option<Asking> = None;
+        loop {
+            if asking.is_none() && due.is_some_and(|due| due <= Instant::now()) {
+                due = None;
+                asking = Some(Box::pin(ask(self.settings.socket.clone())));
+            }
+            let is_awaited = self.used.borrow().is_waiting || belief.is_open();
+            tokio::select! {
+                answer = finish(&mut asking) => {
+                    asking = None;
+                    let now = Instant::now();
+                    match answer {
+                        Ok(answer) => {
+                            self.tell_answered();
+                            let is_new_start = answer.socket.is_none() || answer.socket != socket;
+                            socket = answer.socket;
+                            belief.answered(answer.ids, is_new_start, now);
+                        }
+                        Err(error) => {
+                            belief.unanswered(now);
+                            self.tell_silent(&error);
+                        }
+                    }
+                    self.publish(&belief);
+                }
+                granted = self.granted.recv() => {
+                    let Some(granted) = granted else { return std::future::pending().await };
+                    let now = Instant::now();
+                    belief.granted(granted, now);
+                    due = Some(due.unwrap_or(now + AFTER_GRANT));
+                    self.publish(&belief);
+                }
+                Ok(()) = self.used.changed() => {
+                    let Use { held, is_waiting } = self.used.borrow_and_update().clone();
+                    if is_waiting {
+                        // The last answer may be old, and what is held by it free by now.
+                        due = Some(Instant::now());
+                    }
+                    if held != written {
+                        written = held.clone();
+                        self.keep(held).await?;
+                    }
+                }
+                Ok(()) = self.asked.changed() => due = Some(Instant::now()),
+                _ = seldom.tick() => due = Some(Instant::now()),
+                _ = often.tick(), if is_awaited => due = Some(Instant::now()),
+                () = until(due), if asking.is_none() => {}
+            }
+        }
+    }
+
+    fn publish(&self, belief: &Belief) {
+        let ids = belief.ids();
+        self.holdings.send_if_modified(|holdings| {
+            let is_news = !holdings.is_settled || holdings.ids != ids;
+            holdings.is_settled = true;
+            holdings.ids = ids;
+            is_news
+        });
+    }
+
+    fn tell_answered(&self) {
+        self.metrics.holders(true);
+        self.component.ready();
+    }
+
+    fn tell_silent(&self, error: &AskError) {
+        self.metrics.holders(false);
+        let reason = daemon::error_chain(error).to_string();
+        tracing::debug!(reason, "the kubelet does not tell who holds what");
+        self.component.ready_but(format!(
+            "which pods hold which devices is not known: {reason}; a device that a pod holds may vanish from the list when the config or MIG devices change"
+        ));
+    }
+
+    /// What the last process of this boot kept.
+    async fn restore(&self) -> Result<Held, FilesGone> {
+        let Some(boot) = self.boot.clone() else { return Ok(Held::default()) };
+        let path = self.settings.file.clone();
+        self.files.run(move || restore(&path, &boot)).await
+    }
+
+    async fn keep(&self, held: Held) -> Result<(), FilesGone> {
+        let Some(boot) = self.boot.clone() else { return Ok(()) };
+        let path = self.settings.file.clone();
+        let kept = self.files.run(move || keep(&path, HeldFile::new(boot, held.ids, held.mig_gpus))).await?;
+        if let Err(error) = kept {
+            tracing::warn!(error, "what pods hold cannot be kept for the next start");
+        }
+        Ok(())
+    }
+}
+
+fn restore(path: &LocalPath, boot: &BootId) -> Held {
+    match HeldFile::read(path) {
+        // What was held before the machine started anew, nobody uses; the kubelet tells what its pods get back.
+        Ok(file) if file.boot_id != *boot => Held::default(),
+        Ok(HeldFile { held, mig_gpus, .. }) => Held { ids: held, mig_gpus },
+        Err(error) => {
+            if !error.is_missing() {
+                let error = daemon::error_chain(&error).to_string();
+                tracing::warn!(error, "what pods held is not known until the kubelet answers");
+            }
+            Held::default()
+        }
+    }
+}
+
+fn keep(path: &LocalPath, file: HeldFile) -> Result<(), String> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder.as_path()).map_err(|error| format!("{folder}: {error}"))?;
+    }
+    file.write(path).map_err(|error| daemon::error_chain(&error).to_string())
+}
+
+async fn ask(socket: PathBuf) -> Result<Answer, AskError> {
+    timeout(ANSWER, list(&socket)).await.unwrap_or(Err(AskError::Timeout))
+}
+
+async fn list(socket: &Path) -> Result<Answer, AskError> {
+    // Looked at first: if the kubelet starts anew meanwhile, the next answer is told from this one.
+    let identity = FileIdentity::of(socket).ok();
+    let channel = connect::channel_to(socket)
+        .await
+        .map_err(|source| AskError::Connect { path: socket.display().to_string(), source })?;
+    let mut client =
+        PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_POD_RESOURCES_MESSAGE);
+    let listed = client.list(ListPodResourcesRequest {}).await;
+    let listed = listed.map_err(|status| AskError::Call { message: status.to_string() })?.into_inner();
+    let mut ids = Ids::new();
+    for container in listed.pod_resources.into_iter().flat_map(|pod| pod.containers) {
+        for devices in container.devices {
+            devices.device_ids.into_iter().for_each(|id| collect(&mut ids, &devices.resource_name, id));
+        }
+    }
+    Ok(Answer { ids, socket: identity })
+}
+
+async fn finish(asking: &mut Option<Asking>) -> Result<Answer, AskError> {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Holdings {
+    /// What is held of the resources that `is_ours` says are.
+    pub fn of(&self, is_ours: impl Fn(&gpu_model::ResourceName) -> bool) -> Ids {
+        let ours = self.ids.iter().filter(|(resource, ids)| is_ours(resource) && !ids.is_empty());
+        ours.map(|(resource, ids)| (resource.clone(), ids.clone())).collect::<BTreeMap<_, _>>()
+    }
+}
+
+#[cfg(test)]
+mod tests;
