@@ -6,6 +6,7 @@
 mod health_file;
 mod health_request;
 mod held_file;
+mod lease;
 mod node_report;
 mod strict;
 
@@ -14,5 +15,9 @@ pub use health_request::{
     HealthRequest, HealthRequestError, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError,
 };
 pub use held_file::{HELD_FILE, HeldFile};
+pub use lease::{
+    Acknowledgement, AcquireError, FoundLease, LEASES_PATH, LONGEST_LEASE, Lease, LeaseError, LeaseFolder,
+    LeaseHold, LeaseOwner, LeaseRequest, LeaseState, Presence,
+};
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use strict::{MAX_BYTES, ReadError, WriteError};

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
 mod health;
+mod lease;
 mod node_report;
