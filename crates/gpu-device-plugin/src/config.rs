@@ -183,6 +183,11 @@ impl Config {
         let config_file =
             config_file.map(|given| config_file_at(given, face.mode, &state_dir)).transpose()?;
         let fixed = config_file.as_ref().map(|file| file.fixed.clone()).unwrap_or_default();
+        let place = |place: Place| match place {
+            Place::Local(given) if face.roots_are_hosts && given.name.starts_with("--") => Place::Host(given),
+            place => place,
+        };
+        let (driver_root, dev_root) = (driver_root.map(place), dev_root.map(place));
         // Where the flag names this process's path, the file's name for the same has no place.
         let is_local = matches!(driver_root, Some(Place::Local(_)));
         let driver_root_ctr_path = driver_root_ctr_path.or_else(|| {
@@ -552,6 +557,20 @@ mod tests {
             root(&["--nvidia-driver-root=/run/nvidia/driver"]),
             expect("/run/nvidia/driver", "/host/run/nvidia/driver")
         );
+    }
+
+    #[test]
+    fn roots_are_named_as_the_host_does_where_nvidias_flags_are_meant() {
+        let roots = |flags: &[&str]| {
+            let given = config(&[&["--host-root=/host"], flags].concat()).unwrap();
+            let device_root = given.driver.device_root.unwrap();
+            (local(&given.driver.candidates[0]).to_owned(), device_root.local().as_path().to_owned())
+        };
+        let below = |path: &str| Path::new("/host").join(path);
+        let flags = ["--driver-root=/run/driver", "--dev-root=/run/dev", "--compat"];
+        assert_eq!(roots(&flags), (below("run/driver"), below("run/dev")));
+        let ours = ["--driver-root=/host/run/driver", "--dev-root=/host/run/dev"];
+        assert_eq!(roots(&ours), roots(&flags));
     }
 
     #[test]

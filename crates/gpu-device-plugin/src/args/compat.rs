@@ -15,6 +15,8 @@ pub struct Face {
     pub device_list_strategy: DeviceListStrategy,
     /// Whether a driver that cannot be used at the start ends the program.
     pub fail_on_init_error: bool,
+    /// Whether `--driver-root` and `--dev-root` are the host's names, as NVIDIA's flags of these names are.
+    pub roots_are_hosts: bool,
     /// Where the driver's root is mounted, if it is there.
     pub container_driver_root: Option<&'static str>,
 }
@@ -27,6 +29,7 @@ impl Face {
                 mode: Mode::Compat,
                 device_list_strategy: DeviceListStrategy::Envvar,
                 fail_on_init_error: true,
+                roots_are_hosts: true,
                 container_driver_root: Some("/driver-root"),
             }
         } else {
@@ -34,6 +37,7 @@ impl Face {
                 mode: Mode::Strict,
                 device_list_strategy: DeviceListStrategy::CdiCri,
                 fail_on_init_error: false,
+                roots_are_hosts: false,
                 container_driver_root: None,
             }
         }
