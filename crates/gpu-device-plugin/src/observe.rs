@@ -435,7 +435,8 @@ impl Watching {
         for gpu in inventory.gpus.iter_mut().filter(|gpu| gpu.numa_node.value().is_none()) {
             gpu.numa_node = numa_node(&self.with.driver.host, gpu);
         }
-        let found = evidence::of_inventory(&self.known, &inventory);
+        let mut found = evidence::of_inventory(&self.known, &inventory);
+        found.extend(evidence::of_absence(self.with.health.ledger.gpus(), &self.known, &inventory));
         for gpu in &inventory.gpus {
             match self.known.iter_mut().find(|known| known.uuid == gpu.uuid) {
                 Some(known) => *known = gpu.clone(),

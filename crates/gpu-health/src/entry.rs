@@ -81,6 +81,11 @@ impl Entry {
         }
     }
 
+    /// What it waits for, in words.
+    pub fn awaits(&self) -> Option<String> {
+        self.own.awaits().or_else(|| self.silence.as_ref().map(|_| "an answer".to_owned()))
+    }
+
     /// The driver lists it, with these instances.
     pub fn listed(&mut self, instances: Option<&[u32]>) {
         // It is there and can be named, which says nothing of what a probe read.

@@ -28,6 +28,8 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedLedger {
     driver: Option<String>,
+    /// Whether checks were switched off: it decides what the rest means.
+    off: bool,
     gpus: BTreeMap<GpuUuid, Entry>,
     breaker: Breaker,
 }
@@ -71,7 +73,7 @@ pub struct UnknownSubjectError {
 impl Ledger {
     /// An empty one.
     pub fn new(settings: Settings) -> Ledger {
-        Ledger { settings, ..Ledger::default() }
+        Ledger::restored(settings, SavedLedger::default(), Boot::Same)
     }
 
     /// The one that was kept, as far as it still holds.
@@ -81,7 +83,20 @@ impl Ledger {
             let gpus = left.filter_map(|(gpu, entry)| Some((gpu, entry.after_boot()?))).collect();
             saved = SavedLedger { gpus, ..SavedLedger::default() };
         }
+        saved.off = settings.checks.off;
         Ledger { settings, state: saved, listed: BTreeSet::new() }
+    }
+
+    /// The one that was kept in this boot, to be looked at: as it was judged there.
+    pub fn as_kept(saved: SavedLedger) -> Ledger {
+        let mut settings = Settings::default();
+        settings.checks.off = saved.off;
+        Ledger::restored(settings, saved, Boot::Same)
+    }
+
+    /// Every GPU of which something is known, also those that this process has not seen.
+    pub fn gpus(&self) -> impl Iterator<Item = &GpuUuid> {
+        self.state.gpus.keys()
     }
 
     /// What to keep over a restart.
@@ -94,7 +109,7 @@ impl Ledger {
     pub fn take(&mut self, evidence: &Evidence, now: Moment) -> Vec<Transition> {
         let Settings { checks, proof_spacing: spacing } = &self.settings;
         let (spacing, up) = (*spacing, now.up);
-        let SavedLedger { driver, gpus, breaker } = &mut self.state;
+        let SavedLedger { driver, gpus, breaker, .. } = &mut self.state;
         let (subjects, cause): (Vec<GpuUuid>, Cause) = match evidence {
             Evidence::Listed { gpu, .. } => {
                 gpus.entry(gpu.clone()).or_insert_with(|| Entry::new(now));
@@ -278,20 +293,20 @@ impl Ledger {
     /// Everything that is known, GPU by GPU; instances of which nothing is known are left out.
     pub fn records(&self) -> Vec<Record> {
         let off = self.settings.checks.off;
-        let record = |subject, health, level: &Level| Record {
+        let record = |subject, health, level: &Level, awaits: Option<String>| Record {
             subject,
             health,
             since_unix_ms: level.since.unix_ms,
             fence: level.fence.clone(),
             cleared: level.cleared.clone(),
-            awaits: level.awaits(),
+            awaits,
         };
         let mut records = Vec::new();
         for (gpu, entry) in &self.state.gpus {
-            records.push(record(Subject::gpu(gpu.clone()), entry.health(off), &entry.own));
+            records.push(record(Subject::gpu(gpu.clone()), entry.health(off), &entry.own, entry.awaits()));
             for (id, level) in &entry.instances {
                 let subject = Subject { gpu: gpu.clone(), gpu_instance: Some(*id) };
-                records.push(record(subject, level.health(off), level));
+                records.push(record(subject, level.health(off), level, level.awaits()));
             }
         }
         records

@@ -59,8 +59,10 @@ fn list(paths: &HealthPaths, boot: Option<&BootId>, output: Output) -> anyhow::R
         file => file?,
     };
     let this_boot = boot == Some(&file.boot_id);
-    let since = if this_boot { Boot::Same } else { Boot::Other };
-    let ledger = Ledger::restored(Settings::default(), file.ledger, since);
+    let ledger = match this_boot {
+        true => Ledger::as_kept(file.ledger),
+        false => Ledger::restored(Settings::default(), file.ledger, Boot::Other),
+    };
     let waiting = HealthRequest::waiting(&paths.requests).map_or(0, |requests| requests.len());
     let listing =
         Listing { running, this_boot, written_at: file.written_at, waiting, gpus: ledger.records() };

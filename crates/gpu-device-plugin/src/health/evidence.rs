@@ -25,6 +25,20 @@ pub fn of_inventory(known: &[Gpu], inventory: &Inventory) -> Vec<Evidence> {
     std::iter::once(driver).chain(listed).chain(lost).collect()
 }
 
+/// Evidence on GPUs that only an earlier process knew, in the first inventory of this one: they have vanished, unless
+/// one of those that cannot be named may be theirs.
+pub fn of_absence<'a>(
+    kept: impl Iterator<Item = &'a GpuUuid>,
+    known: &[Gpu],
+    inventory: &Inventory,
+) -> Vec<Evidence> {
+    if !inventory.failures.is_empty() {
+        return Vec::new();
+    }
+    let is_named = |gpu: &&GpuUuid| known.iter().chain(&inventory.gpus).any(|other| other.uuid == **gpu);
+    kept.filter(|gpu| !is_named(gpu)).cloned().map(Evidence::Vanished).collect()
+}
+
 /// The GPU instances that are there, if all could be read.
 fn instances(gpu: &Gpu) -> Option<Vec<u32>> {
     let is_known = gpu.mig_mode.value().is_some() && gpu.mig_failures.is_empty();
@@ -226,6 +240,18 @@ mod tests {
         let listed = Evidence::Listed { gpu: uuid(0), instances: None };
         let refused = Evidence::Refused { gpu: uuid(1), call: "nvmlDeviceGetUUID".into(), code: 15 };
         assert_eq!(evidence, [driver, listed, refused, Evidence::Vanished(uuid(2))]);
+    }
+
+    #[test]
+    fn gpu_that_only_an_earlier_process_knew_has_vanished_unless_it_may_be_one_without_a_name() {
+        let driver =
+            DriverVersions { driver: "580".into(), nvml: "13".into(), cuda: Reading::Value((13, 0)) };
+        let mut inventory = Inventory { driver, gpus: vec![gpu(0)], failures: Vec::new() };
+        let kept = [uuid(0), uuid(1), uuid(2)];
+        let vanished = of_absence(kept.iter(), &[gpu(1)], &inventory);
+        assert_eq!(vanished, [Evidence::Vanished(uuid(2))]);
+        inventory.failures.push(GpuFailure { index: 2, call: "nvmlDeviceGetUUID".into(), code: 999 });
+        assert_eq!(of_absence(kept.iter(), &[gpu(1)], &inventory), []);
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn kept(node: &SimNode, index: usize, state: &str) -> serde_json::Value {
     })
 }
 
-// Fails if serve.rs begins with an empty ledger.
+// F41. Fails if serve.rs begins with an empty ledger.
 #[tokio::test]
 async fn restart_launders_no_sick_gpu() {
     let (node, kubelet, plugin) = serving().await;

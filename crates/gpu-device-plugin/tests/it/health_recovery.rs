@@ -27,7 +27,7 @@ fn metric_is(plugin: &Process, sample: &str, expected: f64) {
     });
 }
 
-// Fails without `prove` in gpu-health's entry.rs, or if the observer asks for no probe at `probe_due`.
+// F27. Fails without `prove` in gpu-health's entry.rs, or if the observer asks for no probe at `probe_due`.
 #[tokio::test]
 async fn gpu_that_was_reset_or_came_back_is_offered_again() {
     let (node, kubelet, plugin) = serving_with(&["--cdi-proof=assume", "--probe-interval=2s"]).await;
@@ -68,7 +68,7 @@ fn offers(kubelet: &FakeKubelet, expected: [(&str, (usize, usize)); 3]) {
     });
 }
 
-// Fails if projection.rs asks the ledger for the GPU's health where it offers a MIG device.
+// F24. Fails if projection.rs asks the ledger for the GPU's health where it offers a MIG device.
 #[tokio::test]
 async fn xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both() {
     let node = bare().yaml(PARTITIONED).build().unwrap();
@@ -90,7 +90,7 @@ async fn xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both() {
     offers(&kubelet, [(whole, (1, 1)), (small, (1, 0)), (large, (1, 0))]);
 }
 
-// Fails if `Health::is_schedulable` refuses Degraded, or the probe does not tell the rows.
+// F26 by its reading. Fails if `Health::is_schedulable` refuses Degraded, or the probe does not tell the rows.
 #[tokio::test]
 async fn degraded_gpu_is_offered_and_told() {
     let (node, kubelet, plugin) = serving().await;

@@ -249,6 +249,7 @@ fn silent_driver_makes_gpus_unknown_then_unhealthy_after_the_grace_and_an_answer
     let changes = ledger.pass_time(at(60));
     assert_eq!((changes.len(), changes[0].cause), (2, Cause::GraceOver));
     assert_eq!(ledger.health(&gpu(0)), unhealthy(HealthReason::NvmlStuck));
+    assert_eq!(ledger.records()[0].awaits.as_deref(), Some("an answer"));
     assert_eq!(ledger.next_change(at(60)), None);
     ledger.take(&answered(0, wants(None)), at(61));
     assert_eq!(ledger.health(&gpu(0)), Some(Health::Healthy));
@@ -343,6 +344,8 @@ fn checks_switched_off_leave_only_fences() {
     assert_eq!(ledger.health(&gpu(0)), Some(Health::Healthy));
     ledger.take(&lost(0), at(2));
     assert_eq!(ledger.health(&gpu(0)), degraded(HealthReason::Lost));
+    let looked_at = Ledger::as_kept(ledger.saved().clone());
+    assert_eq!(looked_at.health(&gpu(0)), degraded(HealthReason::Lost));
     ledger.fence(&Subject::gpu(gpu(0)), word("ada"), at(3)).unwrap();
     assert_eq!(ledger.health(&gpu(0)), unhealthy(HealthReason::Fenced));
 }
