@@ -24,12 +24,15 @@ pub type Number = String;
 /// The control nodes that every pod with a GPU has.
 pub const CONTROL_NODES: [&str; 4] = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"];
 
+/// The folder of /dev that has the capabilities of MIG instances.
+const CAPABILITIES: &str = "nvidia-caps";
+
 /// What was found. Opening gives `ok` or the error's text.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// `NVIDIA_VISIBLE_DEVICES`.
     pub visible: Option<String>,
-    /// Every character device in /dev whose name begins with `nvidia`: its number.
+    /// Every character device in /dev whose name begins with `nvidia`, and in /dev/nvidia-caps: its number.
     pub nodes: BTreeMap<String, Number>,
     /// The same: what opening it gave.
     pub opened: BTreeMap<String, String>,
@@ -45,9 +48,24 @@ pub struct Report {
 /// When something other than a refusal stands in the way.
 pub fn report(numbers: &[Number], libraries: &[String]) -> Result<Report> {
     let mut report = Report { visible: env::var("NVIDIA_VISIBLE_DEVICES").ok(), ..Report::default() };
-    for entry in fs::read_dir("/dev").context("read /dev")? {
-        let entry = entry.context("read /dev")?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    try_nodes("", &mut report)?;
+    if Path::new("/dev").join(CAPABILITIES).is_dir() {
+        try_nodes(CAPABILITIES, &mut report)?;
+    }
+    for number in numbers {
+        report.made.insert(number.clone(), make_and_open(number)?);
+    }
+    report.libraries = load(libraries)?;
+    Ok(report)
+}
+
+/// Opens every NVIDIA device in this folder of /dev.
+fn try_nodes(folder: &str, report: &mut Report) -> Result<()> {
+    let path = Path::new("/dev").join(folder);
+    let context = || format!("read {}", path.display());
+    for entry in fs::read_dir(&path).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let name = Path::new(folder).join(entry.file_name()).to_string_lossy().into_owned();
         let metadata = entry.metadata().with_context(|| format!("stat /dev/{name}"))?;
         if name.starts_with("nvidia") && metadata.file_type().is_char_device() {
             let number = metadata.rdev();
@@ -55,11 +73,7 @@ pub fn report(numbers: &[Number], libraries: &[String]) -> Result<Report> {
             report.opened.insert(name, open(&entry.path()));
         }
     }
-    for number in numbers {
-        report.made.insert(number.clone(), make_and_open(number)?);
-    }
-    report.libraries = load(libraries)?;
-    Ok(report)
+    Ok(())
 }
 
 /// In the child whose loader is watched: prints the files that are mapped. False in any other process.

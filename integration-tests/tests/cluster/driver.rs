@@ -9,7 +9,7 @@ use crate::pod::{Order, Pod, gpu_nodes};
 use crate::{plugin, simulation};
 
 /// Gives the node a new driver with 8 healthy GPUs when a test ends, however it ends.
-struct Restored<'a>(&'a Node);
+pub struct Restored<'a>(pub &'a Node);
 
 impl Drop for Restored<'_> {
     fn drop(&mut self) {

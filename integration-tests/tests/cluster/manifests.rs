@@ -15,6 +15,7 @@ fn manifests_put_together_by_kustomize_are_those_that_were_reviewed() {
         ("base/gpu-device-plugin", "base"),
         ("overlays/simulated", "simulated"),
         ("overlays/gpu-nodes-only", "gpu-nodes-only"),
+        ("overlays/time-slicing", "time-slicing"),
     ] {
         let folder = workspace().join("manifests").join(folder);
         let kubectl = Kubectl::for_kubeconfig(kubectl_program().unwrap(), Path::new("/dev/null"));

@@ -190,6 +190,24 @@ impl Node {
         waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
     }
 
+    /// Waits until the node shows so much of a resource, all of it allocatable; `meanwhile` sees every look at the node.
+    pub fn wait_for_amount(
+        &self,
+        resource: &str,
+        amount: usize,
+        mut meanwhile: impl FnMut(&Value) -> Result<()>,
+    ) -> Result<()> {
+        let waited = wait(format!("{amount} of {resource}"), || {
+            let node = self.get()?;
+            meanwhile(&node)?;
+            Ok(match amounts(&node, resource)? {
+                now if now == (amount, amount) => Verdict::Done(()),
+                now => Verdict::Waiting(format!("{now:?}")),
+            })
+        });
+        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+    }
+
     /// Waits until the node shows so many GPUs in a report that the kubelet made after this call: what is on the
     /// Node object may be from before the event. The second new heartbeat is such a report; the first may have been
     /// on its way.
@@ -237,7 +255,7 @@ impl Node {
     }
 }
 
-fn amounts(node: &Value, resource: &str) -> Result<(usize, usize)> {
+pub fn amounts(node: &Value, resource: &str) -> Result<(usize, usize)> {
     let amount = |which: &str| {
         let text = node["status"][which][resource].as_str().unwrap_or("0");
         text.parse().with_context(|| format!("{which} of {resource}: {text:?}"))

@@ -1,13 +1,15 @@
 //! The device plugin as deployed: its DaemonSet, its pod, and what it says of itself.
 
+use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_cluster::Verdict;
 
-use crate::node::{Node, text, wait, workspace};
+use crate::node::{MARK, Node, text, wait, workspace};
 
 const NAMESPACE: &str = "--namespace=gantry-system";
 const SELECTOR: &str = "--selector=app.kubernetes.io/name=gpu-device-plugin";
@@ -17,6 +19,59 @@ const OVERLAY: &str = "manifests/overlays/simulated";
 pub fn deploy(node: &Node) -> Result<()> {
     let overlay = workspace().join(OVERLAY);
     node.kubectl.run(&["apply", "--kustomize", &overlay.to_string_lossy()]).map(drop)
+}
+
+/// The deployed plugin with components of the manifests added, until it goes out of scope.
+pub struct With<'a> {
+    node: &'a Node,
+    folder: PathBuf,
+}
+
+/// Deploys the plugin with these components, as a person's own kustomization does.
+pub fn deploy_with<'a>(node: &'a Node, components: &[&str]) -> Result<With<'a>> {
+    let folder = workspace().join("target/e2e-kustomization");
+    fs::create_dir_all(&folder)?;
+    let with = With { node, folder };
+    let components: Vec<String> =
+        components.iter().map(|name| format!("../../manifests/components/{name}")).collect();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [format!("../../{OVERLAY}")],
+        "components": components,
+    });
+    fs::write(with.folder.join("kustomization.yaml"), kustomization.to_string())?;
+    node.kubectl.run(&["apply", "--kustomize", &with.folder.to_string_lossy()])?;
+    Ok(with)
+}
+
+impl Drop for With<'_> {
+    fn drop(&mut self) {
+        // A variable or a volume that a component added goes with the DaemonSet alone.
+        let restored =
+            remove(self.node).and_then(|()| deploy(self.node)).and_then(|()| self.node.wait_for_gpus(8, 8));
+        if let Err(error) = restored {
+            eprintln!("deploy the plugin without components: {error:#}");
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Puts a config into the ConfigMap of the component `config-file`, and has the kubelet bring it to the pod now: a change
+/// of the pod makes it look.
+pub fn configure(node: &Node, config: &str) -> Result<()> {
+    let patch = json!({ "data": { "config.yaml": config } }).to_string();
+    node.kubectl.run(&[
+        "patch",
+        "configmap",
+        "gpu-device-plugin",
+        NAMESPACE,
+        "--type=merge",
+        &format!("--patch={patch}"),
+    ])?;
+    let name = text(&wait_until_running(node)?["metadata"]["name"]);
+    let mark = format!("{MARK}-config={:x}", config.len());
+    node.kubectl.run(&["annotate", "pod", &name, NAMESPACE, "--overwrite", &mark]).map(drop)
 }
 
 /// Removes the DaemonSet and waits until its pod is gone.
@@ -119,6 +174,14 @@ pub fn ask(node: &Node, path: &str) -> Result<String> {
         bail!("nc {ip} 9401: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Waits until /ready has this in what it says.
+pub fn wait_until_says(node: &Node, words: &str) -> Result<()> {
+    wait(format!("/ready to say {words:?}"), || {
+        let answer = ask(node, "/ready")?;
+        Ok(if answer.contains(words) { Verdict::Done(()) } else { Verdict::Waiting(answer) })
+    })
 }
 
 /// For messages: how the pod stands, what it says on /ready, its last log lines.

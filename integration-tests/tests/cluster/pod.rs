@@ -28,17 +28,29 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// Its image.
     pub image: &'a str,
-    /// How many GPUs it requests; none at all when 0.
+    /// The resource that it requests.
+    pub resource: &'a str,
+    /// How much of it; none at all when 0.
     pub gpus: usize,
     /// Whether it keeps running.
     pub hold: bool,
     /// Whether the loader shall look for the driver's libraries.
     pub libraries: bool,
+    /// Device numbers to try beside those of GPUs and control nodes.
+    pub numbers: Vec<String>,
 }
 
 impl Default for Order<'_> {
     fn default() -> Self {
-        Self { name: "probe", image: images::DEBIAN, gpus: 0, hold: false, libraries: false }
+        Self {
+            name: "probe",
+            image: images::DEBIAN,
+            resource: GPU,
+            gpus: 0,
+            hold: false,
+            libraries: false,
+            numbers: Vec::new(),
+        }
     }
 }
 
@@ -53,11 +65,12 @@ pub struct Running {
 impl<'a> Pod<'a> {
     /// Creates the pod.
     pub fn create(node: &'a Node, order: &Order<'_>) -> Result<Self> {
-        let numbers = [simulation::gpu_numbers(), simulation::control_numbers()].concat();
+        let numbers =
+            [simulation::gpu_numbers(), simulation::control_numbers(), order.numbers.clone()].concat();
         let mut args = vec![format!("--numbers={}", numbers.join(","))];
         args.extend(order.libraries.then(|| format!("--libraries={LIBRARIES}")));
         args.extend(order.hold.then(|| "--hold".to_owned()));
-        let limits = if order.gpus == 0 { json!({}) } else { json!({ GPU: order.gpus }) };
+        let limits = if order.gpus == 0 { json!({}) } else { json!({ order.resource: order.gpus }) };
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
