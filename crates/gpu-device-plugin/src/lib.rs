@@ -53,6 +53,7 @@ mod metrics;
 mod modprobe;
 mod observe;
 mod offering;
+mod outlook;
 mod preferred;
 mod registration;
 mod report;

@@ -27,6 +27,7 @@ use crate::kubelet_view::KubeletView;
 use crate::metrics::{Metrics, NvmlMetrics};
 use crate::observe::{Components, Healths, Observer};
 use crate::offering::{Offering, OfferingFlags};
+use crate::outlook::Outlook;
 use crate::report::{self, Reporter};
 use crate::spec_file::SpecFile;
 use crate::standing::Standings;
@@ -86,7 +87,8 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let holding = keep_holders(holders, &driver.host, asked.clone(), &metrics, runtime)?;
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
-    let (kubelet, watching) = KubeletView::of(KubeletWatch::new(kubelet_socket));
+    let outlook = Outlook::new().context("no thread for what recurs")?;
+    let (kubelet, watching) = outlook.within(|| KubeletView::of(KubeletWatch::new(kubelet_socket)));
     let health = keep_health(health, health_paths, &driver, runtime)?;
     let observer = Observer {
         health,
@@ -149,18 +151,17 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         }
     });
     let gate = cdi_gate::keep(cdi_gate, is_used, gate, readiness.component("cdi"));
-    runtime.spawn_vital("outlook", {
-        let stop = stop.clone();
-        // In one task, since looks of both fall on the same beat and then wake one thread.
+    let watched = outlook.run(
         async move {
             tokio::select! {
-                () = foretold => anyhow::bail!("nobody keeps the config any more"),
-                () = gate => anyhow::bail!("nobody keeps the proof of CDI any more"),
-                () = watching => anyhow::bail!("nobody looks out for the kubelet any more"),
-                () = stop.requested() => Ok(()),
+                () = foretold => "nobody keeps the config any more",
+                () = gate => "nobody keeps the proof of CDI any more",
+                () = watching => "nobody looks out for the kubelet any more",
             }
-        }
-    });
+        },
+        stop.clone(),
+    )?;
+    runtime.spawn_vital("outlook", watched);
     runtime.spawn_vital("resources", open_endpoints(opened, surroundings, runtime.tasks(), stop));
     Ok(())
 }

@@ -27,3 +27,4 @@ mod restarts;
 mod scheduling;
 mod sharing;
 mod simulation;
+mod upgrade;

@@ -86,6 +86,19 @@ pub fn replace(node: &Node) -> Result<()> {
     node.wait_for_registration_after(before)
 }
 
+/// Has the DaemonSet replace its pods, as a new image does.
+pub fn update(node: &Node) -> Result<()> {
+    node.kubectl.run(&["rollout", "restart", "daemonset", "gpu-device-plugin", NAMESPACE]).map(drop)
+}
+
+/// The uids of all its pods on the node.
+pub fn uids(node: &Node) -> Result<Vec<String>> {
+    let here = format!("--field-selector=spec.nodeName={}", node.name);
+    let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR, &here])?;
+    let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    Ok(pods.iter().map(|pod| text(&pod["metadata"]["uid"])).collect())
+}
+
 /// The pod on the node, if there is one.
 pub fn pod(node: &Node) -> Result<Option<Value>> {
     let here = format!("--field-selector=spec.nodeName={}", node.name);
