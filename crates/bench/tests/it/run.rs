@@ -27,7 +27,7 @@ const TIMINGS: [&str; 10] = [
 ];
 
 /// Rows of all other groups.
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 22] = [
     "kubelet.sock accepts -> device list (ms: median / p99 / max; target: p99)",
     "GetPreferredAllocation, every size (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
@@ -45,6 +45,9 @@ const OTHERS: [&str; 19] = [
     "anonymous (MiB)",
     "change of the state (ms: median / p99 / max)",
     "100 clients that call all the time: calls a second, all together",
+    "of them answered in every call",
+    "library in each of them: PSS (MiB, median)",
+    "anonymous (MiB, median)",
     "change of the state meanwhile (ms: median / p99 / max)",
     "image, compressed (MB)",
 ];
