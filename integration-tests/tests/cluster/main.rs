@@ -18,7 +18,6 @@ mod isolation;
 mod lifecycle;
 mod loader;
 mod manifests;
-mod mig;
 mod node;
 mod plugin;
 mod pod;
