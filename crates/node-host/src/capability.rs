@@ -35,6 +35,11 @@ impl MigMinors {
         MigMinors(text.lines().filter_map(line).collect())
     }
 
+    /// Whether it has no number at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The capability of a GPU instance: by the minor number of its GPU, and its id.
     pub fn gpu_instance(&self, gpu: u32, instance: u32) -> Option<u32> {
         self.0.get(&(gpu, instance, None)).copied()

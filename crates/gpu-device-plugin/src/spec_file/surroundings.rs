@@ -8,7 +8,7 @@ use gpu_model::{Inventory, PciAddress};
 use node_host::capability::MigMinors;
 use node_host::device::{DeviceNode, Nodes};
 use node_host::{
-    Companions, DriverFile, DriverFiles, DriverRoot, HostPath, Root, daemon_sockets, display_nodes,
+    Companions, DriverFile, DriverFiles, DriverRoot, HostPath, HostRoot, Root, daemon_sockets, display_nodes,
 };
 
 use crate::driver::Settings;
@@ -35,10 +35,11 @@ impl Surroundings {
     ) -> Surroundings {
         let host = &settings.host;
         let is_partitioned = inventory.gpus.iter().any(|gpu| !gpu.mig_devices.is_empty());
-        let mig_minors = match before {
+        // Thousands of lines, and for nobody where no GPU is partitioned.
+        let known = before.filter(|before| !before.mig_minors.is_empty());
+        let mig_minors = match known {
             Some(before) => Arc::clone(&before.mig_minors),
-            // Thousands of lines, and for nobody where no GPU is partitioned.
-            None if is_partitioned => told(MigMinors::read(host)).into(),
+            None if is_partitioned => mig_minors(driver, host).into(),
             None => Arc::default(),
         };
         let addresses = inventory.gpus.iter().filter_map(|gpu| gpu.pci.value().copied());
@@ -58,6 +59,12 @@ impl Surroundings {
         let mig_minors = Arc::unwrap_or_clone(mig_minors);
         Host { driver, nodes, mig_minors, displays, companions, sockets, hook }
     }
+}
+
+/// The kernel's list. A driver root with a /proc of its own, as a simulated driver's, has the numbers of its own driver.
+fn mig_minors(driver: &DriverRoot, host: &HostRoot) -> MigMinors {
+    let own = told(MigMinors::read(&HostRoot::new(driver.root().local().as_path())));
+    if own.is_empty() { told(MigMinors::read(host)) } else { own }
 }
 
 fn told<T: Default, E: std::error::Error>(found: Result<T, E>) -> T {

@@ -162,6 +162,17 @@ async fn change_of_mig_devices_reaches_their_resources_and_leaves_the_others_alo
 }
 
 #[tokio::test]
+async fn gpu_that_is_partitioned_under_a_running_plugin_is_offered_in_parts_that_can_be_had() {
+    let whole =
+        PARTITIONED.replace(", mig-instances: [1g.10gb, 3g.40gb]", "").replace("A100-SXM4", "H100-SXM5");
+    let rig = rig(bare().yaml(&whole).build().unwrap(), "version: v1\n", &["--mig-strategy=mixed"]).await;
+    rig.offers(&[("nvidia.com/gpu", 3)]);
+    mig(&rig.node, &["mode", "--gpu=2", "on"]);
+    mig(&rig.node, &["create", "--gpu=2", "1g.10gb"]);
+    rig.offers(&[("nvidia.com/gpu", 2), ("nvidia.com/mig-1g.10gb", 1)]);
+}
+
+#[tokio::test]
 async fn uneven_node_offers_the_profile_that_most_have_under_single_and_says_what_it_leaves_out() {
     let uneven = PARTITIONED.replace("[1g.10gb, 3g.40gb]", "[1g.10gb, 1g.10gb, 3g.40gb]");
     let rig = rig(bare().yaml(&uneven).build().unwrap(), "version: v1\n", &["--mig-strategy=single"]).await;
