@@ -299,7 +299,7 @@ pub struct BehaviourArgs {
     pub nvml_init_timeout: Duration,
 
     /// What MIG devices become: none (each GPU is offered whole), single (nvidia.com/gpu) or mixed
-    /// (nvidia.com/mig-<profile>) [default: the config file's, then none]
+    /// (nvidia.com/mig-PROFILE) [default: the config file's, then none]
     #[arg(long, env = "MIG_STRATEGY", value_name = "STRATEGY", value_parser = word::<MigStrategy>)]
     pub mig_strategy: Option<MigStrategy>,
 

@@ -28,7 +28,7 @@ pub enum HealthCommand {
 /// What a person says.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PersonArgs {
-    /// GPU-<uuid>, its index, MIG-<uuid> for the GPU instance of a MIG device, or one of the first two with /gi<number>
+    /// GPU-UUID, its index, MIG-UUID for the GPU instance of a MIG device, or one of the first two with /giNUMBER
     pub subject: String,
     /// Why; it is kept and shown
     #[arg(long)]
