@@ -18,6 +18,7 @@ mod isolation;
 mod lifecycle;
 mod loader;
 mod manifests;
+mod mig;
 mod node;
 mod plugin;
 mod pod;

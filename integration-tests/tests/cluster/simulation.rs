@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -21,6 +22,19 @@ pub fn gpu_numbers() -> Vec<String> {
 /// The device numbers of its control nodes, denied in the same way.
 pub fn control_numbers() -> Vec<String> {
     (40..44).map(|minor| format!("4:{minor}")).collect()
+}
+
+/// The device numbers of the capabilities of MIG instances, by name.
+pub fn capabilities(node: &Node) -> Result<BTreeMap<String, String>> {
+    let folder = folder(node).join("root/dev/nvidia-caps");
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
+        let entry = entry?;
+        let number = entry.metadata()?.rdev();
+        let number = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+        found.insert(format!("nvidia-caps/{}", entry.file_name().to_string_lossy()), number);
+    }
+    Ok(found)
 }
 
 /// Installs the driver.
