@@ -8,6 +8,9 @@ use gpu_model::ResourceName;
 /// Why a registration does not stand.
 type Complaint = (&'static str, String);
 
+/// What is said before the first attempt to register.
+const WAITING: (&str, &str) = ("waiting", "the devices, the CDI spec and the CDI proof come first");
+
 /// The registrations of all resources.
 #[derive(Clone)]
 pub struct Standings {
@@ -25,12 +28,13 @@ pub struct Standing {
 impl Standings {
     /// Nothing is to be registered yet.
     pub fn new(component: daemon::Component) -> Self {
-        component.not_ready("waiting", "the devices, the CDI spec and the CDI proof come first");
+        component.not_ready(WAITING.0, WAITING.1);
         Self { component: Arc::new(component), each: Arc::default() }
     }
 
-    /// That of one resource, from now on.
+    /// That of one resource, which from now on is to be registered.
     pub fn of(&self, resource: &ResourceName) -> Standing {
+        self.note(|each| drop(each.insert(resource.clone(), Some((WAITING.0, WAITING.1.to_owned())))));
         Standing { resource: resource.clone(), all: self.clone() }
     }
 
@@ -85,8 +89,10 @@ mod tests {
         let resource = |name: &str| name.parse::<ResourceName>().unwrap();
         let (one, two) =
             (standings.of(&resource("nvidia.com/gpu")), standings.of(&resource("nvidia.com/mig-1g.5gb")));
-        assert!(!readiness.is_ready());
         one.ready();
+        // The other has not been tried yet.
+        assert!(!readiness.is_ready());
+        two.ready();
         assert!(readiness.is_ready());
         two.not_ready("bind-failed", "no room");
         let said = || readiness.report().not_ready[0].detail.clone().unwrap_or_default();
