@@ -11,7 +11,7 @@ use node_host::{LocalPath, atomic};
 use tokio::sync::watch::{Receiver, Sender};
 
 use crate::config_text;
-use crate::files::{Files, FilesGone};
+use crate::files::{self, Files, FilesGone};
 use crate::metrics::Metrics;
 
 mod fixed;
@@ -161,11 +161,8 @@ fn keep(path: &LocalPath, text: &str) -> Result<(), String> {
     if config_text::of_file(path.as_path()).is_ok_and(|kept| kept == text) {
         return Ok(());
     }
-    let told = |error: &dyn std::fmt::Display| format!("{path}: {error}");
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder.as_path()).map_err(|error| told(&error))?;
-    }
-    atomic::write(path, text.as_bytes(), KEPT_MODE).map_err(|error| told(&daemon::error_chain(&error)))
+    files::make_folder_of(path)?;
+    atomic::write(path, text.as_bytes(), KEPT_MODE).map_err(|error| daemon::error_chain(&error).to_string())
 }
 
 #[cfg(test)]

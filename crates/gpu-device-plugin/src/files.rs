@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
 
+use node_host::LocalPath;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -70,6 +71,15 @@ pub async fn told_when_stuck<T>(
     component.not_ready("files-stuck", format!("work on files has not ended for more than {patience:?}"));
     tracing::warn!(component = component.name(), ?patience, "work on files takes long; perhaps a disk hangs");
     work.await
+}
+
+/// Makes the folder that a file is to stand in, and those above it.
+///
+/// # Errors
+/// When the system refuses, in words.
+pub fn make_folder_of(file: &LocalPath) -> Result<(), String> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder.as_path()).map_err(|error| format!("cannot make {folder}: {error}"))
 }
 
 #[cfg(test)]

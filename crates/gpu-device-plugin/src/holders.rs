@@ -17,12 +17,13 @@ use node_contract::HeldFile;
 use node_host::{BootId, LocalPath};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use crate::absent::{finish, until};
 use crate::beat::beat;
 use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
-use crate::files::{Files, FilesGone};
+use crate::files::{self, Files, FilesGone};
 use crate::held::{Belief, Granted, Held, Ids, collect};
 use crate::metrics::Metrics;
 
@@ -232,9 +233,7 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
 }
 
 fn keep(path: &LocalPath, file: HeldFile) -> Result<(), String> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder.as_path()).map_err(|error| format!("{folder}: {error}"))?;
-    }
+    files::make_folder_of(path)?;
     file.write(path).map_err(|error| daemon::error_chain(&error).to_string())
 }
 
@@ -259,20 +258,6 @@ async fn list(socket: &Path) -> Result<Answer, AskError> {
         }
     }
     Ok(Answer { ids, socket: identity })
-}
-
-async fn finish(asking: &mut Option<Asking>) -> Result<Answer, AskError> {
-    match asking {
-        Some(asking) => asking.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Holdings {

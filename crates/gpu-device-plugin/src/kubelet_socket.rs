@@ -12,15 +12,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inotify::{EventMask, EventStream, Inotify, WatchMask};
+use inotify::{EventMask, EventStream, WatchMask};
 use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
 use crate::beat::beat;
 use crate::file_identity::FileIdentity;
-
-/// Room for the events of one read; a kubelet makes a handful at a time.
-const EVENT_BUFFER: usize = 4096;
+use crate::folder_events;
 
 /// How often the files are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -233,11 +231,7 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 fn watch_folder(folder: &Path) -> io::Result<EventStream<Vec<u8>>> {
-    let inotify = Inotify::init()?;
-    let names = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
-    let folder_itself = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;
-    inotify.watches().add(folder, names | folder_itself)?;
-    inotify.into_event_stream(vec![0; EVENT_BUFFER])
+    folder_events::of(folder, WatchMask::empty())
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 //! Start: driver found, libraries staged, inventory, CDI spec on disk, CDI proven, then served and registered;
 //! topology after that. Whatever is missing is waited for, with its reason on `/ready`.
 
+mod absent;
 mod affinity;
 mod allocate;
 mod annotation;
@@ -42,6 +43,7 @@ mod explain;
 mod explanation;
 mod file_identity;
 mod files;
+mod folder_events;
 mod health;
 mod held;
 mod holders;

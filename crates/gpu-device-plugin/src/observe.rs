@@ -19,8 +19,9 @@ use node_host::HostRoot;
 use nvml::{Event, Nvml, NvmlError, Probe};
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
+use crate::absent::{finish, until};
 use crate::affinity::NodeAffinity;
 use crate::beat::beat;
 use crate::board::Board;
@@ -489,21 +490,6 @@ fn ask(nvml: &Nvml, question: Question) -> Asking {
         };
         (question, answer)
     })
-}
-
-/// What comes of the work under way; waits for ever when there is none.
-async fn finish<F: Future + Unpin>(work: &mut Option<F>) -> F::Output {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// NVML does not tell it on every driver; sysfs does.

@@ -4,7 +4,6 @@
 //! nothing of the plugin but this file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use gpu_health::{Cause, Record};
@@ -17,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::beat::beat;
 use crate::file_identity::FileIdentity;
-use crate::files::{Files, FilesGone};
+use crate::files::{self, Files, FilesGone};
 
 /// How often the file is looked at: seldom, since each look wakes an idle node.
 pub const LOOK: Duration = Duration::from_secs(30);
@@ -174,8 +173,7 @@ impl Reporter {
 }
 
 fn write(report: &NodeReport, path: &LocalPath) -> Result<FileIdentity, String> {
-    let folder = path.as_path().parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    files::make_folder_of(path)?;
     report.write(path).map_err(|error| daemon::error_chain(&error).to_string())?;
     FileIdentity::of(path.as_path()).map_err(|error| format!("{path}: {error}"))
 }

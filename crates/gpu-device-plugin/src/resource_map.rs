@@ -23,9 +23,6 @@ use crate::offering::Offering;
 mod limits;
 mod sharing;
 
-/// Product of the card that drives a DGX Station's display; no work is placed on it.
-const DISPLAY: &str = "DGX Display";
-
 /// What the kubelet hands out, before it is shared: the CDI spec has a device of this name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unit {
@@ -158,7 +155,7 @@ fn is_meant(gpu: &Gpu, filter: &DeviceFilter, remarks: &mut Vec<String>) -> bool
         GpuSelector::Pci(address) => gpu.pci.value() == Some(address),
         GpuSelector::Product(pattern) => pattern.fits(product),
     };
-    let reason = if product.contains(DISPLAY) {
+    let reason = if gpu.is_display() {
         "it drives the machine's display"
     } else if filter.exclude.iter().any(fits) {
         "the config excludes it"
@@ -175,7 +172,7 @@ type Named = Vec<(ResourceName, Offered)>;
 
 /// Each GPU whole, also one that is partitioned: so NVIDIA's device plugin has it.
 fn none(gpus: &[&Gpu], offering: &Offering, remarks: &mut Vec<String>) -> Named {
-    for gpu in gpus.iter().filter(|gpu| has_mig_on(gpu)) {
+    for gpu in gpus.iter().filter(|gpu| gpu.is_partitioned()) {
         remarks.push(format!("GPU {} ({}) has MIG on and is offered whole: CUDA sees none of it but through MIG devices, which the strategies `single` and `mixed` offer", gpu.index, gpu.uuid));
     }
     whole(gpus.iter().copied(), offering)
@@ -183,11 +180,11 @@ fn none(gpus: &[&Gpu], offering: &Offering, remarks: &mut Vec<String>) -> Named 
 
 /// MIG devices of one profile as `nvidia.com/gpu`; whole GPUs only where no GPU is partitioned.
 fn single(gpus: &[&Gpu], offering: &Offering, remarks: &mut Vec<String>) -> Named {
-    let partitioned: Vec<&Gpu> = gpus.iter().copied().filter(|gpu| has_mig_on(gpu)).collect();
+    let partitioned: Vec<&Gpu> = gpus.iter().copied().filter(|gpu| gpu.is_partitioned()).collect();
     if partitioned.is_empty() {
         return whole(gpus.iter().copied(), offering);
     }
-    for gpu in gpus.iter().filter(|gpu| !has_mig_on(gpu)) {
+    for gpu in gpus.iter().filter(|gpu| !gpu.is_partitioned()) {
         remarks.push(format!("GPU {} ({}) is not offered: it is whole, and under the MIG strategy `single` whole GPUs never stand beside MIG devices", gpu.index, gpu.uuid));
     }
     tell_empty(&partitioned, remarks);
@@ -223,7 +220,7 @@ fn single(gpus: &[&Gpu], offering: &Offering, remarks: &mut Vec<String>) -> Name
 /// Whole GPUs as `nvidia.com/gpu`, and MIG devices each under its profile's name.
 fn mixed(gpus: &[&Gpu], offering: &Offering, remarks: &mut Vec<String>) -> Named {
     let (partitioned, untouched): (Vec<&Gpu>, Vec<&Gpu>) =
-        gpus.iter().copied().partition(|gpu| has_mig_on(gpu));
+        gpus.iter().copied().partition(|gpu| gpu.is_partitioned());
     tell_empty(&partitioned, remarks);
     let mut named = whole(untouched.into_iter(), offering);
     for (gpu, mig) in migs(&partitioned) {
@@ -253,10 +250,6 @@ fn tell_empty(partitioned: &[&Gpu], remarks: &mut Vec<String>) {
             gpu.index, gpu.uuid
         ));
     }
-}
-
-fn has_mig_on(gpu: &Gpu) -> bool {
-    gpu.mig_mode.value().is_some_and(|mode| mode.current)
 }
 
 fn gpu_rule(gpu: &Gpu, rules: &[GpuRule]) -> ResourceName {

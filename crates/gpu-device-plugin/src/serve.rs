@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::config_file::{self, ConfigFile, InForce};
 use crate::driver;
 use crate::endpoint::{Endpoint, Surroundings};
-use crate::files::Files;
+use crate::files::{Files, FilesGone};
 use crate::health::{self, HealthPaths, Keeper, Kept};
 use crate::held::Granted;
 use crate::holders::{self, Holders, Holdings, Use};
@@ -140,16 +140,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             ended
         }
     });
-    runtime.spawn_vital("report", {
-        let stop = stop.clone();
-        async move {
-            // A write that hangs is not waited for.
-            tokio::select! {
-                ended = reporter.run(found) => ended,
-                () = stop.requested() => Ok(()),
-            }
-        }
-    });
+    run_until_stopped(runtime, "report", reporter.run(found));
     let gate = cdi_gate::keep(cdi_gate, is_used, gate, readiness.component("cdi"));
     let watched = outlook.run(
         async move {
@@ -164,6 +155,21 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     runtime.spawn_vital("outlook", watched);
     runtime.spawn_vital("resources", open_endpoints(opened, surroundings, runtime.tasks(), stop));
     Ok(())
+}
+
+/// Runs what works on files until the daemon stops. A write that hangs is not waited for.
+fn run_until_stopped(
+    runtime: &daemon::Runtime,
+    name: &'static str,
+    work: impl Future<Output = Result<(), FilesGone>> + Send + 'static,
+) {
+    let stop = runtime.shutdown();
+    runtime.spawn_vital(name, async move {
+        tokio::select! {
+            ended = work => ended,
+            () = stop.requested() => Ok(()),
+        }
+    });
 }
 
 /// Gives each resource its endpoint when it is offered for the first time.
@@ -200,14 +206,7 @@ fn keep_health(
             let (newest, kept) = watch::channel(kept);
             let files = Files::start().context("no thread for the health file")?;
             let keeper = Keeper { paths, boot, kept, asks, files, component };
-            let stop = runtime.shutdown();
-            runtime.spawn_vital("health", async move {
-                // A write that hangs is not waited for.
-                tokio::select! {
-                    ended = keeper.run() => ended,
-                    () = stop.requested() => Ok(()),
-                }
-            });
+            run_until_stopped(runtime, "health", keeper.run());
             (ledger, newest)
         }
         Err(error) => {
@@ -273,13 +272,7 @@ fn keep_holders(
         metrics: metrics.clone(),
         component: runtime.readiness().component("holders"),
     };
-    let stop = runtime.shutdown();
-    runtime.spawn_vital("holders", async move {
-        tokio::select! {
-            ended = holders.run() => ended,
-            () = stop.requested() => Ok(()),
-        }
-    });
+    run_until_stopped(runtime, "holders", holders.run());
     Ok(Holding { holdings, used, granted })
 }
 
@@ -316,12 +309,6 @@ fn keep_config(
     let files = Files::start().context("no thread for the config file")?;
     let component = runtime.readiness().component("config");
     let keeper = ConfigFile { settings, in_force, asked, files, metrics: metrics.clone(), component };
-    let stop = runtime.shutdown();
-    runtime.spawn_vital("config", async move {
-        tokio::select! {
-            ended = keeper.run() => ended,
-            () = stop.requested() => Ok(()),
-        }
-    });
+    run_until_stopped(runtime, "config", keeper.run());
     Ok(reader)
 }

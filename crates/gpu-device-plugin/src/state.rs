@@ -163,7 +163,7 @@ impl Device {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use gpu_model::GpuUuid;
+    use gpu_model::{Gpu, GpuUuid, Reading};
     use proptest::prelude::*;
 
     use super::*;
@@ -171,6 +171,23 @@ pub(crate) mod tests {
     /// The id of the nth device of [`node`].
     pub(crate) fn gpu(n: usize) -> GpuUuid {
         format!("GPU-00000000-0000-0000-0000-0000000000{n:02x}").parse().unwrap()
+    }
+
+    /// The GPU of that id, of which only index and minor number are known.
+    pub(crate) fn bare_gpu(index: u32) -> Gpu {
+        Gpu {
+            index,
+            uuid: gpu(index as usize),
+            minor: Reading::Value(index),
+            product: Reading::NotSupported,
+            pci: Reading::NotSupported,
+            memory_bytes: Reading::NotSupported,
+            compute_capability: Reading::NotSupported,
+            numa_node: Reading::NotSupported,
+            mig_mode: Reading::NotSupported,
+            mig_devices: Vec::new(),
+            mig_failures: Vec::new(),
+        }
     }
 
     /// A node of `count` healthy GPUs whose spec is written.

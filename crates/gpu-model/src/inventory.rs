@@ -63,7 +63,7 @@ impl Gpu {
 
     /// Whether it is there for a monitor alone, as in NVIDIA's DGX Station: nobody hands such a one out.
     pub fn is_display(&self) -> bool {
-        self.product.value().is_some_and(|name| matches!(name.as_str(), "DGX Display" | "NVIDIA DGX Display"))
+        self.product.value().is_some_and(|name| name.contains("DGX Display"))
     }
 }
 

@@ -1,22 +1,19 @@
 //! Tells when a file may have changed: inotify on its folder, and a look now and then for what inotify cannot see, such
 //! as the far end of a link. It opens nothing but the folder.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use inotify::{EventStream, Inotify, WatchMask};
+use inotify::{EventStream, WatchMask};
 use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
 use crate::beat::beat;
 use crate::file_identity::FileIdentity;
+use crate::folder_events;
 
 /// How often the file is looked at beside inotify.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// Room for the events of one read.
-const EVENT_BUFFER: usize = 4096;
 
 /// Looks out for changes of one file.
 #[derive(Debug)]
@@ -75,7 +72,8 @@ impl FileWatch {
         let is_bound =
             self.bound.as_ref().is_some_and(|(folder, _)| Some(folder.place()) == now.map(|now| now.place()));
         if !is_bound {
-            self.bound = now.and_then(|now| Some((now, watch_folder(&self.folder).ok()?)));
+            self.bound = now
+                .and_then(|now| Some((now, folder_events::of(&self.folder, WatchMask::CLOSE_WRITE).ok()?)));
         }
     }
 }
@@ -83,17 +81,4 @@ impl FileWatch {
 /// The file at the end of the links.
 fn target(path: &Path) -> Option<FileIdentity> {
     std::fs::metadata(path).ok().map(|found| FileIdentity::from(&found))
-}
-
-fn watch_folder(folder: &Path) -> io::Result<EventStream<Vec<u8>>> {
-    let inotify = Inotify::init()?;
-    let files = WatchMask::CREATE
-        | WatchMask::DELETE
-        | WatchMask::MOVED_TO
-        | WatchMask::MOVED_FROM
-        | WatchMask::CLOSE_WRITE;
-    inotify
-        .watches()
-        .add(folder, files | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR)?;
-    inotify.into_event_stream(vec![0; EVENT_BUFFER])
 }

@@ -146,25 +146,10 @@ mod tests {
     use gpu_model::{DriverVersions, GpuFailure};
 
     use super::*;
+    use crate::state::tests::bare_gpu as gpu;
 
     fn uuid(n: u32) -> GpuUuid {
-        format!("GPU-00000000-0000-0000-0000-0000000000{n:02x}").parse().unwrap()
-    }
-
-    fn gpu(index: u32) -> Gpu {
-        Gpu {
-            index,
-            uuid: uuid(index),
-            minor: Reading::Value(index),
-            product: Reading::NotSupported,
-            pci: Reading::NotSupported,
-            memory_bytes: Reading::NotSupported,
-            compute_capability: Reading::NotSupported,
-            numa_node: Reading::NotSupported,
-            mig_mode: Reading::NotSupported,
-            mig_devices: Vec::new(),
-            mig_failures: Vec::new(),
-        }
+        gpu(n).uuid
     }
 
     fn answer(index: u32) -> Probe {

@@ -8,22 +8,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::offering::OfferingFlags;
-use crate::state::tests::gpu as gpu_uuid;
+use crate::state::tests::bare_gpu;
 
 /// A whole A100 at this index.
 fn a100(index: u32) -> Gpu {
     Gpu {
-        index,
-        uuid: gpu_uuid(index as usize),
-        minor: Reading::Value(index),
         product: Reading::Value("NVIDIA A100-SXM4-40GB".to_owned()),
         pci: format!("0000:0{index:x}:00.0").parse().map_or(Reading::NotSupported, Reading::Value),
         memory_bytes: Reading::Value(40 << 30),
         compute_capability: Reading::Value((8, 0)),
         numa_node: Reading::Value(index / 4),
         mig_mode: Reading::Value(MigMode { current: false, pending: false }),
-        mig_devices: Vec::new(),
-        mig_failures: Vec::new(),
+        ..bare_gpu(index)
     }
 }
 

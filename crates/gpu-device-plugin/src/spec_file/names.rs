@@ -88,6 +88,7 @@ mod tests {
     use gpu_model::{DriverVersions, MigDevice, MigFailure, Reading};
 
     use super::*;
+    use crate::state::tests::bare_gpu;
 
     fn part(number: u32) -> MigDevice {
         MigDevice {
@@ -104,17 +105,9 @@ mod tests {
         let call = || "nvmlDeviceGetUUID".to_owned();
         let failure = |index: &u32| MigFailure { index: Some(*index), call: call(), code: 999 };
         let gpu = Gpu {
-            index: 0,
-            uuid: "GPU-00000000-0000-0000-0000-000000000000".parse().unwrap(),
-            minor: Reading::Value(0),
-            product: Reading::NotSupported,
-            pci: Reading::NotSupported,
-            memory_bytes: Reading::NotSupported,
-            compute_capability: Reading::NotSupported,
-            numa_node: Reading::NotSupported,
-            mig_mode: Reading::NotSupported,
             mig_devices: parts.iter().map(|number| part(*number)).collect(),
             mig_failures: unread.iter().map(failure).collect(),
+            ..bare_gpu(0)
         };
         let driver =
             DriverVersions { driver: String::new(), nvml: String::new(), cuda: Reading::NotSupported };

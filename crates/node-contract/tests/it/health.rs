@@ -8,6 +8,8 @@ use node_contract::{HealthAnswer, HealthFile, HealthRequest, HealthVerb, MAX_REQ
 use node_host::LocalPath;
 use proptest::prelude::*;
 
+use crate::damage::{changes, damaged};
+
 const GPU: &str = "GPU-4cf8db2d-06c0-7d70-1a51-e59b25b2c16c";
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/health.json");
 
@@ -141,17 +143,9 @@ fn folder_that_is_full_takes_no_more_and_says_so() {
 proptest! {
     #[test]
     fn readers_given_a_changed_document_never_panic_and_read_what_they_would_write(
-        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..3), 1..4),
+        changes in changes(),
     ) {
-        let mut content = fs::read(GOLDEN).unwrap();
-        for (at, byte, how) in changes {
-            let at = at.index(content.len());
-            match how {
-                0 => content[at] = byte,
-                1 => content.insert(at, byte),
-                _ => drop(content.remove(at)),
-            }
-        }
+        let content = damaged(fs::read(GOLDEN).unwrap(), changes);
         let dir = tempfile::tempdir().unwrap();
         let path = LocalPath::new(dir.path().join("health.json"));
         fs::write(&path, content).unwrap();

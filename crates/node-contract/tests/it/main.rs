@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
+mod damage;
 mod health;
 mod lease;
 mod node_report;

@@ -10,6 +10,8 @@ use node_contract::{
 };
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
+
+use crate::damage::{changes, damaged};
 use tempfile::TempDir;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/inventory.json");
@@ -230,17 +232,9 @@ proptest! {
 
     #[test]
     fn reader_given_a_changed_document_never_panics_and_reads_what_it_would_write(
-        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..3), 1..4),
+        changes in changes(),
     ) {
-        let mut content = fs::read(GOLDEN).unwrap();
-        for (at, byte, how) in changes {
-            let at = at.index(content.len());
-            match how {
-                0 => content[at] = byte,
-                1 => content.insert(at, byte),
-                _ => { content.remove(at); }
-            }
-        }
+        let content = damaged(fs::read(GOLDEN).unwrap(), changes);
         let folder = tempfile::tempdir().unwrap();
         let path = LocalPath::new(folder.path().join("inventory.json"));
         fs::write(&path, content).unwrap();
