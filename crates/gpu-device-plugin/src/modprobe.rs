@@ -52,12 +52,14 @@ struct Request {
     root: PathBuf,
 }
 
+/// Whether the driver below `root` has the program. Waits for the disk.
+pub fn is_in(root: &DriverRoot) -> bool {
+    root.root().resolve(PROGRAM).is_ok()
+}
+
 impl Modprobe {
-    /// Runs it for the driver below `root`, unless it ran a moment ago. Gives whether it ran and did not complain.
+    /// Runs it for the driver below `root`, which has it, unless it ran a moment ago. Gives whether it ran and did not complain.
     pub async fn run(&self, root: &DriverRoot) -> bool {
-        if root.root().resolve(PROGRAM).is_err() {
-            return false;
-        }
         {
             let mut last = self.last();
             if last.at.is_some_and(|at| at.elapsed() < PAUSE) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gpu_health::{Cause, Record};
-use gpu_model::{GpuUuid, Health, Inventory};
+use gpu_model::{GpuUuid, Inventory};
 use jiff::Timestamp;
 use node_contract::{HealthRecord, InstanceHealth, NodeReport, REPORT_PATH};
 use node_host::{BootId, HostRoot, LocalPath, boot_id};
@@ -33,52 +33,32 @@ pub struct Finding {
     /// The driver's last answer.
     pub inventory: Inventory,
     /// How the GPUs are that were ever listed.
-    pub standings: Vec<Standing>,
+    pub health: BTreeMap<GpuUuid, HealthRecord>,
 }
 
-/// How one GPU is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Which.
-    pub gpu: GpuUuid,
-    /// What is known of its health, its instances apart.
-    pub health: Health,
-    /// Since when.
-    pub since: Timestamp,
-    /// What brought it about, as far as this process has seen it.
-    pub cause: Option<&'static str>,
-    /// Its GPU instances of which something is known.
-    pub instances: BTreeMap<u32, InstanceHealth>,
-    /// What a container would need of it and the host lacks.
-    pub lacking: Option<String>,
-}
-
-impl Standing {
-    /// How `gpu` is, by the ledger's records.
-    pub fn of(
-        gpu: &GpuUuid,
-        records: &[Record],
-        cause: Option<Cause>,
-        lacking: Option<String>,
-    ) -> Option<Standing> {
-        let own = records.iter().filter(|record| record.subject.gpu == *gpu);
-        let (mut itself, mut instances) = (None, BTreeMap::new());
-        for Record { subject, health, since_unix_ms, .. } in own {
-            let since =
-                i64::try_from(*since_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            let (health, since) = (health.clone(), since.unwrap_or_default());
-            match subject.gpu_instance {
-                None => itself = Some((health, since)),
-                Some(id) => drop(instances.insert(id, InstanceHealth { health, since })),
-            }
+/// How `gpu` is, by the ledger's records; `lacking` is what a container would need of it and the host lacks.
+pub fn health_record(
+    gpu: &GpuUuid,
+    records: &[Record],
+    cause: Option<Cause>,
+    lacking: Option<String>,
+) -> Option<HealthRecord> {
+    let own = records.iter().filter(|record| record.subject.gpu == *gpu);
+    let (mut itself, mut instances) = (None, BTreeMap::new());
+    for Record { subject, health, since_unix_ms, .. } in own {
+        let since = i64::try_from(*since_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let (health, since) = (health.clone(), since.unwrap_or_default());
+        match subject.gpu_instance {
+            None => itself = Some((health, since)),
+            Some(id) => drop(instances.insert(id, InstanceHealth { health, since })),
         }
-        let (health, since) = itself?;
-        let cause = cause.map(Cause::name);
-        Some(Standing { gpu: gpu.clone(), health, since, cause, instances, lacking })
     }
+    let (health, since) = itself?;
+    let cause = cause.map(|cause| cause.name().to_owned());
+    Some(HealthRecord { health, since, not_offered: lacking, cause, instances })
 }
 
-/// Writes the report, and remembers since when each GPU is as it is.
+/// Writes the report.
 #[derive(Debug)]
 pub struct Reporter {
     path: LocalPath,
@@ -86,7 +66,6 @@ pub struct Reporter {
     files: Files,
     look: Duration,
     boot: Option<BootId>,
-    records: BTreeMap<GpuUuid, HealthRecord>,
     generation: u64,
 }
 
@@ -98,7 +77,7 @@ impl Reporter {
             tracing::warn!(error = %daemon::error_chain(error), "no boot id, so no node report is written");
         });
         let path = run_dir.join(REPORT_PATH);
-        Self { path, files, look, boot: boot.ok(), records: BTreeMap::new(), generation: 0 }
+        Self { path, files, look, boot: boot.ok(), generation: 0 }
     }
 
     /// Keeps a report of the newest finding. It goes on waiting when there will be no more: who ended the findings
@@ -157,18 +136,9 @@ impl Reporter {
     }
 
     fn report(&mut self, finding: Finding) -> Option<NodeReport> {
-        for standing in &finding.standings {
-            self.remember(standing);
-        }
         self.generation += 1;
         let boot = self.boot.clone()?;
-        Some(NodeReport::new(self.generation, boot, finding.inventory, self.records.clone()))
-    }
-
-    fn remember(&mut self, standing: &Standing) {
-        let Standing { gpu, health, since, cause, instances, lacking } = standing.clone();
-        let cause = cause.map(str::to_owned);
-        self.records.insert(gpu, HealthRecord { health, since, not_offered: lacking, cause, instances });
+        Some(NodeReport::new(self.generation, boot, finding.inventory, finding.health))
     }
 }
 
@@ -186,22 +156,21 @@ fn after(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use gpu_model::{DriverVersions, Reading};
+    use gpu_model::{DriverVersions, Health, Reading};
 
     use super::*;
     use crate::state::tests::gpu;
 
     /// So many healthy GPUs.
-    fn healthy(count: usize) -> Vec<Standing> {
-        let standing = |n| Standing {
-            gpu: gpu(n),
+    fn healthy(count: usize) -> BTreeMap<GpuUuid, HealthRecord> {
+        let record = |_| HealthRecord {
             health: Health::Healthy,
             since: Timestamp::UNIX_EPOCH,
-            cause: Some("inventory"),
+            not_offered: None,
+            cause: Some("inventory".to_owned()),
             instances: BTreeMap::new(),
-            lacking: None,
         };
-        (0..count).map(standing).collect()
+        (0..count).map(|n| (gpu(n), record(n))).collect()
     }
 
     struct Node {
@@ -230,11 +199,11 @@ mod tests {
             LocalPath::new(self.dir.path().join("run").join(REPORT_PATH))
         }
 
-        fn find(&self, driver: &str, standings: Vec<Standing>) {
+        fn find(&self, driver: &str, health: BTreeMap<GpuUuid, HealthRecord>) {
             let driver =
                 DriverVersions { driver: driver.into(), nvml: "13".into(), cuda: Reading::NotSupported };
             let inventory = Inventory { driver, gpus: Vec::new(), failures: Vec::new() };
-            self.findings.send_replace(Some(Finding { inventory, standings }));
+            self.findings.send_replace(Some(Finding { inventory, health }));
         }
 
         /// The report, once it is as `expected`.
@@ -275,12 +244,12 @@ mod tests {
     #[tokio::test]
     async fn gpu_that_is_not_offered_though_healthy_says_why_and_keeps_its_time() {
         let node_of = Node::start();
-        let mut standings = healthy(2);
-        node_of.find("580", standings.clone());
+        let mut health = healthy(2);
+        node_of.find("580", health.clone());
         let first = node_of.eventually(|_| true).await;
-        standings[1].lacking = Some("/dev/nvidia1 does not exist".to_owned());
-        let gpu = standings[1].gpu.clone();
-        node_of.find("580", standings);
+        let gpu = gpu(1);
+        health.get_mut(&gpu).unwrap().not_offered = Some("/dev/nvidia1 does not exist".to_owned());
+        node_of.find("580", health);
         let second = node_of.eventually(|report| report.generation > first.generation).await;
         let record = &second.health[&gpu];
         assert_eq!(record.not_offered.as_deref(), Some("/dev/nvidia1 does not exist"));

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use kubelet_api::deviceplugin::v1beta1 as wire;
 use kubelet_api::deviceplugin::{HEALTHY, MAX_MESSAGE_TO_KUBELET, UNHEALTHY};
-use prost::Message as _;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -32,6 +31,9 @@ pub const LONGEST_ID: usize = 63;
 
 /// Most bytes that a device takes in a list: the longest id, its health, a NUMA node, and their framing.
 const LONGEST_ENTRY: usize = LONGEST_ID + 64;
+
+// As many devices as there may be fit into one message, whatever their ids.
+const _: () = assert!(MAX_DEVICES * LONGEST_ENTRY <= MAX_MESSAGE_TO_KUBELET);
 
 /// What goes through a stream.
 pub type Message = Result<wire::ListAndWatchResponse, Status>;
@@ -191,25 +193,12 @@ async fn feed(
 
 /// A list that the kubelet would not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ListTooLarge {
-    /// Too many devices.
-    #[error(
-        "{devices} devices are more than the {MAX_DEVICES} that one resource may have; the newest are not offered"
-    )]
-    Devices {
-        /// How many.
-        devices: usize,
-    },
-    /// Too many bytes.
-    #[error(
-        "the list of {devices} devices takes {bytes} bytes, and the kubelet reads no message of more than {MAX_MESSAGE_TO_KUBELET}; the newest are not offered"
-    )]
-    Bytes {
-        /// How many devices.
-        devices: usize,
-        /// How many bytes they take.
-        bytes: usize,
-    },
+#[error(
+    "{devices} devices are more than the {MAX_DEVICES} that one resource may have; the newest are not offered"
+)]
+pub struct ListTooLarge {
+    /// How many.
+    devices: usize,
 }
 
 /// Whether the kubelet would take a list of these devices, and of these ids that are retired.
@@ -219,15 +208,7 @@ pub enum ListTooLarge {
 pub fn check_list(devices: &[Device], retired: &[String]) -> Result<(), ListTooLarge> {
     let count = devices.iter().map(Device::count).sum::<usize>() + retired.len();
     if count > MAX_DEVICES {
-        return Err(ListTooLarge::Devices { devices: count });
-    }
-    // Few devices fit whatever their ids: the list need not be made to be sure.
-    if count * LONGEST_ENTRY <= MAX_MESSAGE_TO_KUBELET {
-        return Ok(());
-    }
-    let bytes = render(devices, retired).encoded_len();
-    if bytes > MAX_MESSAGE_TO_KUBELET {
-        return Err(ListTooLarge::Bytes { devices: count, bytes });
+        return Err(ListTooLarge { devices: count });
     }
     Ok(())
 }

@@ -16,7 +16,6 @@ use crate::staging::{Staged, stage};
 pub(super) struct Ours {
     /// Those of the newest map, and older ones of which pods hold something still.
     resources: BTreeSet<ResourceName>,
-    held: Held,
     /// Whether the last process's are among them.
     has_kept: bool,
 }
@@ -28,7 +27,6 @@ impl Watching {
         let staged = stage(resources, &held);
         let is_waiting = !(staged.retired.is_empty() && staged.waiting.is_empty());
         self.with.metrics.staged(staged.waiting.len());
-        self.ours.held = held.clone();
         self.with.used.send_if_modified(|last| {
             let next = Use { held, is_waiting };
             let is_news = *last != next;
@@ -40,7 +38,9 @@ impl Watching {
 
     /// Another plugin's resources are left to it, what it gave of the same GPUs included.
     fn held_of(&mut self, resources: &BTreeMap<ResourceName, Vec<Offered>>) -> Held {
-        let holdings = self.with.holdings.borrow_and_update().clone();
+        let holdings = self.with.holdings.borrow_and_update();
+        // What was held when this was asked last.
+        let used = self.with.used.borrow();
         let ours = &mut self.ours.resources;
         if !self.ours.has_kept && !holdings.kept.ids.is_empty() {
             self.ours.has_kept = true;
@@ -55,8 +55,7 @@ impl Watching {
         let listed: BTreeMap<_, _> = listed.collect();
         let mut mig_gpus = BTreeMap::new();
         for unit in ids.values().flatten().filter_map(|id| DeviceId::parse(id)?.unit.parse().ok()) {
-            let remembered =
-                || self.ours.held.mig_gpus.get(&unit).or_else(|| holdings.kept.mig_gpus.get(&unit));
+            let remembered = || used.held.mig_gpus.get(&unit).or_else(|| holdings.kept.mig_gpus.get(&unit));
             if let Some(gpu) = listed.get(&unit).copied().or_else(remembered) {
                 mig_gpus.insert(unit, gpu.clone());
             }
@@ -66,6 +65,6 @@ impl Watching {
 
     /// How many ids of a resource pods hold.
     pub(super) fn held_ids(&self, resource: &ResourceName) -> usize {
-        self.ours.held.ids.get(resource).map_or(0, BTreeSet::len)
+        self.with.used.borrow().held.ids.get(resource).map_or(0, BTreeSet::len)
     }
 }

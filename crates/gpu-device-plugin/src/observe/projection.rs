@@ -1,16 +1,13 @@
 //! From the ledger to the board: the resources that follow from what is known, and who is told of them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-use gpu_model::ResourceName;
 
 use super::Watching;
 use crate::cdi_gate::CdiGate;
 use crate::injection::Need;
 use crate::offering::Offering;
-use crate::report::{Finding, Standing};
+use crate::report::{Finding, health_record};
 use crate::resource_map::{Offered, Unit, resource_map};
 use crate::spec_file::Depth;
 use crate::state::{Device, Snapshot, SpecState, State};
@@ -80,8 +77,6 @@ impl Watching {
             }
             self.remarks = map.remarks;
         }
-        let before: BTreeMap<ResourceName, Snapshot> =
-            self.with.board.current().into_iter().map(|state| (state.resource.clone(), state)).collect();
         let mut too_large = Vec::new();
         let mut states = Vec::new();
         for resource in staged.retired.keys() {
@@ -93,7 +88,8 @@ impl Watching {
                 offered.into_iter().filter_map(|offered| self.device(offered, now)).collect();
             if let Err(error) = streams::check_list(&devices, &retired) {
                 // What the kubelet has already fitted; newcomers stand behind.
-                devices.truncate(before.get(&resource).map_or(0, |state| state.devices.len()));
+                let before = self.with.board.current().into_iter().find(|state| state.resource == resource);
+                devices.truncate(before.map_or(0, |state| state.devices.len()));
                 while streams::check_list(&devices, &retired).is_err() && devices.pop().is_some() {}
                 too_large.push(error);
             }
@@ -143,17 +139,18 @@ impl Watching {
 
     fn report(&self, now: Instant) {
         let records = self.with.health.ledger.records();
-        let standing = |gpu: &gpu_model::Gpu| {
+        let record = |gpu: &gpu_model::Gpu| {
             let cause = self.with.health.causes.get(&gpu.uuid).copied();
-            Standing::of(&gpu.uuid, &records, cause, self.lacking(&gpu.uuid, now))
+            let record = health_record(&gpu.uuid, &records, cause, self.lacking(&gpu.uuid, now))?;
+            Some((gpu.uuid.clone(), record))
         };
-        let standings: Vec<Standing> = self.known.iter().filter_map(standing).collect();
+        let health = self.known.iter().filter_map(record).collect();
         let inventory = &self.inventory;
         self.with.findings.send_if_modified(|last| {
             let is_news =
-                last.as_ref().is_none_or(|last| last.inventory != *inventory || last.standings != standings);
+                last.as_ref().is_none_or(|last| last.inventory != *inventory || last.health != health);
             if is_news {
-                *last = Some(Finding { inventory: inventory.clone(), standings });
+                *last = Some(Finding { inventory: inventory.clone(), health });
             }
             is_news
         });

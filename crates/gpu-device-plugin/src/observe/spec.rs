@@ -8,6 +8,7 @@ use gpu_model::Gpu;
 use super::{Keeping, Watching};
 use crate::files::{self, told_when_stuck};
 use crate::injection::{Injection, Need};
+use crate::modprobe;
 use crate::spec_file::{Depth, Kept, SpecFile};
 use crate::state::SpecState;
 
@@ -39,9 +40,15 @@ impl Watching {
                 told_when_stuck(work, files::PATIENCE, &component)
             };
             let (spec, kept) = look(spec).await?;
-            let is_helped = match driver.find() {
-                Ok(root) if kept.has_uvm == Some(false) && need >= Need::Nodes => modprobe.run(root).await,
-                _ => false,
+            if kept.has_uvm != Some(false) || need < Need::Nodes {
+                return Ok((spec, kept));
+            }
+            let settings = driver.clone();
+            let search =
+                files.run(move || settings.find().ok().filter(|root| modprobe::is_in(root)).cloned());
+            let is_helped = match told_when_stuck(search, files::PATIENCE, &component).await? {
+                Some(root) => modprobe.run(&root).await,
+                None => false,
             };
             if is_helped { look(spec).await } else { Ok((spec, kept)) }
         }))
