@@ -57,20 +57,23 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
         group(args, &subjects[..1], "the simulated driver".to_owned(), crate::driver::DRIVER, measure).await,
     );
 
-    // An image that is not built yet is no failure of anything measured.
-    let image = groups::image().map_or_else(
-        |error| {
-            tell(format!("image: {error:#}"));
-            Column::NotMeasured
-        },
-        Column::Measured,
-    );
-    groups.push(Group { title: "image".to_owned(), rows: groups::IMAGE, columns: vec![image] });
+    let title = "image".to_owned();
+    if is_asked_for(args, &title) {
+        // An image that is not built yet is no failure of anything measured.
+        let image = groups::image().map_or_else(
+            |error| {
+                tell(format!("image: {error:#}"));
+                Column::NotMeasured
+            },
+            Column::Measured,
+        );
+        groups.push(Group { title, rows: groups::IMAGE, columns: vec![image] });
+    }
 
     for group in &mut groups {
         group.columns.resize(subjects.len(), Column::NotMeasured);
     }
-    groups.retain(|group| args.only.as_ref().is_none_or(|text| group.title.contains(text)));
+    groups.retain(|group| is_asked_for(args, &group.title));
     let table = Table { names: subjects.into_iter().map(|subject| subject.name).collect(), groups };
     match args.output {
         Output::Json => say(serde_json::to_string_pretty(&table.json())?),
@@ -78,6 +81,11 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     }
     tell(format!("done in {} s", began.elapsed().as_secs()));
     Ok(if table.has_failed() { Outcome::Failed } else { Outcome::Measured })
+}
+
+/// Whether a group of this title is to be measured.
+fn is_asked_for(args: &Args, title: &str) -> bool {
+    args.only.as_ref().is_none_or(|text| title.contains(text))
 }
 
 async fn group(
@@ -88,7 +96,7 @@ async fn group(
     measure: impl AsyncFn(&Subject) -> Figures,
 ) -> Group {
     let mut columns = Vec::new();
-    let is_asked_for = args.only.as_ref().is_none_or(|text| title.contains(text));
+    let is_asked_for = is_asked_for(args, &title);
     for subject in subjects {
         if !is_asked_for {
             columns.push(Column::NotMeasured);

@@ -215,7 +215,7 @@ fn without_compat(
     for resource in names {
         let count = |map: &ResourceMap| {
             let devices = map.resources.get(resource);
-            devices.into_iter().flatten().map(|device| u64::from(device.shares.unwrap_or(1))).sum::<u64>()
+            devices.into_iter().flatten().map(|device| u64::from(device.count())).sum::<u64>()
         };
         if count(map) != count(&there) {
             told.push(format!("{resource} would have {} ids instead of {}", count(&there), count(map)));

@@ -105,6 +105,11 @@ impl Offered {
         Self::whole(gpu.uuid.clone(), gpu.index, gpu.numa_node.value().copied())
     }
 
+    /// How many ids it has: one, or one for each share.
+    pub fn count(&self) -> u32 {
+        self.shares.unwrap_or(1)
+    }
+
     fn is(&self, device: &DeviceRef) -> bool {
         match (device, &self.unit, self.mig) {
             (DeviceRef::Gpu(index), Unit::Gpu(_), _) => *index == self.gpu_index,

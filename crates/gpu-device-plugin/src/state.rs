@@ -127,7 +127,7 @@ impl State {
 impl Device {
     /// How many ids it has: one, or one for each share.
     pub fn count(&self) -> usize {
-        self.offered.shares.map_or(1, |shares| shares as usize)
+        self.offered.count() as usize
     }
 
     /// Its ids, in order.

@@ -183,11 +183,6 @@ pub fn row_of(xid: u64) -> Option<&'static XidRow> {
     TABLE.get(at).filter(|row| row.xids.contains(&xid))
 }
 
-/// All rows, ascending.
-pub fn rows() -> &'static [XidRow] {
-    TABLE
-}
-
 /// Every class with its name.
 const CLASSES: [(XidClass, &str); 6] = [
     (XidClass::Application, "application"),

@@ -61,6 +61,9 @@ fn differences(one: &Walk, other: &Walk, detail: Detail) -> Vec<Difference> {
         let (mine, theirs) = (mine.unwrap_or_default(), theirs.unwrap_or_default());
         for call in union(mine.keys(), theirs.keys()) {
             let (one, other) = (mine.get(&call), theirs.get(&call));
+            if is_missing(one) || is_missing(other) {
+                continue;
+            }
             if detail == Detail::Shape {
                 differences.extend(shape_of(&of, &call, one, other));
             } else if !is_same(&call, one, other) {
@@ -96,19 +99,23 @@ pub fn sections(walk: &Walk) -> Vec<(String, &Answers)> {
     sections
 }
 
+/// The code of an answer that is none.
+fn code(answer: Option<&Value>) -> Option<&str> {
+    answer.and_then(code_of)
+}
+
+/// Whether one of the libraries has no such function, which says nothing about the other's answer.
+fn is_missing(answer: Option<&Value>) -> bool {
+    code(answer) == Some("missing")
+}
+
 /// What differs in the shape of one answer.
 fn shape_of(of: &str, call: &str, one: Option<&Value>, other: Option<&Value>) -> Vec<Difference> {
     let difference = |call: String, one: Option<&Value>, other: Option<&Value>| {
         let (one, other) = (one.cloned(), other.cloned());
         Difference { of: of.to_owned(), call, one, other }
     };
-    let code = |answer: Option<&Value>| answer.and_then(code_of).map(str::to_owned);
-    let (code_one, code_other) = (code(one), code(other));
-    let is_missing = |code: &Option<String>| code.as_deref() == Some("missing");
-    if is_missing(&code_one) || is_missing(&code_other) {
-        return Vec::new();
-    }
-    if code_one != code_other || one.is_some() != other.is_some() {
+    if code(one) != code(other) || one.is_some() != other.is_some() {
         return vec![difference(call.to_owned(), one, other)];
     }
     let (FIELDS, Some(mine), Some(theirs)) =
@@ -129,15 +136,12 @@ fn shape_of(of: &str, call: &str, one: Option<&Value>, other: Option<&Value>) ->
 const FIELDS: &str = "nvmlDeviceGetFieldValues";
 
 fn is_same(call: &str, one: Option<&Value>, other: Option<&Value>) -> bool {
-    let code = |answer: Option<&Value>| answer.and_then(code_of).map(str::to_owned);
-    let (code_one, code_other) = (code(one), code(other));
-    let is_missing = |code: &Option<String>| code.as_deref() == Some("missing");
-    if one == other || is_missing(&code_one) || is_missing(&code_other) {
+    if one == other {
         return true;
     }
     let name = call.split('(').next().unwrap_or_default();
     let is_reading = table::find(name).is_some_and(|getter| getter.steadiness == Steadiness::Volatile);
     // Before its first sample a reading is not found.
-    let told = |code: Option<String>| code.filter(|code| code != "NOT_FOUND");
-    is_reading && one.is_some() == other.is_some() && told(code_one) == told(code_other)
+    let told = |answer| code(answer).filter(|code| *code != "NOT_FOUND");
+    is_reading && one.is_some() == other.is_some() && told(one) == told(other)
 }

@@ -55,8 +55,6 @@ const DEAD_HANDLE: &str = "handle of nothing";
 const AFTER_SHUTDOWN: &str = "after the shutdown";
 /// In the place of a code: the library wrote before its memory.
 const TRESPASS: &str = "a write outside of its memory";
-/// Functions that work before initialisation: for their answer NVML's header asks for none.
-const EARLY: &[&str] = &["nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
 
 /// A wrong call before it is made, and what it got afterwards; a line of the process that tries them.
 #[derive(Serialize, Deserialize)]
@@ -120,10 +118,9 @@ pub fn play(library: &Path, from: usize, out: &mut impl Write) -> Result<(), Pla
     session.end();
     let begin = asked.len() * flaws.len();
     for (at, (getter, about)) in asked.iter().enumerate().skip(from.saturating_sub(begin)) {
-        let is_early = EARLY.iter().any(|early| getter.name.starts_with(early));
         let name = format!("{}: {AFTER_SHUTDOWN}", getter.name);
         tell(&Line::Begins(begin + at, name.clone()), out)?;
-        let call = right(&session, getter, about).filter(|_| !is_early);
+        let call = right(&session, getter, about).filter(|_| !getter.is_early());
         try_one(name, call.map(|call| (call, vec![Code::UNINITIALIZED])), out)?;
     }
     Ok(())

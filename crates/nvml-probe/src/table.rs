@@ -93,7 +93,15 @@ pub enum Scope {
     ComputeInstance,
 }
 
+/// Functions that work before initialisation: for their answer NVML's header asks for none.
+const EARLY: &[&str] = &["nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
+
 impl Getter {
+    /// Whether it works before initialisation.
+    pub fn is_early(&self) -> bool {
+        EARLY.iter().any(|early| self.name.starts_with(early))
+    }
+
     /// What it is asked about.
     pub fn scope(&self) -> Scope {
         let scope_of = |argument: &Argument| match argument {

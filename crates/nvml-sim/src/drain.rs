@@ -149,7 +149,7 @@ impl State {
     /// Looks for removed GPUs in a part of the PCI tree. Those that are found begin anew, and nobody keeps them in
     /// persistence mode; one that is lost is not found.
     pub fn discover_gpus(&mut self, node: &Node, part: PciPart) {
-        for gpu in node.gpus.iter().chain(&node.away).filter(|gpu| part.contains(gpu.pci)) {
+        for gpu in node.all().filter(|gpu| part.contains(gpu.pci)) {
             if !self.lost.contains(&gpu.uuid) && self.drains.removed.remove(&gpu.uuid).is_some() {
                 self.drains.draining.remove(&gpu.uuid);
                 self.drains.tell(gpu.pci, BindingChange::Bind);

@@ -155,14 +155,19 @@ impl Node {
         self.nvml_version = format!("{}.{version}", self.cuda_version / 1000);
     }
 
+    /// Every GPU of the node file, seen or not.
+    pub fn all(&self) -> impl Iterator<Item = &Gpu> {
+        self.gpus.iter().chain(&self.away)
+    }
+
     /// The GPU at a place of the node file, seen or not.
     pub fn at_place(&self, place: usize) -> Option<&Gpu> {
-        self.gpus.iter().chain(&self.away).find(|gpu| gpu.place == place)
+        self.all().find(|gpu| gpu.place == place)
     }
 
     /// The GPU of a PCI address, seen or not.
     pub fn at_address(&self, address: PciPart) -> Option<&Gpu> {
-        self.gpus.iter().chain(&self.away).find(|gpu| address.is_of(gpu.pci))
+        self.all().find(|gpu| address.is_of(gpu.pci))
     }
 
     /// The GPU that a person names by index, UUID or PCI address.

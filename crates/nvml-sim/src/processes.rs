@@ -114,9 +114,9 @@ impl Processes {
         self.of(gpu).all(|process| process.instance.map_or(is_whole, is_there))
     }
 
-    /// The lives to which processes are tied.
+    /// The lives to which processes are tied, each once.
     pub fn lives(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|process| process.life.as_deref())
+        distinct(self.0.iter().filter_map(|process| process.life.as_deref())).into_iter()
     }
 
     /// Takes out those that end.
@@ -125,12 +125,12 @@ impl Processes {
     }
 }
 
-/// Each pid once, where it stands first.
-fn distinct(pids: impl Iterator<Item = u32>) -> Vec<u32> {
+/// Each once, where it stands first.
+fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut found = Vec::new();
-    for pid in pids {
-        if !found.contains(&pid) {
-            found.push(pid);
+    for item in items {
+        if !found.contains(&item) {
+            found.push(item);
         }
     }
     found

@@ -93,17 +93,19 @@ pub fn update(node: &Node) -> Result<()> {
 
 /// The uids of all its pods on the node.
 pub fn uids(node: &Node) -> Result<Vec<String>> {
-    let here = format!("--field-selector=spec.nodeName={}", node.name);
-    let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR, &here])?;
-    let pods = pods["items"].as_array().cloned().unwrap_or_default();
-    Ok(pods.iter().map(|pod| text(&pod["metadata"]["uid"])).collect())
+    Ok(pods(node)?.iter().map(|pod| text(&pod["metadata"]["uid"])).collect())
 }
 
 /// The pod on the node, if there is one.
 pub fn pod(node: &Node) -> Result<Option<Value>> {
+    Ok(pods(node)?.into_iter().next())
+}
+
+/// Its pods on the node: two while an update overlaps.
+fn pods(node: &Node) -> Result<Vec<Value>> {
     let here = format!("--field-selector=spec.nodeName={}", node.name);
     let pods = node.kubectl.json(&["get", "pods", NAMESPACE, SELECTOR, &here])?;
-    Ok(pods["items"].as_array().and_then(|pods| pods.first()).cloned())
+    Ok(pods["items"].as_array().cloned().unwrap_or_default())
 }
 
 /// Waits until the pod's container runs, and returns the pod.

@@ -24,7 +24,7 @@ impl ResourceMap {
     /// At the first that it would not, with the figures.
     pub fn check(&self) -> Result<(), TooManyDevices> {
         for (resource, devices) in &self.resources {
-            let ids: u64 = devices.iter().map(|device| u64::from(device.shares.unwrap_or(1))).sum();
+            let ids: u64 = devices.iter().map(|device| u64::from(device.count())).sum();
             if ids > MAX_DEVICES as u64 {
                 return Err(TooManyDevices {
                     resource: resource.clone(),

@@ -19,8 +19,6 @@ use crate::session::Session;
 use crate::table::{self, Argument, Getter, Scope};
 use crate::walk;
 
-/// Functions that work before initialisation: for their answer NVML's header asks for none.
-const EARLY: &[&str] = &["nvmlSystemGetNVMLVersion", "nvmlSystemGetCudaDriverVersion"];
 /// A flag of `nvmlInitWithFlags` that no header defines.
 const NO_FLAG: u64 = 0x8000;
 /// One more than the highest id of a compute instance profile.
@@ -146,7 +144,7 @@ impl Player {
         let Some((code, mut same, version)) = control(function, getter, &about, &choices) else {
             return Ok(());
         };
-        if self.initialisations == 0 && !EARLY.iter().any(|early| getter.name.starts_with(early)) {
+        if self.initialisations == 0 && !getter.is_early() {
             expect(getter.name, code, &[Code::UNINITIALIZED])?;
         }
         if code == Code::UNKNOWN || !same.is_intact() {

@@ -173,8 +173,7 @@ fn init(dir: &Path, preset: Option<&str>, file: Option<&Path>, out: &mut impl Wr
     Ok(())
 }
 
-/// Takes the place of this process, so that signals and exit code are the program's own.
-/// Runs a program in this one's place; comes back only where that fails.
+/// Runs a program in this one's place, so that signals and exit code are its own; comes back only where that fails.
 pub fn exec(
     folder: &StateFolder,
     root: Option<&Path>,

@@ -137,7 +137,7 @@ impl<'a> Ask<'a> {
             // Ports are given to GPUs in the order of their places (assumed).
             _ => {
                 let node = &self.view.snapshot.node;
-                let earlier = node.gpus.iter().chain(&node.away).filter(|gpu| gpu.place < own.place);
+                let earlier = node.all().filter(|gpu| gpu.place < own.place);
                 let used = earlier.flat_map(|gpu| &gpu.links).filter(|link| **link == end).count();
                 u32::try_from(used + before).map_err(|_| Code::NOT_SUPPORTED)
             }

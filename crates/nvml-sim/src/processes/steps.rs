@@ -16,7 +16,11 @@ impl State {
 
     /// Ends the processes that are tied to lives which are over.
     pub(crate) fn end_lives(&mut self, is_over: impl Fn(&str) -> bool) {
-        self.end_processes(self.clock.now_us(), |process| process.life.as_deref().is_some_and(&is_over));
+        // A process on several GPUs has one life, and to look at it costs system calls.
+        let lives = self.processes.lives();
+        let over: Vec<String> = lives.filter(|life| is_over(life)).map(str::to_owned).collect();
+        let ends = |process: &Process| process.life.as_ref().is_some_and(|life| over.contains(life));
+        self.end_processes(self.clock.now_us(), ends);
     }
 
     fn end_processes(&mut self, now_us: u64, ends: impl Fn(&Process) -> bool) -> usize {

@@ -188,7 +188,8 @@ impl StateFolder {
         Ok(Node::parse(&path, &text)?)
     }
 
-    /// The current state. Costs one system call while nothing changes. An incident whose time has come is carried out by
+    /// The current state. Costs one system call while nothing changes, and three more for each process of the machine. An
+    /// incident whose time has come is carried out by
     /// whoever looks first, and so is the end of a process of the machine; where that one may not write, it sees them all the
     /// same.
     pub fn state(&self) -> Result<Arc<State>, StateFolderError> {
