@@ -13,6 +13,7 @@
 
 mod conformance;
 mod driver;
+mod health;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -28,3 +29,4 @@ mod scheduling;
 mod sharing;
 mod simulation;
 mod upgrade;
+mod watch;

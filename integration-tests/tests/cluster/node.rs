@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use history::Truth;
 use serde_json::Value;
 use test_cluster::{Cluster, DEFAULT_NAME, Kubectl, Verdict, kubectl_program, until};
 
@@ -36,6 +37,8 @@ pub struct Node {
     pub name: String,
     /// Its label `kubernetes.io/hostname`, by which pods can choose it.
     pub hostname: String,
+    /// What tests do to its GPUs and pods.
+    pub truth: Truth,
     /// The cluster, when it is ours.
     own: Option<Cluster>,
 }
@@ -127,7 +130,7 @@ impl Node {
         let metadata = &nodes["items"][0]["metadata"];
         let name = metadata["name"].as_str().context("the cluster has no node")?.to_owned();
         let hostname = text(&metadata["labels"]["kubernetes.io/hostname"]);
-        Ok(Self { kubectl, name, hostname, own })
+        Ok(Self { kubectl, name, hostname, truth: Truth::default(), own })
     }
 
     /// Removes the plugin, and the pods of an earlier run that could not do so itself. The GPUs that the node shows
@@ -190,6 +193,17 @@ impl Node {
         waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
     }
 
+    /// Waits until the node shows so much of a resource.
+    pub fn wait_for_amounts(&self, resource: &str, capacity: usize, allocatable: usize) -> Result<()> {
+        let waited = wait(format!("{capacity} of {resource}, {allocatable} allocatable"), || {
+            Ok(match self.amounts(resource)? {
+                now if now == (capacity, allocatable) => Verdict::Done(()),
+                now => Verdict::Waiting(format!("{now:?}")),
+            })
+        });
+        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+    }
+
     /// Waits until the node shows so much of a resource, all of it allocatable; `meanwhile` sees every look at the node.
     pub fn wait_for_amount(
         &self,
@@ -229,7 +243,8 @@ impl Node {
         waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
     }
 
-    fn get(&self) -> Result<Value> {
+    /// The Node object.
+    pub fn get(&self) -> Result<Value> {
         self.kubectl.json(&["get", "node", &self.name])
     }
 
@@ -268,6 +283,15 @@ fn heartbeat(node: &Value) -> String {
     let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
     ready.map(|condition| text(&condition["lastHeartbeatTime"])).unwrap_or_default()
+}
+
+/// How often a fault is repeated: `ci` times unless `GANTRY_FAULT_REPEATS` says how often, or `full` for all of them.
+pub fn repeats(ci: usize, full: usize) -> usize {
+    match std::env::var("GANTRY_FAULT_REPEATS") {
+        Err(_) => ci,
+        Ok(word) if word == "full" => full,
+        Ok(word) => word.parse().expect("GANTRY_FAULT_REPEATS is a number, or full"),
+    }
 }
 
 /// Tells a person what the runner of tests would hide.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::{Value, json};
 use test_cluster::Verdict;
 
@@ -13,6 +15,10 @@ use crate::node::{MARK, Node, text, wait, workspace};
 
 const NAMESPACE: &str = "--namespace=gantry-system";
 const SELECTOR: &str = "--selector=app.kubernetes.io/name=gpu-device-plugin";
+
+/// The program's name as the kernel keeps it, in 15 bytes.
+const NAME: &str = "gpu-device-plug";
+
 const OVERLAY: &str = "manifests/overlays/simulated";
 
 /// Applies the manifests as shipped, with the simulated driver's overlay.
@@ -79,6 +85,17 @@ pub fn remove(node: &Node) -> Result<()> {
     node.kubectl.delete(&["daemonset", "gpu-device-plugin", NAMESPACE, "--cascade=foreground"])
 }
 
+/// Removes what the plugin keeps of the GPUs' health: a new simulated driver proves no reset. The plugin must not run.
+pub fn forget_health(node: &Node) -> Result<()> {
+    let kept = node.cluster().host_path("/var/lib/gantry/device-plugin/health.json");
+    match fs::remove_file(&kept) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", kept.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Deletes the pod and waits until the DaemonSet has started another one that is registered.
 pub fn replace(node: &Node) -> Result<()> {
     let before = node.registrations()?;
@@ -142,16 +159,66 @@ pub fn kill(node: &Node, pod: &Value) -> Result<()> {
 
 /// The mounts of the pod's only container, as the kernel lists them.
 pub fn mounts(node: &Node, pod: &Value) -> Result<String> {
+    let pid = task(node, pod)?;
+    let output =
+        node.cluster().enter("cat").arg(format!("/proc/{pid}/mountinfo")).output().context("start cat")?;
+    ensure!(output.status.success(), "process {pid}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The process of the pod's only container, as the node counts processes.
+fn task(node: &Node, pod: &Value) -> Result<u32> {
     let id = container_id(pod)?;
     let ctr = ["--namespace=k8s.io", "tasks", "ls"];
     let output = node.cluster().enter("ctr").args(ctr).output().context("start ctr")?;
     let tasks = String::from_utf8_lossy(&output.stdout).into_owned();
     let pid = tasks.lines().find_map(|line| line.strip_prefix(&*id)?.split_whitespace().next());
-    let pid = pid.with_context(|| format!("no task {id}: {tasks}"))?;
-    let output =
-        node.cluster().enter("cat").arg(format!("/proc/{pid}/mountinfo")).output().context("start cat")?;
-    ensure!(output.status.success(), "process {pid}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    pid.and_then(|pid| pid.parse().ok()).with_context(|| format!("no task {id}: {tasks}"))
+}
+
+/// The same process as this machine counts them.
+pub fn process(node: &Node, pod: &Value) -> Result<u32> {
+    let task = task(node, pod)?.to_string();
+    for entry in fs::read_dir("/proc").context("read /proc")? {
+        let path = entry?.path();
+        // A process may end meanwhile.
+        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        // Its ids from this machine's to its container's, of which the node's is the second last.
+        let ids: Vec<&str> = line("NSpid:").split_whitespace().collect();
+        if line("Name:").trim() == NAME && ids.len() > 1 && ids[ids.len() - 2] == task {
+            return ids[0].parse().context("a process id");
+        }
+    }
+    bail!("no process {NAME} is {task} in the node")
+}
+
+/// Cuts every connection to the plugin's sockets, as a proxy between it and the kubelet does that dies. Returns how many
+/// there were.
+pub fn cut_connections(node: &Node, pod: &Value) -> Result<usize> {
+    let process = process(node, pod)?;
+    // Num RefCount Protocol Flags Type St Inode Path; 03 is connected, and an accepted socket has its listener's path.
+    let table = fs::read_to_string(format!("/proc/{process}/net/unix")).context("its sockets")?;
+    let connected: Vec<String> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words.len() == 8 && words[5] == "03" && words[7].contains("/gantry-"))
+        .map(|words| format!("socket:[{}]", words[6]))
+        .collect();
+    let handle =
+        pidfd_open(Pid::from_raw(i32::try_from(process)?).context("process 0")?, PidfdFlags::empty())?;
+    let mut cut = 0;
+    for entry in fs::read_dir(format!("/proc/{process}/fd")).context("its descriptors")? {
+        let entry = entry?;
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        if connected.iter().any(|socket| target.as_os_str() == socket.as_str()) {
+            let number = entry.file_name().to_string_lossy().parse()?;
+            let socket = pidfd_getfd(&handle, number, PidfdGetfdFlags::empty()).context("its socket")?;
+            shutdown(&socket, Shutdown::Both).context("shut its socket down")?;
+            cut += 1;
+        }
+    }
+    Ok(cut)
 }
 
 /// The id under which containerd knows the pod's only container.
@@ -197,6 +264,13 @@ pub fn wait_until_says(node: &Node, words: &str) -> Result<()> {
         let answer = ask(node, "/ready")?;
         Ok(if answer.contains(words) { Verdict::Done(()) } else { Verdict::Waiting(answer) })
     })
+}
+
+/// The sum of the samples on the plugin's /metrics whose name and labels begin so.
+pub fn metric(node: &Node, sample: &str) -> Result<f64> {
+    let page = ask(node, "/metrics")?;
+    let values = page.lines().filter(|line| line.starts_with(sample));
+    values.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<f64>().context("a sample")).sum()
 }
 
 /// For messages: how the pod stands, what it says on /ready, its last log lines.

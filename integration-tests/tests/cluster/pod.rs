@@ -1,6 +1,6 @@
 //! A test pod: one container with the probe, deleted when it goes out of scope.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use integration_tests::probe::{CONTROL_NODES, Report};
@@ -144,13 +144,27 @@ impl<'a> Pod<'a> {
 
     /// The ids that the kubelet gave to the container, from the pod's status.
     pub fn given(&self) -> Result<BTreeSet<String>> {
+        Ok(self.health()?.into_keys().collect())
+    }
+
+    /// What the pod's status says of the health of each id that the kubelet gave to the container.
+    pub fn health(&self) -> Result<BTreeMap<String, String>> {
         let pod = self.get()?;
         let resources =
             plugin::container(&pod)["allocatedResourcesStatus"].as_array().cloned().unwrap_or_default();
         let ids = resources
             .iter()
             .flat_map(|resource| resource["resources"].as_array().cloned().unwrap_or_default());
-        Ok(ids.map(|id| text(&id["resourceID"])).collect())
+        Ok(ids.map(|id| (text(&id["resourceID"]), text(&id["health"]))).collect())
+    }
+
+    /// Waits until the pod's status says this of an id that its container holds.
+    pub fn wait_for_health(&self, id: &str, health: &str) -> Result<()> {
+        wait(format!("pod {} to be told that {id} is {health}", self.name), || {
+            let told = self.health()?;
+            let is_so = told.get(id).is_some_and(|told| told == health);
+            Ok(if is_so { Verdict::Done(()) } else { Verdict::Waiting(format!("{told:?}")) })
+        })
     }
 
     /// The container as it runs now.
@@ -191,9 +205,11 @@ impl<'a> Pod<'a> {
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
+        self.node.truth.ends(&self.name);
         // Waits until the kubelet says that the container is gone, so that its GPUs are free for the next test.
-        if let Err(error) = self.node.kubectl.delete(&["pod", &self.name]) {
-            eprintln!("delete pod {}: {error}", self.name);
+        match self.node.kubectl.delete(&["pod", &self.name]) {
+            Ok(()) => self.node.truth.gone(&self.name),
+            Err(error) => eprintln!("delete pod {}: {error}", self.name),
         }
     }
 }

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("demo", Floor::Test),
     ("fake-kubelet", Floor::Test),
     ("golden", Floor::Test),
+    ("history", Floor::Test),
     ("integration-tests", Floor::Test),
     ("nvml-probe", Floor::Test),
     ("nvml-sim", Floor::Test),
@@ -82,6 +83,8 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("worker", "gpu-model", "it knows a child process, no GPU"),
     ("daemon", "gpu-model", "every daemon has it, also one without GPUs"),
     ("fake-kubelet", "gpu-device-plugin", "it is to judge the plugin, as the real kubelet does"),
+    ("history", "gpu-device-plugin", "it is to judge the plugin"),
+    ("history", "nvml-sim", "what is broken, the test says that breaks it"),
     ("xtask", "tokio", "it is built before everything else, and shall be small"),
 ];
 
