@@ -70,8 +70,7 @@ fn is_bad_usage(error: &anyhow::Error) -> bool {
                 | ControlError::Mig { .. }
                 | ControlError::Process(_)
                 | ControlError::InUse(_)
-                | ControlError::Persistent { .. }
-                | ControlError::NotDrained { .. }
+                | ControlError::Drain(_)
                 | ControlError::Setting(_) => true,
             })
             || cause.downcast_ref::<RootError>().is_some_and(|error| match error {

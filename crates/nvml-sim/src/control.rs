@@ -7,8 +7,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::code::Code;
-use crate::drain::{PciDevice, PciPart};
-use crate::faults::{Declared, Fault, FaultEntry, FaultError};
+use crate::drain::DrainError;
+use crate::faults::{Declared, Effect, Fault, FaultEntry, FaultError};
+use crate::freeze;
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
 use crate::incidents::Recovery;
 use crate::latency::{Distribution, GpuLatency, Latency};
@@ -54,21 +55,9 @@ pub enum ControlError {
     /// A process that cannot be.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A GPU that must not drain.
-    #[error("GPU {gpu} is in persistence mode; `nvml-sim set --gpu {gpu} persistence-mode=off` ends that")]
-    Persistent {
-        /// Its index.
-        gpu: usize,
-    },
-    /// A GPU that must not be removed.
-    #[error(
-        "GPU {gpu} does not drain, or is in use: `nvml-sim drain --gpu {gpu}` first, with persistence mode off, and \
-         `nvml-sim process list` shows who runs there"
-    )]
-    NotDrained {
-        /// Its index.
-        gpu: usize,
-    },
+    /// A GPU that the driver does not let go of.
+    #[error(transparent)]
+    Drain(#[from] DrainError),
     /// A reset of a GPU that is in use.
     #[error(transparent)]
     InUse(#[from] InUseError),
@@ -94,9 +83,30 @@ impl StateFolder {
 
     /// Does or schedules what an entry of a node file would say.
     pub fn declare(&self, entry: FaultEntry) -> Result<(), ControlError> {
+        self.add(entry.declared()?)
+    }
+
+    /// Adds what was declared, in a machine that is ready for it.
+    fn add(&self, declared: Declared) -> Result<(), ControlError> {
         let node = self.node()?;
-        let declared = entry.declared()?.checked(&node.gpus)?;
-        Ok(self.update(|state| state.add(&node, declared, state.clock.now_us()))?)
+        let declared = declared.checked(&node.gpus)?;
+        if declared.freezes() {
+            freeze::freeze(self.dir()).map_err(StateFolderError::Freeze)?;
+        }
+        let added = self.commit(|state| state.add(&node, declared, state.clock.now_us()));
+        if added.is_err() {
+            let _ = self.thaw_if_done();
+        }
+        added??;
+        Ok(())
+    }
+
+    /// Thaws what no fault needs any more.
+    fn thaw_if_done(&self) -> Result<(), ControlError> {
+        if !self.state()?.faults.iter().any(|fault| fault.effect == Effect::Freeze) {
+            freeze::thaw(self.dir()).map_err(StateFolderError::Freeze)?;
+        }
+        Ok(())
     }
 
     /// Loads the driver anew, in another version if one is given: what programs have initialised ends, and modes are those
@@ -222,60 +232,46 @@ impl StateFolder {
 
     /// Lets a GPU take no new programs, or take them again.
     pub fn drain(&self, gpu: &str, on: bool) -> Result<(), ControlError> {
-        let gpu = self.gpu(gpu)?;
-        self.commit(|state| state.drain(&gpu, on))?
-            .map_err(|_| ControlError::Persistent { gpu: gpu.index })?;
-        Ok(())
+        self.declare(FaultEntry { drain: Some(on), ..of_gpu(gpu) })
     }
 
     /// Removes a GPU that drains; its PCI device may stay.
     pub fn remove_gpu(&self, gpu: &str, keep_device: bool) -> Result<(), ControlError> {
-        let gpu = self.gpu(gpu)?;
-        let device = if keep_device { PciDevice::Kept } else { PciDevice::Removed };
-        let removed = self.commit(|state| state.remove_gpu(&gpu, device))?;
-        removed.map_err(|_| ControlError::NotDrained { gpu: gpu.index })?;
-        Ok(())
+        self.declare(FaultEntry { remove: true, keep_device, ..of_gpu(gpu) })
     }
 
     /// Discovers the GPUs that were removed, or one of them.
     pub fn discover_gpus(&self, gpu: Option<&str>) -> Result<(), ControlError> {
-        let node = self.node()?;
-        let part = match gpu {
-            None => PciPart::WHOLE,
-            Some(name) => PciPart::of(node::find_or_tell(&node.gpus, name)?.pci),
-        };
-        Ok(self.update(|state| state.discover_gpus(&node, part))?)
+        self.declare(FaultEntry { discover: true, gpu: gpu.map(str::to_owned), ..FaultEntry::default() })
     }
 
     /// Adds a fault. Its GPU may be named by index, UUID or PCI address.
     pub fn add_fault(&self, fault: Fault) -> Result<(), ControlError> {
-        let node = self.node()?;
-        let fault = fault.checked(&node.gpus)?;
-        Ok(self.update(|state| state.add(&node, Declared::Fault(fault), state.clock.now_us()))?)
+        self.add(Declared::Fault(fault))
     }
 
     /// Removes the faults of a function (as it was written when added), or all. Returns how many there were.
     pub fn clear_faults(&self, function: Option<&str>) -> Result<usize, ControlError> {
-        Ok(self.update(|state| {
-            let before = state.faults.len() + state.incidents.len();
-            state.faults.retain(|fault| function.is_some_and(|function| fault.function != function));
-            state.incidents.retain(|_| function.is_some());
-            before - state.faults.len() - state.incidents.len()
-        })?)
+        self.clear(None, function)
     }
 
     /// Removes the faults of one GPU's calls: of a function, or all. Returns how many there were.
     pub fn clear_faults_of_gpu(&self, gpu: &str, function: Option<&str>) -> Result<usize, ControlError> {
-        let gpu = self.uuid_of(gpu)?;
-        Ok(self.update(|state| {
+        self.clear(Some(&self.uuid_of(gpu)?), function)
+    }
+
+    fn clear(&self, gpu: Option<&str>, function: Option<&str>) -> Result<usize, ControlError> {
+        let is_other = |own: &Option<String>| gpu.is_some_and(|gpu| own.as_deref() != Some(gpu));
+        let cleared = self.update(|state| {
             let before = state.faults.len() + state.incidents.len();
             state.faults.retain(|fault| {
-                fault.gpu.as_ref() != Some(&gpu)
-                    || function.is_some_and(|function| fault.function != function)
+                is_other(&fault.gpu) || function.is_some_and(|function| fault.function != function)
             });
-            state.incidents.retain(|incident| incident.gpu.as_ref() != Some(&gpu) || function.is_some());
+            state.incidents.retain(|incident| is_other(&incident.gpu) || function.is_some());
             before - state.faults.len() - state.incidents.len()
-        })?)
+        })?;
+        self.thaw_if_done()?;
+        Ok(cleared)
     }
 
     fn uuid_of(&self, name: &str) -> Result<String, ControlError> {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use crate::code::Code;
 use crate::modes::Modes;
 use crate::node::{Gpu, Node};
 use crate::pci::PciAddress;
@@ -21,10 +21,7 @@ pub struct Drains {
     /// Those that are gone, and what became of their PCI device.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub removed: BTreeMap<String, PciDevice>,
-    /// How often the driver has let go of a GPU or taken one.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub bindings_made: u64,
-    /// The newest of those, oldest first.
+    /// The newest times that the driver let go of a GPU or took one, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bindings: Vec<Binding>,
 }
@@ -61,10 +58,6 @@ impl BindingChange {
 /// Bindings kept for those who have not read them yet.
 const KEPT: usize = 64;
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 /// What becomes of the PCI device of a GPU that its driver lets go of: `nvmlDetachGpuState_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,9 +74,13 @@ impl Drains {
         self.removed.contains_key(uuid)
     }
 
+    /// The number of the newest binding, 0 before the first.
+    pub fn last_binding(&self) -> u64 {
+        self.bindings.last().map_or(0, |binding| binding.number)
+    }
+
     fn tell(&mut self, pci: PciAddress, change: BindingChange) {
-        self.bindings_made += 1;
-        self.bindings.push(Binding { number: self.bindings_made, pci, change });
+        self.bindings.push(Binding { number: self.last_binding() + 1, pci, change });
         let excess = self.bindings.len().saturating_sub(KEPT);
         self.bindings.drain(..excess);
     }
@@ -119,26 +116,72 @@ impl PciPart {
     }
 }
 
+/// Why the driver does not let go of a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DrainError {
+    /// It is kept ready for programs.
+    #[error(
+        "GPU {gpu} is in persistence mode: turn that off first, by `nvml-sim set --gpu {gpu} persistence-mode=off` or in a \
+         node file by `{{set: {{persistence-mode: off}}, gpu: {gpu}}}`"
+    )]
+    Persistent {
+        /// Its index.
+        gpu: usize,
+    },
+    /// New programs still come to it.
+    #[error(
+        "GPU {gpu} does not drain: let it first, by `nvml-sim drain --gpu {gpu}` or in a node file by `{{drain: true, gpu: \
+         {gpu}}}`"
+    )]
+    NotDraining {
+        /// Its index.
+        gpu: usize,
+    },
+    /// Programs run on it.
+    #[error("GPU {gpu} is in use: `nvml-sim process list` shows who runs there")]
+    InUse {
+        /// Its index.
+        gpu: usize,
+    },
+    /// The driver let go of it before.
+    #[error("GPU {gpu} is removed; `nvml-sim discover` finds it again")]
+    Removed {
+        /// Its index.
+        gpu: usize,
+    },
+}
+
 impl State {
     /// Lets a GPU take no new programs, or take them again. Persistence mode keeps it from draining, as documented.
-    pub fn drain(&mut self, gpu: &Gpu, on: bool) -> Result<(), Code> {
+    pub fn drain(&mut self, gpu: &Gpu, on: bool) -> Result<(), DrainError> {
+        if self.drains.is_removed(&gpu.uuid) {
+            return Err(DrainError::Removed { gpu: gpu.index });
+        }
         if !on {
             self.drains.draining.remove(&gpu.uuid);
             return Ok(());
         }
         if self.modes_of(gpu).persistence_mode {
-            return Err(Code::IN_USE);
+            return Err(DrainError::Persistent { gpu: gpu.index });
         }
         self.drains.draining.insert(gpu.uuid.clone());
         Ok(())
     }
 
     /// Removes a GPU that drains and that nobody uses.
-    pub fn remove_gpu(&mut self, gpu: &Gpu, device: PciDevice) -> Result<(), Code> {
-        let is_draining = self.drains.draining.contains(&gpu.uuid);
-        let is_used = self.processes.of(&gpu.uuid).next().is_some() || self.modes_of(gpu).persistence_mode;
-        if !is_draining || is_used {
-            return Err(Code::IN_USE);
+    pub fn remove_gpu(&mut self, gpu: &Gpu, device: PciDevice) -> Result<(), DrainError> {
+        let index = gpu.index;
+        if self.drains.is_removed(&gpu.uuid) {
+            return Err(DrainError::Removed { gpu: index });
+        }
+        if !self.drains.draining.contains(&gpu.uuid) {
+            return Err(DrainError::NotDraining { gpu: index });
+        }
+        if self.modes_of(gpu).persistence_mode {
+            return Err(DrainError::Persistent { gpu: index });
+        }
+        if self.processes.of(&gpu.uuid).next().is_some() {
+            return Err(DrainError::InUse { gpu: index });
         }
         self.begin_anew(gpu);
         self.drains.removed.insert(gpu.uuid.clone(), device);

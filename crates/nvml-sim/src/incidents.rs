@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::damage::{Cause, Counted, Counter, ErrorKind, MemoryLocation, Place};
+use crate::drain::{DrainError, PciDevice, PciPart};
 use crate::events::{EventKind, EventRecord};
 use crate::faults::Moment;
 use crate::loss::Loss;
@@ -18,7 +19,7 @@ use crate::recovery::SINCE_BRANCH;
 use crate::settings::{self, SettingError, Target};
 use crate::state::State;
 
-/// What befalls a GPU, or with a load of the driver all of them.
+/// What befalls a GPU, or the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Befall {
@@ -56,6 +57,12 @@ pub enum Befall {
     Recover(Recovery),
     /// Readings and modes are set.
     Set(BTreeMap<String, String>),
+    /// It takes no new programs, or takes them again.
+    Drain(bool),
+    /// The driver lets go of it, and this becomes of its PCI device.
+    Remove(PciDevice),
+    /// If it was removed, it is found again; where no GPU is named, each that was.
+    Discover,
     /// The driver is loaded anew, in this version where one is given.
     Reload(Option<String>),
     /// The machine boots anew.
@@ -114,14 +121,29 @@ pub struct Incident {
 
 impl State {
     /// Lets something befall a GPU of the node (or the node), at a time in microseconds since 1970. On a GPU that the node
-    /// has no more it is lost on nobody.
-    pub fn befall(&mut self, node: &Node, gpu: Option<&str>, what: &Befall, time_us: u64) {
-        match what {
-            Befall::Reload(version) => return self.reload(node, version.as_deref()),
-            Befall::Reboot => return self.reboot(node),
-            _ => {}
+    /// has no more it is lost on nobody. Fails where the driver does not let go of a GPU.
+    pub fn befall(
+        &mut self,
+        node: &Node,
+        gpu: Option<&str>,
+        what: &Befall,
+        time_us: u64,
+    ) -> Result<(), DrainError> {
+        let known = gpu.and_then(|uuid| node.gpus.iter().find(|gpu| gpu.uuid == uuid));
+        match (what, known) {
+            (Befall::Reload(version), _) => self.reload(node, version.as_deref()),
+            (Befall::Reboot, _) => self.reboot(node),
+            (Befall::Discover, Some(gpu)) => self.discover_gpus(node, PciPart::of(gpu.pci)),
+            (Befall::Discover, None) if gpu.is_none() => self.discover_gpus(node, PciPart::WHOLE),
+            (Befall::Drain(on), Some(gpu)) => return self.drain(gpu, *on),
+            (Befall::Remove(device), Some(gpu)) => return self.remove_gpu(gpu, *device),
+            (_, Some(gpu)) => self.befall_gpu(node, gpu, what, time_us),
+            (_, None) => {}
         }
-        let Some(gpu) = gpu.and_then(|uuid| node.gpus.iter().find(|gpu| gpu.uuid == uuid)) else { return };
+        Ok(())
+    }
+
+    fn befall_gpu(&mut self, node: &Node, gpu: &Gpu, what: &Befall, time_us: u64) {
         let happens_to_hardware =
             matches!(what, Befall::Lose { report: None, .. } | Befall::Recover(Recovery::Return));
         // No driver is there to see it.
@@ -147,7 +169,7 @@ impl State {
             Befall::Recover(Recovery::Reset) => self.reset(gpu),
             // It could be set when it was declared; the node file may have changed since.
             Befall::Set(values) => drop(self.set(gpu, values)),
-            Befall::Reload(_) | Befall::Reboot => {}
+            Befall::Drain(_) | Befall::Remove(_) | Befall::Discover | Befall::Reload(_) | Befall::Reboot => {}
         }
     }
 
@@ -281,7 +303,8 @@ impl State {
         due.sort_by_key(|incident| incident.at.time_us());
         for incident in due {
             let time_us = incident.at.time_us().unwrap_or(now_us);
-            self.befall(node, incident.gpu.as_deref(), &incident.what, time_us);
+            // What the driver refuses by then does not happen; nobody waits for an answer.
+            let _ = self.befall(node, incident.gpu.as_deref(), &incident.what, time_us);
         }
     }
 }

@@ -77,7 +77,7 @@ pub use damage::{
     Place, RemappedRows, Repair, RetiredPage, RowHistogram, SramErrors, SramPart, SramStatus, UniqueError,
 };
 pub use desktop::{ClockOffset, ClockOffsets, POWER_MIZER_MODES};
-pub use drain::{Binding, BindingChange, Drains, PciDevice, PciPart};
+pub use drain::{Binding, BindingChange, DrainError, Drains, PciDevice, PciPart};
 pub use driver_load::DriverLoad;
 pub use ecc::{Ecc, EccMode};
 pub use events::{EventKind, EventLog, EventRecord, NO_INSTANCE, RegisteredEvents};

@@ -8,7 +8,7 @@ mod delays;
 mod drain;
 mod ecc;
 mod enumeration;
-mod event_wait;
+mod event_sets;
 mod find;
 mod gpm;
 mod handle;
@@ -17,6 +17,7 @@ mod suffer;
 mod switching;
 mod system_events;
 mod tuning;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -38,7 +39,7 @@ use gpm::GpmSamples;
 use system_events::SystemEventSet;
 
 pub use call::Call;
-pub use event_wait::LibraryEvent;
+pub use event_sets::LibraryEvent;
 pub use mig::{compute_instance_handle, gpu_instance_handle, mig_handle};
 
 /// The library in this process. Nothing in it outlives the last shutdown but handles, which are only numbers.

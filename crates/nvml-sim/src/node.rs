@@ -19,6 +19,7 @@ use crate::model::Model;
 use crate::node_file::NodeFile;
 use crate::pci::PciAddress;
 use crate::processes::ProcessEntry;
+use crate::state::State;
 use crate::topology::{Link, PciePlace};
 use crate::yaml::{self, YamlError};
 use check::Check;
@@ -120,7 +121,6 @@ impl Node {
         check.distinct(&gpus, &declared.nvswitches)?;
         check.peers(&gpus)?;
         let latency = check.latency(declared.latency, &gpus)?;
-        let faults = check.faults(declared.faults, &gpus)?;
         check.driver(&declared.driver.version)?;
         let cuda_version = check.cuda(&declared.driver.cuda)?;
         let nvml_version = declared
@@ -140,12 +140,15 @@ impl Node {
             nvswitch_device: declared.nvswitch_device.unwrap_or(NVSWITCH_DEVICE),
             fabric,
             latency,
-            faults,
+            faults: Vec::new(),
             processes: Vec::new(),
             gpus,
             away: Vec::new(),
         };
-        node.processes = check.processes(declared.processes, &node)?;
+        // In the order in which it will come to this.
+        let mut beginning = State::initial(&node, 0);
+        node.processes = check.processes(declared.processes, &node, &mut beginning)?;
+        node.faults = check.faults(declared.faults, &node, &mut beginning)?;
         Ok(node)
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::damage::Damage;
-use crate::drain::Drains;
+use crate::drain::{DrainError, Drains};
 use crate::driver_load::DriverLoad;
 use crate::ecc::EccMode;
 use crate::events::EventLog;
@@ -36,7 +36,7 @@ pub use watch::{Watch, pause};
 
 /// The format of a state's file. It rises with each change that a library of before could not read rightly: that one
 /// then refuses the state, instead of missing a part of it.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// The state of one generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,24 +147,30 @@ impl State {
             }
         }
         for declared in &node.faults {
-            state.add(node, declared.clone(), now_us);
+            let _ = state.add(node, declared.clone(), now_us);
         }
         state
     }
 
-    /// Adds what was declared; its time spans count from `now_us`, and what is due by then has happened.
-    pub fn add(&mut self, node: &Node, declared: Declared, now_us: u64) {
+    /// Adds what was declared; its time spans count from `now_us`, and what is due by then has happened. Fails where that is
+    /// this one, and the driver refuses it.
+    pub fn add(&mut self, node: &Node, declared: Declared, now_us: u64) -> Result<(), DrainError> {
         match declared {
             Declared::Fault(mut fault) => {
                 fault.begin(now_us);
                 self.faults.push(fault);
             }
             Declared::Incident(incident) => {
-                let at = incident.at.from(now_us);
-                self.incidents.push(Incident { at, ..incident });
                 self.catch_up(node, now_us);
+                let at = incident.at.from(now_us);
+                if at.is_reached(now_us) {
+                    let time_us = at.time_us().unwrap_or(now_us);
+                    return self.befall(node, incident.gpu.as_deref(), &incident.what, time_us);
+                }
+                self.incidents.push(Incident { at, ..incident });
             }
         }
+        Ok(())
     }
 
     /// Resets a GPU. What needs a reboot still does then.

@@ -3,13 +3,13 @@
 use std::mem::zeroed;
 use std::ptr::null_mut;
 
-use nvml_sim::{Code, Loss, StateFolder};
+use nvml_sim::{Code, FaultEntry, Loss, StateFolder};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings::*;
 
 use crate::mig::{call, gpu, version_word};
-use crate::sim::{in_child, nvml, own_folder};
+use crate::sim::{in_child, in_child_on, nvml, own_folder, preset_and};
 
 /// A node whose GPUs are addressed `0000:07:00.0`, `0000:0f:00.0`, `0000:47:00.0`, and so on.
 const NODE: &str = "dgx-a100";
@@ -130,6 +130,24 @@ fn removed_gpu_is_gone_until_it_is_discovered() {
 }
 
 #[test]
+fn gpu_is_removed_at_a_call_and_discovered_at_another() {
+    let yaml = preset_and(
+        NODE,
+        "faults:\n  - {set: {persistence-mode: off}, gpu: 1}\n  - {drain: true, gpu: 1, after: 1}\n  \
+         - {remove: true, gpu: 1, after: 2}\n  - {discover: true, after: 30}\n",
+    );
+    in_child_on("drain::gpu_is_removed_at_a_call_and_discovered_at_another", &yaml, || {
+        let nvml = nvml();
+        let (second, count) = (nvml.device_by_index(1).unwrap(), || nvml.device_count().unwrap());
+        let names = [second.name().is_ok(), second.name().is_ok(), second.name().is_ok()];
+        assert_eq!((names, count()), ([true; 3], 8));
+        assert!(matches!(second.name(), Err(NvmlError::InvalidArg)), "the call itself meets it");
+        assert_eq!(count(), 7);
+        assert!((0..30).any(|_| count() == 8), "after as many calls");
+    });
+}
+
+#[test]
 fn gpus_that_were_removed_and_lost_are_not_found() {
     in_child("drain::gpus_that_were_removed_and_lost_are_not_found", "h100-nvl", || {
         let (nvml, folder) = (nvml(), own_folder());
@@ -169,12 +187,12 @@ fn waits_tell_of_gpus_that_the_driver_lets_go_of() {
         let mut wanted = nvmlSystemRegisterEventRequest_v1_t { version: 0, eventTypes: 3, set: set.set };
         wanted.version = version_word::<nvmlSystemRegisterEventRequest_v1_t>(1);
         assert_eq!(call!(nvml.nvmlSystemRegisterEvents(&mut wanted)), 0);
-        let wait = |room: u32| {
+        let wait_for = |timeout: u32, room: u32| {
             // SAFETY: numbers.
             let mut data: [nvmlSystemEventData_v1_t; 4] = unsafe { zeroed() };
             let mut request = nvmlSystemEventSetWaitRequest_v1_t {
                 version: version_word::<nvmlSystemEventSetWaitRequest_v1_t>(1),
-                timeoutms: 0,
+                timeoutms: timeout,
                 set: set.set,
                 data: data.as_mut_ptr(),
                 dataSize: room,
@@ -185,6 +203,7 @@ fn waits_tell_of_gpus_that_the_driver_lets_go_of() {
                 data.iter().take(request.numEvent as usize).map(|event| (event.eventType, event.gpuId));
             (code, seen.collect::<Vec<_>>())
         };
+        let wait = |room| wait_for(0, room);
         let events = nvml.create_event_set().unwrap();
         let kinds = nvml_wrapper::bitmasks::event::EventTypes::CRITICAL_XID_ERROR;
         let events = nvml.device_by_index(1).unwrap().register_events(kinds, events).unwrap();
@@ -198,7 +217,12 @@ fn waits_tell_of_gpus_that_the_driver_lets_go_of() {
         assert_eq!(wait(4), (0, vec![(2, 0x0F00)]));
         assert_eq!(wait(4), (Code::TIMEOUT.0, vec![]));
         folder.drain("1", true).unwrap();
-        folder.remove_gpu("1", false).unwrap();
+        let (gpu, at) = (Some("1".to_owned()), Some("100ms".parse().unwrap()));
+        folder.declare(FaultEntry { remove: true, gpu, at, ..FaultEntry::default() }).unwrap();
+        // Who wakes too late has both to tell of.
+        let at = Some("30s".parse().unwrap());
+        folder.declare(FaultEntry { discover: true, at, ..FaultEntry::default() }).unwrap();
+        assert_eq!(wait_for(60_000, 2), (0, vec![(1, 0x0F00)]), "it wakes by itself");
         assert!(matches!(events.wait(60_000), Err(NvmlError::GpuLost)), "at once, as for a lost one");
     });
 }

@@ -50,9 +50,11 @@ fn xid_of_a_later_time_wakes_a_waiter_that_nobody_else_disturbs() {
         let set = nvml.create_event_set().unwrap();
         let device = nvml.device_by_index(0).unwrap();
         let set = device.register_events(EventTypes::CRITICAL_XID_ERROR, set).unwrap();
-        let soon = Some("100ms".parse().unwrap());
-        let gpu = Some("0".to_owned());
-        own_folder().declare(FaultEntry { xid: Some(48), gpu, at: soon, ..FaultEntry::default() }).unwrap();
+        // Who wakes too late is told of the last one.
+        for (xid, at) in [(48, "100ms"), (79, "30s")] {
+            let (xid, gpu, at) = (Some(xid), Some("0".to_owned()), Some(at.parse().unwrap()));
+            own_folder().declare(FaultEntry { xid, gpu, at, ..FaultEntry::default() }).unwrap();
+        }
         assert_eq!(set.wait(PATIENCE_MS).unwrap().event_data, Some(XidError::Value(48)));
     });
 }

@@ -105,11 +105,11 @@ fn state_of_another_format_is_a_version_mismatch() {
     }
     let (_dir, folder) = node("t4");
     let state = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
-    fs::write(&state, "{\"format\": 7, \"generation\": 0}").unwrap();
+    fs::write(&state, "{\"format\": 8, \"generation\": 0}").unwrap();
     let output = child(NAME, folder.dir()).output().unwrap();
     passed(&output);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("format 7") && said.contains("format 6"), "{said}");
+    assert!(said.contains("format 8") && said.contains("format 7"), "{said}");
 }
 
 #[test]

@@ -272,8 +272,11 @@ fn compute_mode_of_a_mig_device_is_its_own() {
             assert_eq!(call!(nvml.nvmlDeviceSetComputeMode(one, 3)), Code::NO_PERMISSION.0);
             return;
         }
+        let events = || own_folder().state().unwrap().events.last;
+        let before = events();
         assert_eq!(call!(nvml.nvmlDeviceSetComputeMode(one, 3)), 0);
         assert_eq!((mode(one), mode(other)), (3, 0));
+        assert_eq!(events(), before, "instances are as they were");
         let run = |(gi, ci)| {
             let place =
                 ProcessEntry { gpu: "0".to_owned(), gi: Some(gi), ci: Some(ci), ..using("1GiB", "0%") };

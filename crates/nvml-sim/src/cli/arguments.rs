@@ -271,6 +271,9 @@ pub enum Command {
         /// Let it take them again.
         #[arg(long)]
         off: bool,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Remove a GPU that drains from the driver, and from the PCI tree: no program sees it, and those behind it move up.
     ///
@@ -282,12 +285,18 @@ pub enum Command {
         /// Leave its PCI device in the tree.
         #[arg(long)]
         keep_device: bool,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Discover GPUs that were removed; lost ones are not found.
     Discover {
         /// Only this GPU: index in the node file, UUID or PCI address.
         #[arg(long)]
         gpu: Option<String>,
+        /// When; at once where absent.
+        #[command(flatten)]
+        when: When,
     },
     /// Processes on GPUs: what they use, and what they keep from happening.
     Process {

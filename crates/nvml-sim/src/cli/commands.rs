@@ -102,9 +102,15 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                 }
             }
         }
-        Command::Drain { gpu, off } => open(None)?.drain(&gpu, !off)?,
-        Command::Remove { gpu, keep_device } => open(None)?.remove_gpu(&gpu, keep_device)?,
-        Command::Discover { gpu } => open(None)?.discover_gpus(gpu.as_deref())?,
+        Command::Drain { gpu, off, when } => {
+            open(None)?.declare(FaultEntry { drain: Some(!off), ..when.entry(gpu) })?;
+        }
+        Command::Remove { gpu, keep_device, when } => {
+            open(None)?.declare(FaultEntry { remove: true, keep_device, ..when.entry(gpu) })?;
+        }
+        Command::Discover { gpu, when } => {
+            open(None)?.declare(FaultEntry { discover: true, gpu, ..when.of_the_node() })?;
+        }
         Command::Process { command } => process::run(&open(None)?, command, out)?,
         Command::Mig { command } => mig::run(&open(None)?, command, out)?,
         Command::Set { gpu, settings, when } if !when.is_now() => {

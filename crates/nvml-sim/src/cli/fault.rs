@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::code::Code;
+use crate::drain::PciDevice;
 use crate::faults::{Effect, Fault, FaultEntry, Moment, Occurrence, Probability};
-use crate::freeze;
 use crate::incidents::{Befall, Containment, Incident, Recovery, Report};
 use crate::loss::Loss;
 use crate::node::Node;
@@ -154,7 +154,6 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
                 Some(gpu) => folder.clear_faults_of_gpu(&gpu, function)?,
                 None => folder.clear_faults(function)?,
             };
-            thaw_if_done(folder)?;
             writeln!(out, "cleared {cleared}")?;
         }
         FaultCommand::Show => {
@@ -169,23 +168,9 @@ pub fn run(folder: &StateFolder, command: FaultCommand, out: &mut impl Write) ->
         }
         added => {
             if let Some(entry) = entry(added) {
-                if entry.uninterruptible {
-                    freeze::freeze(folder.dir())?;
-                }
-                if let Err(error) = folder.declare(entry) {
-                    thaw_if_done(folder)?;
-                    return Err(error.into());
-                }
+                folder.declare(entry)?;
             }
         }
-    }
-    Ok(())
-}
-
-/// Thaws what no fault needs any more.
-fn thaw_if_done(folder: &StateFolder) -> Result<()> {
-    if !folder.state()?.faults.iter().any(|fault| fault.effect == Effect::Freeze) {
-        freeze::thaw(folder.dir())?;
     }
     Ok(())
 }
@@ -221,6 +206,11 @@ fn told(what: &Befall) -> String {
             let pairs: Vec<_> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
             pairs.join(" ")
         }
+        Befall::Drain(true) => "its draining".to_owned(),
+        Befall::Drain(false) => "the end of its draining".to_owned(),
+        Befall::Remove(PciDevice::Kept) => "its removal from the driver".to_owned(),
+        Befall::Remove(PciDevice::Removed) => "its removal".to_owned(),
+        Befall::Discover => "a discovery".to_owned(),
         Befall::Reboot => "a reboot".to_owned(),
         Befall::Reload(None) => "the driver loaded anew".to_owned(),
         Befall::Reload(Some(version)) => format!("driver {version} loaded"),

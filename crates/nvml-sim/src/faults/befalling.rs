@@ -3,6 +3,7 @@
 
 use super::declared::{FaultEntry, FaultError};
 use crate::damage::{Counted, Counter, ErrorKind, MemoryLocation, PAGES_MAX};
+use crate::drain::PciDevice;
 use crate::incidents::{Befall, Containment, Report};
 use crate::modes::Modes;
 use crate::node::{self, Gpu};
@@ -30,6 +31,7 @@ impl FaultEntry {
             settled: self.settled,
         });
         let reload = self.reload.as_ref().map(|version| (version != SAME_VERSION).then(|| version.clone()));
+        let device = if self.keep_device { PciDevice::Kept } else { PciDevice::Removed };
         let mut named = [
             self.lose.map(|how| Befall::Lose { how, report }),
             report.filter(|_| !carries_xid).map(Befall::Xid),
@@ -39,6 +41,9 @@ impl FaultEntry {
             self.nvlink_up.clone().map(Befall::LinksUp),
             self.recover.map(Befall::Recover),
             self.set.clone().map(Befall::Set),
+            self.drain.map(Befall::Drain),
+            self.remove.then_some(Befall::Remove(device)),
+            self.discover.then_some(Befall::Discover),
             reload.map(Befall::Reload),
             self.reboot.then_some(Befall::Reboot),
         ]
@@ -56,6 +61,10 @@ impl FaultEntry {
         }
         if self.by == Some(0) {
             return Err(FaultError::Befall("by", "`0` errors; write a number from 1".to_owned()));
+        }
+        if self.keep_device && !self.remove {
+            let hint = "only `remove` can leave a PCI device; leave it out";
+            return Err(FaultError::Befall("keep-device", hint.to_owned()));
         }
         if self.no_recovery_action && report.is_none() {
             let hint = "no XID is reported that could ask for one; leave it out";
@@ -87,9 +96,9 @@ fn is_told_of_instances(counter: Counter) -> bool {
 }
 
 impl Befall {
-    /// Whether it befalls the node, and no GPU of its own.
+    /// Whether it befalls the node, and no GPU need be named.
     pub(super) fn is_of_the_node(&self) -> bool {
-        matches!(self, Befall::Reload(_) | Befall::Reboot)
+        matches!(self, Befall::Discover | Befall::Reload(_) | Befall::Reboot)
     }
 
     /// Fails where it cannot be, or cannot befall this GPU.
@@ -102,7 +111,7 @@ impl Befall {
             (Befall::Reboot, Some(_)) => {
                 Err(FaultError::Befall("gpu", "the whole machine boots anew; leave `gpu` out".to_owned()))
             }
-            (Befall::Reboot, None) => Ok(()),
+            (Befall::Reboot | Befall::Discover, None) => Ok(()),
             (Befall::Reload(version), None) => version.as_deref().map_or(Ok(()), |version| {
                 node::check_driver_version(version)
                     .map_err(|_| FaultError::Befall("reload", format!("`{version}` is no driver version; write {SAME_VERSION}, or one such as 580.105.08")))

@@ -11,14 +11,14 @@ use super::{Chance, Effect, Fault, Moment, Occurrence, Probability};
 use crate::code::Code;
 use crate::damage::Counter;
 use crate::functions::{self, TakesNoGpuError, UnknownFunctionError};
-use crate::incidents::{Containment, Incident, Recovery};
+use crate::incidents::{Befall, Containment, Incident, Recovery};
 use crate::latency::Delay;
 use crate::loss::Loss;
 use crate::node::{self, Gpu, NoGpuError};
 use crate::settings::SettingError;
 
 /// A fault: exactly one of `hang`, `crash`, `return`, `garbage`, `lose`, `xid`, `count`, `memory-error`, `nvlink-down`,
-/// `nvlink-up`, `recover`, `set`, `reload` and `reboot`, and when.
+/// `nvlink-up`, `recover`, `set`, `drain`, `remove`, `discover`, `reload` and `reboot`, and when.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FaultEntry {
@@ -67,6 +67,18 @@ pub struct FaultEntry {
     /// Readings and modes of `gpu`.
     #[serde(default)]
     pub set: Option<BTreeMap<String, String>>,
+    /// Whether `gpu` takes no new programs, or takes them again.
+    #[serde(default)]
+    pub drain: Option<bool>,
+    /// The driver lets go of `gpu`, which drains.
+    #[serde(default)]
+    pub remove: bool,
+    /// Whether `remove` leaves its PCI device in the tree.
+    #[serde(default)]
+    pub keep_device: bool,
+    /// The driver looks for GPUs that were removed: for `gpu`, or for all.
+    #[serde(default)]
+    pub discover: bool,
     /// The driver version that is loaded anew, or `same`.
     #[serde(default)]
     pub reload: Option<String>,
@@ -125,7 +137,8 @@ pub enum FaultError {
     /// None of the words for what happens, or more than one.
     #[error(
         "{count} effects; write one of hang, crash, return and garbage, each with a function, one of xid, lose, count, \
-         memory-error, nvlink-down, nvlink-up, recover and set, each with `gpu`, or reload or reboot"
+         memory-error, nvlink-down, nvlink-up, recover, set, drain and remove, each with `gpu`, or discover, reload or \
+         reboot"
     )]
     Effects {
         /// How many.
@@ -184,6 +197,9 @@ impl FaultEntry {
             ("nvlink-up", self.nvlink_up.is_some()),
             ("recover", self.recover.is_some()),
             ("set", self.set.is_some()),
+            ("drain", self.drain.is_some()),
+            ("remove", self.remove),
+            ("discover", self.discover),
             ("reload", self.reload.is_some()),
             ("reboot", self.reboot),
             ("count", self.count.is_some()),
@@ -218,6 +234,10 @@ impl FaultEntry {
             return Ok(Declared::Incident(Incident { gpu: self.gpu, what, at }));
         }
         let named = self.functions().map(|(function, effect)| (function.clone(), effect));
+        if befall == Some(Befall::Discover) && self.gpu.is_some() {
+            let hint = "no call reaches a GPU that was removed; leave `gpu` out, or say by `at` when it is discovered";
+            return Err(FaultError::Befall("gpu", hint.to_owned()));
+        }
         let befalls = befall.map(|what| {
             let function = if what.is_of_the_node() { ANYWHERE } else { ON_A_GPU };
             (function.to_owned(), Effect::Befall(what))

@@ -24,12 +24,12 @@ impl Call<'_> {
 impl Library {
     /// `nvmlDeviceModifyDrainState`.
     pub fn drain(&self, gpu: &Gpu, on: bool) -> Result<(), Code> {
-        self.change(|state| state.drain(gpu, on))
+        self.change(|state| state.drain(gpu, on).map_err(|_| Code::IN_USE))
     }
 
     /// `nvmlDeviceRemoveGpu_v2`.
     pub fn remove_gpu(&self, gpu: &Gpu, device: PciDevice) -> Result<(), Code> {
-        self.change(|state| state.remove_gpu(gpu, device))
+        self.change(|state| state.remove_gpu(gpu, device).map_err(|_| Code::IN_USE))
     }
 
     /// `nvmlDeviceDiscoverGpus`. That there is nothing to find is no error.

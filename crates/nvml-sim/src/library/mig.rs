@@ -77,8 +77,10 @@ impl Library {
         device: ComputeInstanceView<'_>,
         mode: ComputeMode,
     ) -> Result<(), Code> {
-        self.change_mig(device.of.gpu, |mig, gpu| {
-            let made = mig.compute_of(gpu, device.made.number).ok_or(Code::INVALID_ARGUMENT)?;
+        let gpu = device.of.gpu;
+        // No change of MIG instances, of which an event would tell.
+        self.change_state_of(gpu, |state| {
+            let made = state.mig.compute_of(gpu.gpu, device.made.number).ok_or(Code::INVALID_ARGUMENT)?;
             made.compute_mode = mode;
             Ok(())
         })

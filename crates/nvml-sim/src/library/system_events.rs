@@ -1,12 +1,11 @@
 //! Sets of system events: a GPU that the driver takes, or lets go of.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Library;
 use super::handle::{self, Kind};
 use crate::code::Code;
 use crate::drain::{Binding, Drains};
-use crate::state::Watch;
 
 /// The kinds that exist, as bits of `BindingChange`.
 pub const SYSTEM_EVENTS: u64 = 0b11;
@@ -22,7 +21,7 @@ impl SystemEventSet {
     fn register(&mut self, kinds: u64, drains: &Drains) {
         // What was before is not told.
         if self.kinds == 0 {
-            self.read_to = drains.bindings_made;
+            self.read_to = drains.last_binding();
         }
         self.kinds |= kinds;
     }
@@ -77,26 +76,10 @@ impl Library {
         room: usize,
     ) -> Result<Vec<Binding>, Code> {
         let id = handle::decode(Kind::SystemEventSet, set)?;
-        let deadline = Instant::now().checked_add(timeout);
-        let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
-        let mut watch = None;
-        loop {
-            let snapshot = self.snapshot()?;
-            let taken = {
-                let mut process = self.process();
-                let set = process.system_event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
-                set.take(&snapshot.state.drains, room)
-            };
-            if !taken.is_empty() {
-                return Ok(taken);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(Code::TIMEOUT);
-            }
-            match &watch {
-                None => watch = Some(Watch::new(folder.dir())),
-                Some(watch) => watch.wait(deadline),
-            }
-        }
+        self.wait_until(timeout, |snapshot, process| {
+            let set = process.system_event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
+            let taken = set.take(&snapshot.state.drains, room);
+            Ok(Some(taken).filter(|taken| !taken.is_empty()))
+        })
     }
 }

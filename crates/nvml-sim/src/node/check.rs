@@ -324,22 +324,35 @@ impl Check<'_> {
         Ok(latency)
     }
 
-    /// Faults that can be.
-    pub fn faults(&self, entries: Vec<FaultEntry>, gpus: &[Gpu]) -> Result<Vec<Declared>, NodeError> {
+    /// Faults that can be, of which the driver refuses none that is there from the beginning.
+    pub fn faults(
+        &self,
+        entries: Vec<FaultEntry>,
+        node: &Node,
+        trial: &mut State,
+    ) -> Result<Vec<Declared>, NodeError> {
         let numbered = entries.into_iter().enumerate();
         let checked = numbered.map(|(index, entry)| {
             let effect = entry.effect_key();
-            entry.declared().and_then(|declared| declared.checked(gpus)).map_err(|error| {
-                let key = error.key().or(effect).map(|key| format!(".{key}")).unwrap_or_default();
-                self.fail(format!("faults[{index}]{key}"), error.to_string())
-            })
+            let fail = |key: Option<&str>, problem: String| {
+                let key = key.or(effect).map(|key| format!(".{key}")).unwrap_or_default();
+                self.fail(format!("faults[{index}]{key}"), problem)
+            };
+            let declared = entry.declared().and_then(|declared| declared.checked(&node.gpus));
+            let declared = declared.map_err(|error| fail(error.key(), error.to_string()))?;
+            trial.add(node, declared.clone(), 0).map_err(|error| fail(None, error.to_string()))?;
+            Ok(declared)
         });
         checked.collect()
     }
 
     /// Processes that can begin on the node one after the other.
-    pub fn processes(&self, entries: Vec<ProcessEntry>, node: &Node) -> Result<Vec<ProcessEntry>, NodeError> {
-        let mut trial = State::initial(node, 0);
+    pub fn processes(
+        &self,
+        entries: Vec<ProcessEntry>,
+        node: &Node,
+        trial: &mut State,
+    ) -> Result<Vec<ProcessEntry>, NodeError> {
         for (index, entry) in entries.iter().enumerate() {
             let fail = |key: &str, problem: String| self.fail(format!("processes[{index}].{key}"), problem);
             let gpu = find_or_tell(&node.gpus, &entry.gpu).map_err(|error| fail("gpu", error.to_string()))?;

@@ -13,7 +13,7 @@ use rustix::fs::inotify;
 use crate::sim::{node, nvml_sim};
 
 /// The format of states: a change of it is one that people notice.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
 const CHILD: &str = "NVML_SIM_TEST_CHILD";
 /// A killed writer may have been anywhere in its commit; so many different moments are tried.
@@ -63,7 +63,7 @@ fn change_reads_the_node_file_once_whatever_follows_from_it() {
             state.reload(&node, Some("580.105.08"));
             let report = nvml_sim::Report { xid: 48, ..Default::default() };
             let gpu = Some(node.gpus[0].uuid.as_str());
-            state.befall(&node, gpu, &nvml_sim::Befall::Xid(report), 1_767_225_600_000_000);
+            state.befall(&node, gpu, &nvml_sim::Befall::Xid(report), 1_767_225_600_000_000).unwrap();
         })
         .unwrap();
     let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -164,7 +164,9 @@ fn state_of_another_format_is_refused_with_both_numbers() {
     let path = folder.dir().join(fs::read_link(folder.dir().join("state")).unwrap());
     let text = fs::read_to_string(&path).unwrap();
     let own = format!("\"format\": {FORMAT},");
-    for (format, found) in [("\"format\": 7,\n  \"colour\": \"red\",", "format 7"), ("", "format 0")] {
+    let later = FORMAT + 1;
+    let strange = format!("\"format\": {later},\n  \"colour\": \"red\",");
+    for (format, found) in [(strange.as_str(), &*format!("format {later}")), ("", "format 0")] {
         assert!(text.contains(&own), "{text}");
         fs::write(&path, text.replace(&own, format)).unwrap();
         let (link, files) = (folder.dir().join("state"), fs::read_dir(folder.dir()).unwrap().count());

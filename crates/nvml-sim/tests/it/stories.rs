@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nvml_sim::{
-    Cause, Containment, Counter, EventKind, FaultEntry, ProcessEntry, RecoveryAction, StateFolder, presets,
+    Cause, Containment, Counter, EventKind, FaultEntry, PciDevice, ProcessEntry, RecoveryAction, StateFolder,
+    presets,
 };
 use tempfile::TempDir;
 
@@ -76,6 +77,55 @@ fn reboot_brings_all_gpus_back_and_has_an_id_of_its_own() {
     folder.declare(FaultEntry { reboot: true, ..FaultEntry::default() }).unwrap();
     assert!(first != second && second != boot() && first != boot());
     assert!(folder.declare(FaultEntry { reboot: true, ..of("0") }).is_err());
+}
+
+#[test]
+fn gpu_drains_is_removed_and_is_discovered_as_declared() {
+    let story = "processes: [{gpu: 2, pid: 7}]\nfaults:\n  - {set: {persistence-mode: off}, gpu: 1}\n  - {drain: true, gpu: 1}\n  \
+                 - {remove: true, keep-device: true, gpu: 1, at: 10m}\n  - {discover: true, gpu: 1, at: 20m}\n  \
+                 - {set: {persistence-mode: off}, gpu: 2, at: 30m}\n  - {drain: true, gpu: 2, at: 30m}\n  \
+                 - {remove: true, gpu: 2, at: 40m}\n  - {drain: false, gpu: 2, at: 50m}\n  - {drain: true, gpu: 0, at: 50m}\n";
+    let (_dir, folder) = folder("dgx-a100", story);
+    let node = folder.node().unwrap();
+    let look = || {
+        let drains = folder.state().unwrap().drains.clone();
+        let draining = node.gpus.iter().filter(|gpu| drains.draining.contains(&gpu.uuid));
+        let removed = node.gpus.iter().filter_map(|gpu| Some((gpu.index, *drains.removed.get(&gpu.uuid)?)));
+        (draining.map(|gpu| gpu.index).collect::<Vec<_>>(), removed.collect::<Vec<_>>())
+    };
+    assert_eq!(look(), (vec![1], vec![]));
+    minutes(&folder, 11);
+    assert_eq!(look(), (vec![1], vec![(1, PciDevice::Kept)]));
+    minutes(&folder, 10);
+    assert_eq!(look(), (vec![], vec![]));
+    minutes(&folder, 10);
+    assert_eq!(look(), (vec![2], vec![]));
+    minutes(&folder, 10);
+    assert_eq!(look(), (vec![2], vec![]), "a process keeps it");
+    minutes(&folder, 10);
+    assert_eq!(look(), (vec![], vec![]), "persistence mode keeps GPU 0");
+
+    // By commands, at once or later, the driver says why it refuses what it is asked for now.
+    let refused = |entry| folder.declare(entry).unwrap_err().to_string();
+    let why = refused(FaultEntry { drain: Some(true), ..of("0") });
+    assert!(
+        why.contains("persistence mode") && why.contains("nvml-sim set --gpu 0 persistence-mode=off"),
+        "{why}"
+    );
+    assert!(refused(FaultEntry { remove: true, ..of("1") }).contains("nvml-sim drain --gpu 1"));
+    folder.drain("2", true).unwrap();
+    assert!(refused(FaultEntry { remove: true, ..of("2") }).contains("in use"));
+    folder.end_process(7).unwrap();
+    folder.remove_gpu("2", false).unwrap();
+    for entry in [FaultEntry { remove: true, ..of("2") }, FaultEntry { drain: Some(false), ..of("2") }] {
+        assert!(refused(entry).contains("`nvml-sim discover` finds it again"));
+    }
+    folder
+        .declare(FaultEntry { discover: true, at: Some("1m".parse().unwrap()), ..FaultEntry::default() })
+        .unwrap();
+    assert_eq!(look().1, [(2, PciDevice::Removed)]);
+    minutes(&folder, 2);
+    assert_eq!(look(), (vec![], vec![]));
 }
 
 #[test]

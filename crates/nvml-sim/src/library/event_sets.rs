@@ -1,6 +1,6 @@
-//! Event sets: making, registering, waiting, freeing. It blocks in inotify, so that an idle waiter costs nothing.
+//! Event sets of GPUs: making, registering, waiting, freeing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::handle::{self, Kind};
 use super::{Library, RegisteredEvents};
@@ -8,7 +8,7 @@ use crate::code::Code;
 use crate::events::{EventRecord, NO_INSTANCE};
 use crate::node::Gpu;
 use crate::snapshot::GpuView;
-use crate::state::{State, Watch};
+use crate::state::State;
 
 /// An event as NVML reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,41 +60,19 @@ impl Library {
     /// at once with `GPU_IS_LOST`, and it is the client's part not to spin.
     pub fn wait_for_event(&self, set: u64, timeout: Duration) -> Result<LibraryEvent, Code> {
         let id = handle::decode(Kind::EventSet, set)?;
-        let deadline = Instant::now().checked_add(timeout);
-        let folder = self.folder().map_err(|_| Code::UNINITIALIZED)?;
-        let mut watch = None;
-        loop {
-            let snapshot = self.snapshot()?;
-            let (event, lost) = {
-                let mut process = self.process();
-                let set = process.event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
-                let event = set.take(&snapshot.state.events);
-                let State { lost, drains, .. } = &*snapshot.state;
-                (event, set.gpus().any(|gpu| lost.contains(gpu) || drains.is_removed(gpu)))
-            };
-            if let Some(event) = event {
-                let gpu = snapshot.node.gpus.iter().find(|gpu| gpu.uuid == event.gpu);
+        self.wait_until(timeout, |snapshot, process| {
+            let set = process.event_sets.get_mut(&id).ok_or(Code::INVALID_ARGUMENT)?;
+            let State { events, lost, drains, .. } = &*snapshot.state;
+            while let Some(event) = set.take(events) {
                 // What a GPU reported before it was removed has no handle to be told of any more.
-                let Some(gpu) = gpu else { continue };
-                return Ok(report(&event, gpu));
+                if let Some(gpu) = snapshot.node.gpus.iter().find(|gpu| gpu.uuid == event.gpu) {
+                    return Ok(Some(report(&event, gpu)));
+                }
             }
-            if lost {
-                return Err(Code::GPU_IS_LOST);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(Code::TIMEOUT);
-            }
-            match &watch {
-                // Looked at once more after the watch began: a change in between is not missed.
-                None => watch = Some(Watch::new(folder.dir())),
-                Some(watch) => watch.wait(earlier(deadline, snapshot.state.wakes_at())),
-            }
-        }
+            let is_gone = |gpu: &str| lost.contains(gpu) || drains.is_removed(gpu);
+            if set.gpus().any(is_gone) { Err(Code::GPU_IS_LOST) } else { Ok(None) }
+        })
     }
-}
-
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    one.into_iter().chain(other).min()
 }
 
 fn report(event: &EventRecord, gpu: &Gpu) -> LibraryEvent {
