@@ -1,6 +1,6 @@
 //! Misuse: sequences of calls as a careless or hostile program makes them, with the code that each must give. Each
-//! sequence runs in a process of its own, so that a crash is seen and tells its step. MIG is changed, so that it is for
-//! simulated libraries alone.
+//! sequence runs in a process of its own, so that a crash is seen and tells its step. Settings are changed, and GPUs removed,
+//! so that it is for simulated libraries alone.
 //!
 //! Memory ends at a page that nothing may touch: what a library writes past the end is a crash at that very call. So no
 //! sanitizer is needed, which sees only code that was built with it.
@@ -9,7 +9,9 @@ mod crowd;
 mod flaw;
 mod mig;
 mod play;
+mod removal;
 mod run;
+mod sets;
 mod step;
 
 pub use flaw::put;

@@ -212,9 +212,5 @@ fn right(session: &Session, getter: &Getter, about: &About) -> Option<Call> {
 }
 
 fn first_choices(getter: &Getter) -> Vec<u32> {
-    let of = |argument: &Argument| match argument {
-        Argument::Choice(first, ..) => Some(*first),
-        _ => None,
-    };
-    getter.arguments.iter().filter_map(of).collect()
+    getter.arguments.iter().filter_map(Argument::range).map(|(first, ..)| first).collect()
 }

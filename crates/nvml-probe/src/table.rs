@@ -4,6 +4,7 @@
 mod devices;
 mod layouts;
 mod mig;
+mod misused;
 mod system;
 
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlReturn_t};
@@ -115,6 +116,15 @@ impl Getter {
 }
 
 impl Argument {
+    /// The numbers that it leaves to its caller: first, end, step. Processes are numbered from 1.
+    pub fn range(&self) -> Option<(u32, u32, u32)> {
+        match self {
+            Argument::Choice(first, end, step) => Some((*first, *end, *step)),
+            Argument::Pid => Some((1, 17, 1)),
+            _ => None,
+        }
+    }
+
     /// How many parameters of the prototype it stands for.
     pub const fn words(&self) -> usize {
         match self {
@@ -132,6 +142,11 @@ impl Argument {
 /// All getters of the table.
 pub fn all() -> impl Iterator<Item = &'static Getter> {
     system::GETTERS.iter().chain(devices::GETTERS).chain(devices::NEWER).chain(mig::GETTERS)
+}
+
+/// What can be misused where it does no harm: the getters, and functions that change something.
+pub fn misused() -> impl Iterator<Item = &'static Getter> {
+    all().chain(misused::FUNCTIONS).chain(misused::NEWER)
 }
 
 /// The getter of a name.
@@ -191,6 +206,7 @@ const ASKING: &[&str] = &[
     "nvmlGpmQuery",
     "nvmlGpuInstanceGet",
     "nvmlSystemGet",
+    "nvmlUnitGet",
 ];
 
 const fn begins(text: &[u8], beginning: &[u8]) -> bool {
@@ -204,9 +220,8 @@ const fn begins(text: &[u8], beginning: &[u8]) -> bool {
     true
 }
 
-/// Functions that the bindings know. One that does not ask, or whose arguments are not as many as its prototype's, does
-/// not compile.
-macro_rules! getters {
+/// Functions that the bindings know. One whose arguments are not as many as its prototype's does not compile.
+macro_rules! functions {
     ($name:ident: $($steadiness:ident $function:ident($($argument:expr),* $(,)?);)*) => {
         /// Functions of this file's subject.
         pub static $name: &[Getter] = &[$(Getter {
@@ -216,10 +231,18 @@ macro_rules! getters {
                 const ARGUMENTS: &[Argument] = &[$($argument),*];
                 const PARAMETERS: usize = $crate::table::parameters(|library| &library.$function);
                 const _: () = assert!($crate::table::words(ARGUMENTS) == PARAMETERS);
-                const _: () = assert!($crate::table::asks(stringify!($function)));
                 ARGUMENTS
             },
         }),*];
+    };
+}
+use functions;
+
+/// The same, and one that does not ask does not compile.
+macro_rules! getters {
+    ($name:ident: $($steadiness:ident $function:ident $arguments:tt;)*) => {
+        $(const _: () = assert!($crate::table::asks(stringify!($function)));)*
+        $crate::table::functions! { $name: $($steadiness $function $arguments;)* }
     };
 }
 use getters;

@@ -44,7 +44,7 @@ impl Crowd {
     /// One thread's calls.
     pub fn misuse(&self, seed: u64) -> Result<(), String> {
         let mut numbers = Numbers(seed);
-        let getters: Vec<&'static Getter> = table::all().collect();
+        let getters: Vec<&'static Getter> = table::misused().collect();
         for _ in 0..CALLS {
             if numbers.next().is_multiple_of(8) {
                 self.begin_and_end()?;
@@ -75,10 +75,8 @@ impl Crowd {
             _ => numbers.pick(&self.handles).map(|handle| About { handle: *handle, ..About::default() }),
         };
         let Some(about) = about else { return Ok(()) };
-        let choices = getter.arguments.iter().filter_map(|argument| match argument {
-            Argument::Choice(first, end, _) => Some(first + numbers.next() as u32 % (end - first).max(1)),
-            _ => None,
-        });
+        let ranges = getter.arguments.iter().filter_map(Argument::range);
+        let choices = ranges.map(|(first, end, _)| first + numbers.next() as u32 % (end - first).max(1));
         let choices: Vec<u32> = choices.collect();
         let flaw = match numbers.next() % 4 {
             0 => Flaw::Null(numbers.next() as u8),
@@ -96,7 +94,8 @@ impl Crowd {
         };
         let code = call.make();
         let is_wrong = flaw != Flaw::None && !allowed.contains(&Code::SUCCESS);
-        if code == Code::UNKNOWN || code == Code::UNINITIALIZED || is_wrong && code == Code::SUCCESS {
+        let has_failed = flaw::is_failure(getter, code) || code == Code::UNINITIALIZED;
+        if has_failed || is_wrong && code == Code::SUCCESS {
             return Err(format!("{} with {flaw:?} gives {code} in a crowd", getter.name));
         }
         if call.is_intact() { Ok(()) } else { Err(format!("{} wrote before its memory", getter.name)) }

@@ -8,8 +8,16 @@ use crate::ffi::{Behind, Block};
 use crate::layout::{Kind, number};
 use crate::table::{Argument, Getter};
 
-/// Functions that give as much of a list as there is room for, as their documentation says.
-const GIVES_WHAT_FITS: &[&str] = &["nvmlDeviceGetSamples"];
+/// Functions that give as much of a list or text as there is room for, as their documentation says.
+const GIVES_WHAT_FITS: &[&str] = &["nvmlDeviceGetSamples", "nvmlSystemGetProcessName"];
+
+/// Functions that do something to the machine, which may refuse: a node that is simulated has other CPUs.
+const MAY_FAIL: &[&str] = &["nvmlDeviceSetCpuAffinity", "nvmlDeviceClearCpuAffinity"];
+
+/// Whether a code is that of a library which went wrong.
+pub fn is_failure(getter: &Getter, code: Code) -> bool {
+    code == Code::UNKNOWN && !MAY_FAIL.contains(&getter.name)
+}
 
 /// The codes that a call may give.
 pub type Allowed = Vec<Code>;
@@ -81,12 +89,15 @@ pub fn put(
         }
         Flaw::Short(room) => {
             let mut allowed = short(call, same, code, usize::from(room))?;
-            allowed.extend(GIVES_WHAT_FITS.contains(&getter.name).then_some(Code::SUCCESS));
+            if GIVES_WHAT_FITS.contains(&getter.name) {
+                // With no room at all a call is wrong.
+                allowed.extend([Code::SUCCESS, Code::INVALID_ARGUMENT]);
+            }
             allowed
         }
         Flaw::Huge => huge(call, same, code)?,
         Flaw::Number(number) => {
-            let words = words_of(getter, |argument| matches!(argument, Argument::Choice(..)));
+            let words = words_of(getter, |argument| argument.range().is_some());
             let word = *words.get(number as usize % words.len().max(1))?;
             *call.words.get_mut(word)? = number.into();
             vec![Code::INVALID_ARGUMENT, Code::NOT_FOUND, Code::SUCCESS, code]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlGpuInstanceInfo_t};
+use nvml_wrapper_sys::bindings::nvmlGpuInstanceInfo_t;
 use serde_json::Value;
 
 use super::crowd;
@@ -26,14 +26,16 @@ const COMPUTE_PROFILES_END: u8 = 10;
 
 /// The books of one process.
 pub struct Player {
-    session: Session,
-    initialisations: u32,
-    gpus: Vec<GpuBooks>,
-    /// Handles of GPU and compute instances that were ended.
-    gone: Vec<u64>,
+    pub(super) session: Session,
+    pub(super) initialisations: u32,
+    pub(super) gpus: Vec<GpuBooks>,
+    /// Handles of GPUs that have others now, and of GPU and compute instances that were ended.
+    pub(super) gone: Vec<u64>,
     /// Event sets, and whether each one lives.
-    sets: Vec<(u64, bool)>,
-    may_change: bool,
+    pub(super) sets: Vec<(u64, bool)>,
+    pub(super) may_change: bool,
+    /// Whether handles of GPUs are others than at the beginning.
+    pub(super) has_moved: bool,
 }
 
 /// Plays a sequence; an error says which step did what it must not. `before` hears of each step before it is played.
@@ -47,7 +49,7 @@ pub fn play(library: &Path, case: &Case, mut before: impl FnMut(usize)) -> Resul
 }
 
 /// Fails unless a code is one of those that it may be.
-fn expect(what: &str, code: Code, allowed: &[Code]) -> Result<(), String> {
+pub(super) fn expect(what: &str, code: Code, allowed: &[Code]) -> Result<(), String> {
     if allowed.contains(&code) { Ok(()) } else { Err(format!("{what} gives {code}, not one of {allowed:?}")) }
 }
 
@@ -79,7 +81,15 @@ impl Player {
         let gpus = gpus.collect();
         expect("nvmlShutdown", session.end(), &[Code::SUCCESS])?;
         let may_change = is_root();
-        Ok(Player { session, initialisations: 0, gpus, gone: Vec::new(), sets: Vec::new(), may_change })
+        Ok(Player {
+            session,
+            initialisations: 0,
+            gpus,
+            gone: Vec::new(),
+            sets: Vec::new(),
+            may_change,
+            has_moved: false,
+        })
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -93,6 +103,8 @@ impl Player {
             Step::Destroy(instance) => self.destroy((*instance).into()),
             Step::DestroyCompute(instance) => self.destroy_compute((*instance).into()),
             Step::Events(set, free) => self.events((*set).into(), *free),
+            Step::Samples(gpu, metrics) => self.samples((*gpu).into(), *metrics),
+            Step::Remove(gpu, how) => self.remove((*gpu).into(), *how),
             Step::Crowd(seed) => self.crowd(*seed),
         }
     }
@@ -106,7 +118,12 @@ impl Player {
         };
         expect(name, call(&self.session, name, words)?, &[right])?;
         self.initialisations += u32::from(right == Code::SUCCESS);
-        Ok(())
+        // A program that begins anew counts its GPUs anew.
+        if self.initialisations == 1 && std::mem::take(&mut self.has_moved) {
+            self.take_handles()
+        } else {
+            Ok(())
+        }
     }
 
     fn shutdown(&mut self) -> Result<(), String> {
@@ -120,7 +137,7 @@ impl Player {
     }
 
     /// What may be given instead of the right code: before initialisation, or where only root may change anything.
-    fn right(&self, code: Code, is_change: bool) -> Vec<Code> {
+    pub(super) fn right(&self, code: Code, is_change: bool) -> Vec<Code> {
         match () {
             () if self.initialisations == 0 => vec![Code::UNINITIALIZED],
             () if is_change && !self.may_change => {
@@ -131,7 +148,7 @@ impl Player {
     }
 
     fn ask(&mut self, ask: &Ask) -> Result<(), String> {
-        let getters: Vec<&'static Getter> = table::all().collect();
+        let getters: Vec<&'static Getter> = table::misused().collect();
         let Some(getter) = getters.get(usize::from(ask.getter) % getters.len().max(1)).copied() else {
             return Ok(());
         };
@@ -147,7 +164,7 @@ impl Player {
         if self.initialisations == 0 && !getter.is_early() {
             expect(getter.name, code, &[Code::UNINITIALIZED])?;
         }
-        if code == Code::UNKNOWN || !same.is_intact() {
+        if flaw::is_failure(getter, code) || !same.is_intact() {
             return Err(format!("{} gives {code}, or wrote beside its memory", getter.name));
         }
         let Some(mut flawed) = Call::prepare(function, getter, &about, &choices, version, Behind::Guard)
@@ -342,6 +359,15 @@ impl Player {
             (code, _) => code,
         };
         let out = block(8)?;
+        let mut place = block(8)?;
+        place.bytes_mut().copy_from_slice(&[90, 0, 0, 0, 1, 0, 0, 0]);
+        for place in [0, place.address()] {
+            let words = [handle, id, place, out.address()];
+            let given = call(&self.session, "nvmlGpuInstanceCreateComputeInstanceWithPlacement", &words)?;
+            let wrong = self.right(Code::INVALID_ARGUMENT, true).into_iter().chain(self.right(right, true));
+            let wrong: Vec<Code> = wrong.filter(|code| *code != Code::SUCCESS).collect();
+            expect("making a compute instance where none can be", given, &wrong)?;
+        }
         let given =
             call(&self.session, "nvmlGpuInstanceCreateComputeInstance", &[handle, id, out.address()])?;
         expect("making a compute instance", given, &self.right(right, true))?;
@@ -406,40 +432,6 @@ impl Player {
         Ok(())
     }
 
-    fn events(&mut self, which: usize, free: bool) -> Result<(), String> {
-        if which < 128 {
-            let out = block(8)?;
-            let given = call(&self.session, "nvmlEventSetCreate", &[out.address()])?;
-            expect("nvmlEventSetCreate", given, &self.right(Code::SUCCESS, false))?;
-            if given == Code::SUCCESS {
-                self.sets.push((number(out.bytes(), 8), true));
-            }
-        }
-        expect(
-            "nvmlEventSetCreate(null)",
-            call(&self.session, "nvmlEventSetCreate", &[0])?,
-            &self.right(Code::INVALID_ARGUMENT, false),
-        )?;
-        // One more than there are: that is no set.
-        let index = which % (self.sets.len() + 1);
-        let (set, lives) = self.sets.get(index).copied().unwrap_or((which as u64 * 0x0101_0101, false));
-        let data = block(size_of::<nvmlEventData_t>())?;
-        let right = if lives { Code::TIMEOUT } else { Code::INVALID_ARGUMENT };
-        let given = call(&self.session, "nvmlEventSetWait_v2", &[set, data.address(), 0])?;
-        expect("nvmlEventSetWait_v2", given, &self.right(right, false))?;
-        let null = call(&self.session, "nvmlEventSetWait_v2", &[set, 0, 0])?;
-        expect("nvmlEventSetWait_v2(null)", null, &self.right(Code::INVALID_ARGUMENT, false))?;
-        if free {
-            let right = if lives { Code::SUCCESS } else { Code::INVALID_ARGUMENT };
-            let given = call(&self.session, "nvmlEventSetFree", &[set])?;
-            expect("nvmlEventSetFree", given, &self.right(right, false))?;
-            if let Some((_, lives)) = self.sets.get_mut(index).filter(|_| given == Code::SUCCESS) {
-                *lives = false;
-            }
-        }
-        Ok(())
-    }
-
     /// Others misuse the library while this thread makes and ends instances.
     fn crowd(&mut self, seed: u64) -> Result<(), String> {
         if self.initialisations == 0 {
@@ -488,11 +480,7 @@ pub fn control(
 }
 
 fn choices(getter: &Getter, numbers: &[u8]) -> Vec<u32> {
-    let of = |argument: &Argument| match argument {
-        Argument::Choice(first, end, step) => Some((*first, *end, *step)),
-        _ => None,
-    };
-    let ranges = getter.arguments.iter().filter_map(of);
+    let ranges = getter.arguments.iter().filter_map(Argument::range);
     ranges
         .zip(numbers)
         .map(|((first, end, step), number)| first + u32::from(*number) % ((end - first) / step).max(1) * step)
@@ -505,11 +493,11 @@ fn instances(session: &Session, gpu: &About) -> Vec<(u32, u64)> {
     (0..32).filter_map(of).collect()
 }
 
-fn block(bytes: usize) -> Result<Block, String> {
+pub(super) fn block(bytes: usize) -> Result<Block, String> {
     Block::new(bytes, Behind::Guard).ok_or_else(|| "no memory".to_owned())
 }
 
-fn call(session: &Session, name: &str, words: &[u64]) -> Result<Code, String> {
+pub(super) fn call(session: &Session, name: &str, words: &[u64]) -> Result<Code, String> {
     let function = session.library.function(name).ok_or_else(|| format!("the library has no {name}"))?;
     let mut all = [0; WORDS];
     all.iter_mut().zip(words).for_each(|(place, word)| *place = *word);

@@ -32,6 +32,10 @@ pub enum Step {
     DestroyCompute(u8),
     /// Make an event set, wait without waiting, free it; with the set of before, gone or never there.
     Events(u8, bool),
+    /// Take GPM samples of a GPU, and so many metrics.
+    Samples(u8, u8),
+    /// Let a GPU drain, remove it, and discover it again, in one of the ways that there are.
+    Remove(u8, u8),
     /// Several threads misuse the library while this one makes and ends instances.
     Crowd(u64),
 }
@@ -100,6 +104,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<u8>().prop_map(Step::Destroy),
         3 => any::<u8>().prop_map(Step::DestroyCompute),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(set, free)| Step::Events(set, free)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(gpu, metrics)| Step::Samples(gpu, metrics)),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(gpu, how)| Step::Remove(gpu, how)),
         1 => any::<u64>().prop_map(Step::Crowd),
     ]
 }

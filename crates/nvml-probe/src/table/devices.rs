@@ -170,6 +170,7 @@ getters! { GETTERS:
     Volatile nvmlDeviceGetTemperature(Gpu, Choice(0, 1, 1), Out("temp", &U32));
     Steady nvmlDeviceGetTemperatureThreshold(Gpu, Choice(0, 8, 1), Out("temp", &U32));
     Volatile nvmlDeviceGetTemperatureV(Gpu, Versioned("temperature", &[(&layouts::TEMPERATURE, 1)]));
+    Volatile nvmlDeviceGetThermalSettings(Gpu, Choice(0, 1, 1), Out("pThermalSettings", &Struct(&layouts::GPU_THERMAL_SETTINGS)));
     Steady nvmlDeviceGetTopologyCommonAncestor(Gpu, OtherGpu, Out("pathInfo", &U32));
     Steady nvmlDeviceGetTopologyNearestGpus(Gpu, Choice(0, 60, 10), List("deviceArray", &Handle, 64));
     Volatile nvmlDeviceGetTotalEccErrors(Gpu, Choice(0, 2, 1), Choice(0, 2, 1), Out("eccCounts", &U64));

@@ -75,6 +75,8 @@ layouts! {
     ECC_SRAM_ERROR_STATUS = nvmlEccSramErrorStatus_t { aggregateUncParity: U64, aggregateUncSecDed: U64, aggregateCor: U64, volatileUncParity: U64, volatileUncSecDed: U64, volatileCor: U64, aggregateUncBucketL2: U64, aggregateUncBucketSm: U64, aggregateUncBucketPcie: U64, aggregateUncBucketMcu: U64, aggregateUncBucketOther: U64, bThresholdExceeded: U32 };
     ECC_SRAM_UNIQUE_UNCORRECTED_ERROR_COUNTS = nvmlEccSramUniqueUncorrectedErrorCounts_t { entryCount: U32, entries: Handle };
     TEMPERATURE = nvmlTemperature_t { sensorType: U32, temperature: I32 };
+    THERMAL_SENSOR = nvmlGpuThermalSettings_t__bindgen_ty_1 { controller: I32, defaultMinTemp: I32, defaultMaxTemp: I32, currentTemp: I32, target: I32 };
+    GPU_THERMAL_SETTINGS = nvmlGpuThermalSettings_t { count: U32, sensor: Array(&Struct(&THERMAL_SENSOR), 3) };
     UTILIZATION = nvmlUtilization_t { gpu: U32, memory: U32 };
     VIOLATION_TIME = nvmlViolationTime_t { referenceTime: U64, violationTime: U64 };
     MASK255 = nvmlMask255_t { mask: Array(&U32, 8) };
@@ -89,6 +91,7 @@ layouts! {
     GPU_INSTANCE_INFO = nvmlGpuInstanceInfo_t { device: Handle, id: U32, profileId: U32, placement: Struct(&GPU_INSTANCE_PLACEMENT) };
     CONF_COMPUTE_SYSTEM_CAPS = nvmlConfComputeSystemCaps_t { cpuCaps: U32, gpusCaps: U32 };
     CONF_COMPUTE_GET_KEY_ROTATION_THRESHOLD_INFO = nvmlConfComputeGetKeyRotationThresholdInfo_t { attackerAdvantage: U64 };
+    CONF_COMPUTE_SETTINGS = nvmlSystemConfComputeSettings_t { environment: U32, ccFeature: U32, devToolsMode: U32, multiGpuMode: U32 };
     CONF_COMPUTE_SYSTEM_STATE = nvmlConfComputeSystemState_t { environment: U32, ccFeature: U32, devToolsMode: U32 };
     SYSTEM_DRIVER_BRANCH_INFO = nvmlSystemDriverBranchInfo_t { branch: Chars(80) };
     HWBC_ENTRY = nvmlHwbcEntry_t { hwbcId: U32, firmwareVersion: Chars(32) };

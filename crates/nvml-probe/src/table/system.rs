@@ -9,6 +9,7 @@ getters! { GETTERS:
     Steady nvmlSystemGetConfComputeCapabilities(Out("capabilities", &Struct(&layouts::CONF_COMPUTE_SYSTEM_CAPS)));
     Steady nvmlSystemGetConfComputeGpusReadyState(Out("isAcceptingWork", &U32));
     Steady nvmlSystemGetConfComputeKeyRotationThresholdInfo(Versioned("info", &[(&layouts::CONF_COMPUTE_GET_KEY_ROTATION_THRESHOLD_INFO, 1)]));
+    Steady nvmlSystemGetConfComputeSettings(Versioned("settings", &[(&layouts::CONF_COMPUTE_SETTINGS, 1)]));
     Steady nvmlSystemGetConfComputeState(Out("state", &Struct(&layouts::CONF_COMPUTE_SYSTEM_STATE)));
     Steady nvmlSystemGetCudaDriverVersion(Out("cudaDriverVersion", &I32));
     Steady nvmlSystemGetCudaDriverVersion_v2(Out("cudaDriverVersion", &I32));
@@ -19,4 +20,5 @@ getters! { GETTERS:
     Volatile nvmlSystemGetProcessName(Pid, Text("name", 4096));
     Steady nvmlSystemGetNvlinkBwMode(Out("nvlinkBwMode", &U32));
     Steady nvmlSystemGetTopologyGpuSet(Choice(0, 1, 1), List("deviceArray", &Handle, 64));
+    Steady nvmlUnitGetCount(Out("unitCount", &U32));
 }
