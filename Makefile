@@ -2,10 +2,12 @@
 .DEFAULT_GOAL := help
 # Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
 .NOTPARALLEL:
-.PHONY: help demo test lint hw e2e truth bench soak images fmt gen tools clean cluster-up cluster-down cluster-status
+.PHONY: help demo test lint hw e2e truth bench soak soak-e2e images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
 MINUTES ?= 10
+# The tests of the fault matrix (docs/fault-matrix.md).
+ROWS = ::f0 ::f1 ::f2 ::f3 ::f4 ::k0 ::k1 ::k2 ::k3
 SOAK = GANTRY_SOAK_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_SOAK_SEED=$(SEED))
 
 help: ## Say what can be made
@@ -49,12 +51,19 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
 # One line for each piece; each runs for MINUTES.
-soak: ## Run what needs long: chaos among many processes, misuse of the library (MINUTES=10 each, SEED=N)
+soak: ## Run what needs long: chaos among many processes, misuse of the library, the fault matrix (MINUTES=10 each, SEED=N)
 	$(CARGO) build --workspace --bins --lib
 	$(SOAK) $(CARGO) test -p nvml-sim-abi --features soak --test it -- --nocapture soak::
 	rm -rf target/soak && target/debug/nvml-sim init --preset dgx-a100 target/soak
 	target/debug/nvml-sim run --dir target/soak -- \
 		target/debug/nvml-probe fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))
+	$(SOAK) GANTRY_FAULT_REPEATS=full $(CARGO) test -p gpu-device-plugin --test it -- --nocapture $(ROWS) chaos::
+	$(if $(filter 0,$(shell id -u)),$(MAKE) soak-e2e,@echo "not root: the fault matrix on a real kubelet was left out" >&2)
+
+soak-e2e: $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Run the fault matrix in full on a real one-node Kubernetes (root; hours)
+	$(CARGO) build --workspace --bins --lib
+	GANTRY_FAULT_REPEATS=full $(CARGO) test -p integration-tests --features cluster --test cluster -- \
+		--test-threads=1 --nocapture $(ROWS)
 
 images: ## Build the container images into target/images
 	$(CARGO) xtask image

@@ -4,6 +4,7 @@
 //! only gathers the files and prints what the rules found.
 
 mod documents;
+mod faults;
 mod floors;
 mod manifests;
 mod releases;
@@ -68,12 +69,15 @@ fn find(root: &Path) -> Result<Found> {
     let mut problems = Vec::new();
     let mut manifests = Vec::new();
     let mut documents = BTreeMap::new();
+    let mut row_tests = Vec::new();
     let files = tracked_files(root)?;
     for path in &files {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         problems.extend(sources::check_path(path));
         if name.ends_with(".rs") {
-            problems.extend(sources::check_text(path, &read(root, path)?));
+            let text = read(root, path)?;
+            problems.extend(sources::check_text(path, &text));
+            row_tests.extend(faults::tests_in(path, &text));
         } else if name == "Cargo.toml" && path.components().count() > 1 {
             manifests.push(Manifest::parse(path, &read(root, path)?)?);
         } else if name.ends_with(".md") {
@@ -81,6 +85,10 @@ fn find(root: &Path) -> Result<Found> {
         }
     }
     problems.extend(documents::check(&documents, &files));
+    let matrix = documents.get(Path::new(faults::MATRIX));
+    if matrix.is_some() || !row_tests.is_empty() {
+        problems.extend(faults::check(matrix.map_or("", String::as_str), &row_tests));
+    }
     for manifest in &manifests {
         problems.extend(manifests::check(manifest));
         problems.extend(floors::check(manifest));

@@ -57,8 +57,9 @@ async fn answer_to_allocate_is_as_the_golden_says() {
     assert_golden(Path::new(golden), &shown);
 }
 
+// Fails if allocate.rs passes over ids that it does not know.
 #[tokio::test]
-async fn unknown_device_is_an_invalid_argument_and_changes_nothing() {
+async fn f19_unknown_device_is_an_invalid_argument_and_changes_nothing() {
     let (node, kubelet, plugin) = serving().await;
     let mut client = client(&node).await;
     let status = client.allocate(asking(&["GPU-00000000-0000-0000-0000-000000000000"])).await.unwrap_err();
@@ -77,8 +78,9 @@ async fn unknown_device_is_an_invalid_argument_and_changes_nothing() {
     );
 }
 
+// Fails if preferred.rs refuses ids that it does not know.
 #[tokio::test]
-async fn preference_is_answered_for_any_question() {
+async fn k08_k09_f20_preference_is_answered_for_any_question() {
     let (node, _kubelet, plugin) = serving().await;
     plugin.says("topology known").unwrap();
     let mut client = client(&node).await;

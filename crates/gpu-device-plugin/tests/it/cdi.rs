@@ -105,8 +105,9 @@ async fn runtime_that_is_restarted_with_cdi_off_gets_no_pods_until_it_is_on() {
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
 
+// Fails if `obstacle_of` in projection.rs passes over a stale spec.
 #[tokio::test]
-async fn spec_that_cannot_be_kept_stops_allocations_and_then_takes_the_devices() {
+async fn k30_spec_that_cannot_be_kept_stops_allocations_and_then_takes_the_devices() {
     let (node, kubelet, plugin) = serving().await;
     std::fs::remove_dir_all(node.cdi_dir()).unwrap();
     std::fs::write(node.cdi_dir(), "a file where the folder should be").unwrap();
@@ -151,8 +152,9 @@ async fn spec_is_on_disk_before_the_registration() {
     assert!(written <= registered, "written at {written}, registered at {registered}");
 }
 
+// Fails if the observer asks for the topology before it publishes.
 #[tokio::test]
-async fn spec_is_written_before_the_driver_is_asked_for_anything_slow() {
+async fn k14_f21_spec_is_written_before_the_driver_is_asked_for_anything_slow() {
     let (_node, _kubelet, plugin) = serving().await;
     plugin.says("topology known").unwrap();
     let log = plugin.log();

@@ -19,6 +19,15 @@ pub const RESOURCE: &str = "nvidia.com/gpu";
 /// Flags of a plugin that asks no container runtime, and probes often.
 pub const QUICK: [&str; 2] = ["--cdi-proof=assume", "--probe-interval=1s"];
 
+/// How often a fault is repeated: `ci` times unless `GANTRY_FAULT_REPEATS` says how often, or `full` for all of them.
+pub fn repeats(ci: usize, full: usize) -> usize {
+    match std::env::var("GANTRY_FAULT_REPEATS") {
+        Err(_) => ci,
+        Ok(word) if word == "full" => full,
+        Ok(word) => word.parse().unwrap(),
+    }
+}
+
 /// A node to be, without kubelet and container runtime.
 pub fn bare() -> Builder {
     SimNode::builder().without_kubelet().runtime(None)

@@ -35,9 +35,9 @@ fn kept(node: &SimNode, index: usize, state: &str) -> serde_json::Value {
     })
 }
 
-// F41. Fails if serve.rs begins with an empty ledger.
+// Fails if serve.rs begins with an empty ledger.
 #[tokio::test]
-async fn restart_launders_no_sick_gpu() {
+async fn f41_restart_launders_no_sick_gpu() {
     let (node, kubelet, plugin) = serving().await;
     plugin.says("watching 8 of 8 GPUs").unwrap();
     // The driver itself forgets it at once.

@@ -27,13 +27,17 @@ fn metric_is(plugin: &Process, sample: &str, expected: f64) {
     });
 }
 
-// F27. Fails without `prove` in gpu-health's entry.rs, or if the observer asks for no probe at `probe_due`.
+// Fails without `prove` in gpu-health's entry.rs, or if the observer asks for no probe at `probe_due`.
 #[tokio::test]
-async fn gpu_that_was_reset_or_came_back_is_offered_again() {
+async fn k11_f27_gpu_that_was_reset_or_came_back_is_offered_again() {
     let (node, kubelet, plugin) = serving_with(&["--cdi-proof=assume", "--probe-interval=2s"]).await;
     plugin.says("watching 8 of 8 GPUs").unwrap();
+    let held = kubelet.allocate("held", "main", RESOURCE, 8).await.unwrap();
     node.driver().inject_xid("2", 95, None, None).unwrap();
     counts(&kubelet, 8, 7);
+    // Whoever runs on it runs on.
+    assert_eq!(kubelet.resources().pods[0].holdings[0].devices, held.devices);
+    kubelet.release("held");
     let sick = gpus(&node)[2].clone();
     metric_is(
         &plugin,
@@ -68,9 +72,9 @@ fn offers(kubelet: &FakeKubelet, expected: [(&str, (usize, usize)); 3]) {
     });
 }
 
-// F24. Fails if projection.rs asks the ledger for the GPU's health where it offers a MIG device.
+// Fails if projection.rs asks the ledger for the GPU's health where it offers a MIG device.
 #[tokio::test]
-async fn xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both() {
+async fn f24_xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both() {
     let node = bare().yaml(PARTITIONED).build().unwrap();
     let kubelet = start_kubelet(&node).await;
     let plugin = start_plugin(&node, &[&QUICK[..], &["--mig-strategy=mixed"]].concat());
@@ -90,9 +94,9 @@ async fn xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both() {
     offers(&kubelet, [(whole, (1, 1)), (small, (1, 0)), (large, (1, 0))]);
 }
 
-// F26 by its reading. Fails if `Health::is_schedulable` refuses Degraded, or the probe does not tell the rows.
+// Fails if `Health::is_schedulable` refuses Degraded, or the probe does not tell the rows.
 #[tokio::test]
-async fn degraded_gpu_is_offered_and_told() {
+async fn f26_degraded_gpu_is_offered_and_told() {
     let (node, kubelet, plugin) = serving().await;
     let rows = Some("rows.uncorrectable".parse().unwrap());
     node.driver().declare(FaultEntry { count: rows, by: Some(1), ..fault("4") }).unwrap();

@@ -17,9 +17,9 @@ fn restart_plugin(node: &SimNode) -> sim_node::Process {
     start_plugin(node, &[&QUICK[..], &[file.as_str()]].concat())
 }
 
-// K12. Without `Staged::retired` in `observe/projection.rs` the ids vanish; without the kept file they do at the restart.
+// Fails without `Staged::retired` in `observe/projection.rs`, and at the restart without the kept file.
 #[tokio::test]
-async fn held_shares_beyond_a_smaller_config_stay_listed_over_restarts_until_released() {
+async fn k12_held_shares_beyond_a_smaller_config_stay_listed_over_restarts_until_released() {
     let rig = rig(bare().build().unwrap(), SHARED_4, &[]).await;
     counts(&rig.kubelet, 32, 32);
     let held = rig.kubelet.allocate("pod", "main", RESOURCE, 32).await.unwrap().devices;
@@ -94,8 +94,9 @@ async fn held_gpu_that_the_config_leaves_out_or_renames_stays_under_its_resource
     assert!(gpus(&rig.node).contains(&held));
 }
 
+// Fails without `Staged::retired` in `observe/projection.rs`.
 #[tokio::test]
-async fn held_mig_device_that_is_destroyed_stays_listed_until_released() {
+async fn k12_held_mig_device_that_is_destroyed_stays_listed_until_released() {
     let rig =
         rig(bare().yaml(PARTITIONED).build().unwrap(), "version: v1\n", &["--mig-strategy=mixed"]).await;
     rig.offers(&[("nvidia.com/gpu", 2), ("nvidia.com/mig-1g.10gb", 1), ("nvidia.com/mig-3g.40gb", 1)]);

@@ -15,8 +15,9 @@ use crate::harness::{
 
 const CALLS: &str = "gantry_device_plugin_nvml_calls_total{role=\"queries\"}";
 
+// Fails if `Registration::registered` compares the kubelet's socket by its path alone.
 #[tokio::test]
-async fn kubelet_that_restarts_gets_the_list_again_without_the_driver_being_asked() {
+async fn k01_f01_kubelet_that_restarts_gets_the_list_again_without_the_driver_being_asked() {
     // Probes an hour apart, so that calls can only come from the registration.
     let (node, kubelet, plugin) = serving_with(&["--cdi-proof=assume", "--probe-interval=1h"]).await;
     first_questions_are_answered(&plugin);
@@ -37,8 +38,9 @@ async fn kubelet_that_restarts_gets_the_list_again_without_the_driver_being_aske
     plugin.ready().unwrap();
 }
 
+// Fails if `Registration::absent` ends instead of waiting.
 #[tokio::test]
-async fn kubelet_that_comes_late_is_waited_for_with_a_reason() {
+async fn k02_kubelet_that_comes_late_is_waited_for_with_a_reason() {
     let node = bare().build().unwrap();
     let plugin = start_plugin(&node, &QUICK);
     plugin.readiness_says(&["\"kubelet-absent\"", "kubelet.sock is not there"]).unwrap();
@@ -47,8 +49,9 @@ async fn kubelet_that_comes_late_is_waited_for_with_a_reason() {
     plugin.ready().unwrap();
 }
 
+// Fails if kubelet_socket.rs takes any file for a socket.
 #[tokio::test]
-async fn plain_file_at_the_kubelets_path_is_told_and_outlived() {
+async fn f08_plain_file_at_the_kubelets_path_is_told_and_outlived() {
     let node = bare().build().unwrap();
     std::fs::write(node.plugin_dir().join("kubelet.sock"), "no socket").unwrap();
     let plugin = start_plugin(&node, &QUICK);
@@ -98,8 +101,9 @@ async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() 
     );
 }
 
+// Fails if `Registration::registered` does not wait for the loss of the kubelet's stream.
 #[tokio::test]
-async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration() {
+async fn f02_kubelet_that_stops_and_comes_back_gets_the_list_again() {
     let node = bare().build().unwrap();
     let kubelet = start_kubelet(&node).await;
     let plugin = start_plugin(&node, &QUICK);
@@ -114,8 +118,9 @@ async fn stream_that_is_lost_while_the_kubelet_stays_leads_to_a_new_registration
     plugin.ready().unwrap();
 }
 
+// Fails if `Registration::registered` does not wait for the loss of the kubelet's stream.
 #[tokio::test]
-async fn stream_that_a_living_kubelet_drops_leads_to_a_new_registration() {
+async fn k05_f09_stream_that_a_living_kubelet_drops_leads_to_a_new_registration() {
     let (node, kubelet, plugin) = serving().await;
     let first = plugin_sockets(&node).pop().unwrap();
     assert_eq!(kubelet.drop_streams(RESOURCE).await, 1);
@@ -127,8 +132,9 @@ async fn stream_that_a_living_kubelet_drops_leads_to_a_new_registration() {
     plugin.ready().unwrap();
 }
 
+// Fails without `STREAM_PATIENCE` in `Registration::registered`.
 #[tokio::test]
-async fn kubelet_that_registers_and_never_listens_is_told_and_tried_again() {
+async fn k05_kubelet_that_registers_and_never_listens_is_told_and_tried_again() {
     let node = bare().build().unwrap();
     let kubelet = FakeKubelet::builder(node.plugin_dir()).without_streams().start().await.unwrap();
     let plugin = start_plugin(&node, &QUICK);
@@ -157,8 +163,9 @@ async fn stream_of_somebody_else_does_not_hide_that_the_kubelets_is_lost() {
     plugin.ready().unwrap();
 }
 
+// Fails if `Registration::registered` does not look whether the own socket is in its place.
 #[tokio::test]
-async fn own_socket_that_somebody_removes_is_bound_again() {
+async fn f06_own_socket_that_somebody_removes_is_bound_again() {
     let (node, kubelet, plugin) = serving().await;
     let first = plugin_sockets(&node).pop().unwrap();
     std::fs::remove_file(&first).unwrap();
@@ -183,8 +190,9 @@ async fn own_socket_that_somebody_removes_is_bound_again() {
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
 
+// Fails if kubelet_socket.rs stays bound to the folder that it met first.
 #[tokio::test]
-async fn folder_that_is_moved_away_and_made_again_is_followed() {
+async fn k03_f07_folder_that_is_moved_away_and_made_again_is_followed() {
     let (node, kubelet, _plugin) = serving().await;
     kubelet.stop().await;
     std::fs::rename(node.plugin_dir(), node.dir().join("moved-away")).unwrap();
@@ -193,8 +201,9 @@ async fn folder_that_is_moved_away_and_made_again_is_followed() {
     counts(&kubelet, 8, 8);
 }
 
+// Fails if `KubeletWatch::look` does not ask for the folder's link count.
 #[tokio::test]
-async fn folder_that_is_deleted_under_a_mount_ends_the_process_with_1() {
+async fn k03_folder_that_is_deleted_under_a_mount_ends_the_process_with_1() {
     let node = bare().build().unwrap();
     // A descriptor of this process reaches a deleted folder, as a bind mount does.
     let held = std::fs::File::open(node.plugin_dir()).unwrap();
@@ -218,8 +227,9 @@ async fn folder_that_is_deleted_under_a_mount_ends_the_process_with_1() {
 }
 
 // On several threads, so that the client's connection is served while the test waits for the end.
+// Fails if the own socket's file is not removed when it is dropped.
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_ends_with_0_and_removes_the_own_socket() {
+async fn k28_sigterm_ends_with_0_and_removes_the_own_socket() {
     let (node, _kubelet, plugin) = serving().await;
     let mut held = client(&node).await;
     plugin.signal(Signal::TERM).unwrap();

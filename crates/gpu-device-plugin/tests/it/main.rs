@@ -4,7 +4,10 @@
 
 mod allocation;
 mod cdi;
+mod chaos;
 mod driver;
+mod faults_driver;
+mod faults_kubelet;
 mod harness;
 mod health;
 mod health_kept;

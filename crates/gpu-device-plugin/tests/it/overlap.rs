@@ -4,8 +4,9 @@ use sim_node::Signal;
 
 use crate::harness::{PATIENCE, QUICK, RESOURCE, counts, eventually, plugin_sockets, serving, start_plugin};
 
+// Fails if `Registration::serving` does not clean.
 #[tokio::test]
-async fn socket_of_a_killed_instance_is_cleaned_by_the_next_one() {
+async fn k19_socket_of_a_killed_instance_is_cleaned_by_the_next_one() {
     let (node, kubelet, first) = serving().await;
     let dead = plugin_sockets(&node);
     first.signal(Signal::KILL).unwrap();
@@ -19,8 +20,9 @@ async fn socket_of_a_killed_instance_is_cleaned_by_the_next_one() {
     counts(&kubelet, 8, 8);
 }
 
+// Fails if cleaning.rs takes a socket that answers for a dead one.
 #[tokio::test]
-async fn second_instance_takes_over_and_the_firsts_socket_is_not_touched() {
+async fn k18_f12_second_instance_takes_over_and_the_firsts_socket_is_not_touched() {
     let (node, kubelet, first) = serving().await;
     let of_first = plugin_sockets(&node).pop().unwrap();
 

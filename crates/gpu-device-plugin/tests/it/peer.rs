@@ -38,11 +38,12 @@ fn peer_program_tells_what_it_met() {
     }
 }
 
+// Fails if connection.rs does not ask who the peer is.
 #[tokio::test]
-async fn process_of_another_user_is_refused_and_root_is_served() {
+async fn k29_process_of_another_user_is_refused_and_root_is_served() {
     if !rustix::process::geteuid().is_root() {
         // On the terminal, past the capture of a test that passes: nothing was checked here.
-        let note = "SKIPPED process_of_another_user_is_refused_and_root_is_served: only root can become another user";
+        let note = "SKIPPED k29_process_of_another_user_is_refused_and_root_is_served: only root can become another user";
         let _ = writeln!(std::io::stderr().lock(), "{note}");
         return;
     }
