@@ -8,6 +8,12 @@ CARGO ?= cargo
 MINUTES ?= 10
 # The tests of the fault matrix (docs/fault-matrix.md).
 ROWS = ::f0 ::f1 ::f2 ::f3 ::f4 ::k0 ::k1 ::k2 ::k3
+# The pinned compiler has AddressSanitizer, but names it only with its unstable flags allowed. The program that loads the
+# library has the sanitizer's functions for both.
+SANITIZED = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
+SANITIZED_AT = --target x86_64-unknown-linux-gnu --target-dir target/asan
+ASAN = target/asan/x86_64-unknown-linux-gnu/debug
+FUZZ = fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))
 SOAK = GANTRY_SOAK_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_SOAK_SEED=$(SEED))
 
 help: ## Say what can be made
@@ -51,12 +57,15 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
 # One line for each piece; each runs for MINUTES.
-soak: ## Run what needs long: chaos among many processes, misuse of the library, the fault matrix (MINUTES=10 each, SEED=N)
+soak: ## Run what needs long: chaos among many processes, misuse of the library (also with AddressSanitizer), the fault matrix (MINUTES=10 each, SEED=N)
 	$(CARGO) build --workspace --bins --lib
 	$(SOAK) $(CARGO) test -p nvml-sim-abi --features soak --test it -- --nocapture soak::
 	rm -rf target/soak && target/debug/nvml-sim init --preset dgx-a100 target/soak
-	target/debug/nvml-sim run --dir target/soak -- \
-		target/debug/nvml-probe fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))
+	target/debug/nvml-sim run --dir target/soak -- target/debug/nvml-probe $(FUZZ)
+	$(SANITIZED) $(CARGO) build $(SANITIZED_AT) -p nvml-sim -p nvml-sim-abi --bins --lib
+	$(SANITIZED) $(CARGO) rustc $(SANITIZED_AT) -p nvml-probe --bin nvml-probe -- -Clink-arg=-Wl,--export-dynamic
+	rm -rf target/soak && $(ASAN)/nvml-sim init --preset dgx-h100 target/soak
+	$(ASAN)/nvml-sim run --dir target/soak -- $(ASAN)/nvml-probe $(FUZZ)
 	$(SOAK) GANTRY_FAULT_REPEATS=full $(CARGO) test -p gpu-device-plugin --test it -- --nocapture $(ROWS) chaos::
 	$(if $(filter 0,$(shell id -u)),$(MAKE) soak-e2e,@echo "not root: the fault matrix on a real kubelet was left out" >&2)
 

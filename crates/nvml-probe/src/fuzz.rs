@@ -2,8 +2,8 @@
 //! sequence runs in a process of its own, so that a crash is seen and tells its step. Settings are changed, and GPUs removed,
 //! so that it is for simulated libraries alone.
 //!
-//! Memory ends at a page that nothing may touch: what a library writes past the end is a crash at that very call. So no
-//! sanitizer is needed, which sees only code that was built with it.
+//! Memory ends at a page that nothing may touch: what a library writes past the end is a crash at that very call, whoever
+//! built it. What it does wrong in memory of its own a sanitizer sees, with which `make soak` plays the same.
 
 mod crowd;
 mod flaw;
