@@ -60,6 +60,7 @@ fn kind(reason: &HealthReason) -> &'static str {
         HealthReason::Fabric { .. } => "fabric",
         HealthReason::Slowdown { .. } => "slowdown",
         HealthReason::Fenced => "fenced",
+        HealthReason::Reconfiguring => "reconfiguring",
         HealthReason::NvmlStuck => "nvml-stuck",
         HealthReason::NvmlFailed => "nvml-failed",
         HealthReason::NoDriver => "no-driver",

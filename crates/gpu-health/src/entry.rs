@@ -45,6 +45,9 @@ pub(crate) struct Entry {
     unknown_xids: Vec<Duration>,
     /// The most NVLinks that were ever up in this boot.
     links_most: u32,
+    /// Whether somebody has it for himself, or it was not seen anew since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_leased: bool,
 }
 
 /// A GPU that cannot be asked, or of which one look said something bad that the breaker wants to hear again.
@@ -68,6 +71,14 @@ impl Entry {
 
     /// What is known of the GPU itself, its instances apart.
     pub fn health(&self, off: bool) -> Health {
+        if self.is_leased && self.own.fence.is_none() {
+            return Health::Unhealthy { reason: HealthReason::Reconfiguring };
+        }
+        self.beneath(off)
+    }
+
+    /// The same, whoever has leased it.
+    pub fn beneath(&self, off: bool) -> Health {
         let silent = self.silence.as_ref();
         let reason = |silence: &Silence| silence.reason.clone();
         match (self.own.health(off), silent) {
@@ -83,6 +94,9 @@ impl Entry {
 
     /// What it waits for, in words.
     pub fn awaits(&self) -> Option<String> {
+        if self.is_leased && self.own.fence.is_none() {
+            return Some("the end of its lease, and to be seen anew".to_owned());
+        }
         self.own.awaits().or_else(|| self.silence.as_ref().map(|_| "an answer".to_owned()))
     }
 

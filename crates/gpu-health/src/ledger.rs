@@ -255,6 +255,29 @@ impl Ledger {
         })
     }
 
+    /// Makes `gpus` the leased ones, and no others. A leased GPU is Unhealthy whatever else is known of it; what is
+    /// learnt of it meanwhile counts when the lease has ended.
+    pub fn lease(&mut self, leased: &BTreeSet<GpuUuid>, now: Moment) -> Vec<Transition> {
+        let gpus = &mut self.state.gpus;
+        let is_other =
+            |(gpu, entry): (&GpuUuid, &Entry)| (entry.is_leased != leased.contains(gpu)).then(|| gpu.clone());
+        let others: Vec<GpuUuid> = gpus.iter().filter_map(is_other).collect();
+        changes(&self.settings.checks, gpus, &others, Cause::Lease, now, |_, entry| {
+            entry.is_leased = !entry.is_leased;
+        })
+    }
+
+    /// The GPUs that are leased, or were and were not given back to [`Ledger::lease`] yet.
+    pub fn leased(&self) -> BTreeSet<GpuUuid> {
+        let gpus = self.state.gpus.iter();
+        gpus.filter(|(_, entry)| entry.is_leased).map(|(gpu, _)| gpu.clone()).collect()
+    }
+
+    /// Health of the GPU itself as it would be without a lease. None for one never listed.
+    pub fn beneath_lease(&self, gpu: &GpuUuid) -> Option<Health> {
+        Some(self.state.gpus.get(gpu)?.beneath(self.settings.checks.off))
+    }
+
     fn by_person(
         &mut self,
         subject: &Subject,

@@ -14,7 +14,8 @@
 //!
 //! **Order of evidence.** NVML's recovery action first (field 230): whatever it asks for makes the GPU Unhealthy. Then
 //! the table of XIDs ([`xid`]), with the operator's changes to it ([`HealthChecks`]). Then what probes find. The first
-//! reason stays: what follows a fallen GPU are consequences. A person's fence stands above all.
+//! reason stays: what follows a fallen GPU are consequences. A person's fence stands above all, and a lease
+//! ([`Ledger::lease`]) above all but that.
 //!
 //! **Scope.** An XID that the driver pins on a GPU instance concerns that instance alone, unless its row says that it
 //! concerns the GPU. A whole GPU is as ill as its worst instance; an instance is as ill as its GPU.

@@ -102,6 +102,8 @@ pub enum Cause {
     TimeOver,
     /// A person.
     Person,
+    /// A lease, or its end.
+    Lease,
 }
 
 impl Cause {
@@ -115,6 +117,7 @@ impl Cause {
             Cause::GraceOver => "grace-over",
             Cause::TimeOver => "time-over",
             Cause::Person => "person",
+            Cause::Lease => "lease",
         }
     }
 }
@@ -167,6 +170,7 @@ pub fn what_to_do(reason: &HealthReason) -> &'static str {
         HealthReason::Fabric { .. } => "see the log of the fabric manager",
         HealthReason::Slowdown { .. } => "check cooling and power",
         HealthReason::Fenced => "gpu-device-plugin health clear, when the reason is gone",
+        HealthReason::Reconfiguring => "gpu-device-plugin lease list says who has it, and until when",
         HealthReason::NvmlStuck => "look for a hanging driver in the kernel log; reboot the node if it stays",
         HealthReason::NvmlFailed => "look for XIDs in the kernel log; check the driver's installation",
         HealthReason::NoDriver => "load or install the driver",

@@ -77,6 +77,8 @@ pub enum HealthReason {
     },
     /// A person took it out of service.
     Fenced,
+    /// Somebody has leased it, such as for an upgrade of the driver or a change of MIG; or had, and it was not seen anew yet.
+    Reconfiguring,
     /// NVML did not answer in time.
     NvmlStuck,
     /// NVML crashed, or answered nonsense.
@@ -118,6 +120,7 @@ impl fmt::Display for HealthReason {
             HealthReason::Fabric { state } => write!(f, "fabric-{state}"),
             HealthReason::Slowdown { by } => write!(f, "slowdown-{by}"),
             HealthReason::Fenced => f.write_str("fenced"),
+            HealthReason::Reconfiguring => f.write_str("reconfiguring"),
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
             HealthReason::NvmlFailed => f.write_str("nvml-failed"),
             HealthReason::NoDriver => f.write_str("no-driver"),

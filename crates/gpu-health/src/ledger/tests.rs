@@ -378,3 +378,26 @@ fn words_said_to_another_process_are_taken_over_where_they_are_newer() {
     ours.adopt_words(theirs.saved(), at(6));
     assert_eq!(ours.health(&gpu(1)), Some(Health::Healthy));
 }
+
+#[test]
+fn leased_gpu_is_unhealthy_whatever_is_learnt_and_afterwards_as_it_was_learnt() {
+    let mut ledger = node(3);
+    let leased = BTreeSet::from([gpu(0), gpu(1)]);
+    let changes = ledger.lease(&leased, at(1));
+    assert_eq!(changes.iter().map(|change| change.cause).collect::<Vec<_>>(), [Cause::Lease; 2]);
+    assert_eq!(ledger.lease(&leased, at(1)), []);
+    assert_eq!(ledger.instance_health(&gpu(1), 3), unhealthy(HealthReason::Reconfiguring));
+    ledger.take(&answered(0, wants(None)), at(2));
+    assert_eq!(ledger.take(&xid(1, 79, None), at(2)), []);
+    assert_eq!(ledger.health(&gpu(0)), unhealthy(HealthReason::Reconfiguring));
+    assert_eq!(ledger.beneath_lease(&gpu(0)), Some(Health::Healthy));
+    assert_eq!(ledger.health(&gpu(2)), Some(Health::Healthy));
+    // A restart forgets no lease, and a fence stands above it.
+    let mut ledger = Ledger::restored(Settings::default(), ledger.saved().clone(), Boot::Same);
+    assert_eq!(ledger.leased(), leased);
+    ledger.fence(&Subject::gpu(gpu(0)), word("ada"), at(3)).unwrap();
+    assert_eq!(ledger.health(&gpu(0)), unhealthy(HealthReason::Fenced));
+    ledger.lease(&BTreeSet::new(), at(4));
+    assert_eq!(ledger.health(&gpu(0)), unhealthy(HealthReason::Fenced));
+    assert_eq!(ledger.health(&gpu(1)), unhealthy(XID_79));
+}
