@@ -4,7 +4,6 @@
 //! A request is removed after what it changed was kept, and its id is kept with it: so each is done once, whatever dies
 //! in between.
 
-use std::fs;
 use std::io;
 
 use gpu_health::{Subject, Word};
@@ -13,6 +12,7 @@ use node_host::LocalPath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::requests::{self, FILE_MODE, MAX_WHO, MAX_WHY, Named, Wrong};
 use crate::strict::{self, ReadError, WriteError};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
@@ -23,15 +23,6 @@ pub const REQUESTS_PATH: &str = "device-plugin/health-requests";
 
 /// The most requests that may wait.
 pub const MAX_REQUESTS: usize = 64;
-
-/// Longest name of a person, in characters.
-const MAX_WHO: usize = 128;
-
-/// Longest reason, in characters.
-const MAX_WHY: usize = 512;
-
-/// Readable by root alone.
-const FILE_MODE: u32 = 0o600;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,10 +94,10 @@ impl HealthRequest {
         why: &str,
     ) -> Result<HealthRequest, HealthRequestError> {
         let asked_at = Timestamp::now();
-        let id = format!("{:020}-{}", asked_at.as_nanosecond(), std::process::id());
+        let id = requests::new_id(asked_at);
         let (who, why) = (who.trim().to_owned(), why.trim().to_owned());
         let request = HealthRequest { schema_version: SCHEMA_VERSION, id, verb, subject, who, why, asked_at };
-        request.check()?;
+        request.check().map_err(|Wrong { field, given, hint }| HealthRequestError { field, given, hint })?;
         Ok(request)
     }
 
@@ -123,14 +114,13 @@ impl HealthRequest {
 
     /// Puts it into `folder`, which is made if it is missing. Gives the file, which is gone once the request was taken.
     pub fn submit(&self, folder: &LocalPath) -> Result<LocalPath, SubmitError> {
-        use std::os::unix::fs::DirBuilderExt;
         let wrong = |source| SubmitError::Folder { path: folder.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong)?;
+        requests::make_folder(folder).map_err(wrong)?;
         let waiting = names(folder).map_err(wrong)?.len();
         if waiting >= MAX_REQUESTS {
             return Err(SubmitError::Full { path: folder.clone(), waiting });
         }
-        let path = folder.join(format!("{}.json", self.id));
+        let path = requests::path_of(folder, &self.id);
         strict::write(&path, self, FILE_MODE)?;
         Ok(path)
     }
@@ -141,56 +131,30 @@ impl HealthRequest {
     /// # Errors
     /// When the folder cannot be read.
     pub fn waiting(folder: &LocalPath) -> io::Result<Vec<LocalPath>> {
-        let mut names = match names(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            names => names?,
-        };
-        names.sort();
-        names.truncate(MAX_REQUESTS);
-        Ok(names.into_iter().map(|name| folder.join(name)).collect())
+        let names = names(folder)?.into_iter().take(MAX_REQUESTS);
+        Ok(names.map(|name| folder.join(name)).collect())
     }
 
     /// Reads the file at `path`. Strict, and its name must be its id.
     pub fn read(path: &LocalPath) -> Result<HealthRequest, ReadError> {
-        let request: HealthRequest = strict::read(path, SCHEMA_VERSION)?;
-        let wrong = |error: HealthRequestError| ReadError::Value {
-            path: path.clone(),
-            at: error.field.to_owned(),
-            value: format!("{:?}", error.given),
-            hint: error.hint,
-        };
-        request.check().map_err(wrong)?;
-        if path.as_path().file_stem().and_then(|stem| stem.to_str()) != Some(request.id.as_str()) {
-            let hint = "expected the name of the file".to_owned();
-            return Err(wrong(HealthRequestError { field: "id", given: request.id, hint }));
-        }
-        Ok(request)
-    }
-
-    fn check(&self) -> Result<(), HealthRequestError> {
-        for (field, given, longest) in [("who", &self.who, MAX_WHO), ("why", &self.why, MAX_WHY)] {
-            let is_text = !given.trim().is_empty() && !given.chars().any(char::is_control);
-            if !is_text || given.chars().count() > longest {
-                let hint = format!("expected 1 to {longest} printable characters on one line");
-                let given = given.chars().take(longest).collect();
-                return Err(HealthRequestError { field, given, hint });
-            }
-        }
-        Ok(())
+        requests::read(path, SCHEMA_VERSION)
     }
 }
 
-/// Names of the requests in `folder`; files that are being written begin with a dot.
-fn names(folder: &LocalPath) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let name = name.to_str().filter(|name| !name.starts_with('.') && name.ends_with(".json"));
-        names.extend(name.map(str::to_owned));
-        // Somebody else fills this folder; the first ones by name may be missed then, and nothing else.
-        if names.len() > 16 * MAX_REQUESTS {
-            break;
-        }
+impl Named for HealthRequest {
+    fn id(&self) -> &str {
+        &self.id
     }
+
+    fn check(&self) -> Result<(), Wrong> {
+        requests::check_line("who", &self.who, MAX_WHO)?;
+        requests::check_line("why", &self.why, MAX_WHY)
+    }
+}
+
+/// Names of the requests in `folder`, oldest first. Where somebody else fills it, the first ones may be missed.
+fn names(folder: &LocalPath) -> io::Result<Vec<String>> {
+    let mut names = requests::names(folder, 16 * MAX_REQUESTS)?;
+    names.retain(|name| requests::id_in(name).is_some());
     Ok(names)
 }

@@ -1,19 +1,23 @@
 //! A lease: GPUs that somebody takes for himself for a while, such as for a driver upgrade or a change of MIG. What it
 //! says, and whether it counts; files and locks are in `folder`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use gpu_health::Moment;
-use gpu_model::GpuUuid;
+use gpu_model::{GpuUuid, ResourceName};
 use jiff::Timestamp;
 use node_host::BootId;
 use serde::{Deserialize, Serialize};
 
+use crate::requests::{self, MAX_WHO, Named, Wrong};
+
 mod folder;
 
-pub use folder::{AcquireError, FoundLease, LeaseError, LeaseFolder, LeaseHold, Presence};
+pub use folder::{
+    AcquireError, Answers, EndError, FoundLease, LeaseError, LeaseFolder, LeaseHold, Presence, ReleaseRequest,
+};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;
@@ -37,7 +41,9 @@ pub struct Lease {
     pub gpus: BTreeSet<GpuUuid>,
     /// What for, in words.
     pub purpose: String,
-    /// Who holds it.
+    /// Who took it: a person.
+    pub who: String,
+    /// The process that holds it.
     pub owner: LeaseOwner,
     /// The boot in which it was taken.
     pub boot_id: BootId,
@@ -97,6 +103,21 @@ impl Lease {
     }
 }
 
+impl Named for Lease {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        if self.gpus.is_empty() {
+            let hint = "expected at least one GPU".to_owned();
+            return Err(Wrong { field: "gpus", given: String::new(), hint });
+        }
+        requests::check_line("purpose", &self.purpose, MAX_PURPOSE)?;
+        requests::check_line("who", &self.who, MAX_WHO)
+    }
+}
+
 /// What a daemon says when it has let go of a lease's GPUs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
@@ -107,15 +128,46 @@ pub struct Acknowledgement {
     pub daemon: String,
     /// When.
     pub at: Timestamp,
-    /// Ids of devices of these GPUs that pods hold still, as the kubelet tells. The owner decides what to make of it.
-    pub held: BTreeSet<String>,
+    /// What it saw when it let go, and has seen since.
+    pub observed: Observed,
 }
+
+/// What a daemon saw of a lease's GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The generation of each resource's device list in which they were unhealthy, as it was handed to the kubelet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<ResourceName, u64>,
+    /// Why the kubelet did not confirm that it counts them no more, and tells of no pods; absent when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<String>,
+    /// How many of their devices and shares pods hold. The owner decides what to make of it.
+    pub held: usize,
+    /// The first of them, at most [`MAX_HOLDERS`].
+    pub holders: Vec<Holder>,
+}
+
+/// A device or share that a pod holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    /// `namespace/name` of the pod; absent where only its device is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Under which resource.
+    pub resource: ResourceName,
+    /// Which id.
+    pub id: String,
+}
+
+/// The most holders that an acknowledgement names.
+pub const MAX_HOLDERS: usize = 256;
 
 impl Acknowledgement {
     /// One of this moment.
-    pub fn new(lease: &Lease, presence: &Presence, held: BTreeSet<String>) -> Acknowledgement {
-        let (lease, daemon) = (lease.id.clone(), presence.name().to_owned());
-        Acknowledgement { schema_version: SCHEMA_VERSION, lease, daemon, at: Timestamp::now(), held }
+    pub fn new(lease: &str, presence: &Presence, mut observed: Observed) -> Acknowledgement {
+        observed.holders.truncate(MAX_HOLDERS);
+        let (lease, daemon) = (lease.to_owned(), presence.name().to_owned());
+        Acknowledgement { schema_version: SCHEMA_VERSION, lease, daemon, at: Timestamp::now(), observed }
     }
 }
 
@@ -126,6 +178,8 @@ pub struct LeaseRequest {
     pub gpus: BTreeSet<GpuUuid>,
     /// What for, in words.
     pub purpose: String,
+    /// Who asks: a person.
+    pub who: String,
     /// For how long.
     pub duration: Duration,
     /// In which boot.

@@ -8,6 +8,7 @@ mod health_request;
 mod held_file;
 mod lease;
 mod node_report;
+mod requests;
 mod strict;
 
 pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
@@ -16,8 +17,9 @@ pub use health_request::{
 };
 pub use held_file::{HELD_FILE, HeldFile};
 pub use lease::{
-    Acknowledgement, AcquireError, FoundLease, LEASES_PATH, LONGEST_LEASE, Lease, LeaseError, LeaseFolder,
-    LeaseHold, LeaseOwner, LeaseRequest, LeaseState, Presence,
+    Acknowledgement, AcquireError, Answers, EndError, FoundLease, Holder, LEASES_PATH, LONGEST_LEASE, Lease,
+    LeaseError, LeaseFolder, LeaseHold, LeaseOwner, LeaseRequest, LeaseState, MAX_HOLDERS, Observed,
+    Presence, ReleaseRequest,
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use strict::{MAX_BYTES, ReadError, WriteError};

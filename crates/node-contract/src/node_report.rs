@@ -48,7 +48,8 @@ pub struct HealthRecord {
     /// node that is missing. Absent for a GPU that is offered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_offered: Option<String>,
-    /// What brought its health about: `inventory`, `probe`, `xid`, `silence`, `grace-over`, `time-over` or `person`.
+    /// What brought its health about: `inventory`, `probe`, `xid`, `silence`, `grace-over`, `time-over`, `person` or
+    /// `lease`.
     /// Absent where the writer has not seen it change, as after its restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,

@@ -5,15 +5,16 @@
 //!   leases/<lease>.json                   what the lease says
 //!   leases/<lease>.owner                  locked by its owner for as long as it lives
 //!   leases/<lease>.<daemon>.ack           that daemon has let go
+//!   leases/<lease>.release                a person asks its owner to give it back
 //!   leases/present/<daemon>               locked by a daemon for as long as it lives
 //! ```
 //!
 //! A lock ends with its process, however that ends, and is seen from every container that has the folder.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,16 +22,14 @@ use gpu_health::Moment;
 use gpu_model::GpuUuid;
 use jiff::{SignedDuration, Timestamp};
 use node_host::{BootId, LocalPath};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
-    Acknowledgement, LEASES_PATH, LONGEST_LEASE, Lease, LeaseOwner, LeaseRequest, LeaseState, MAX_PURPOSE,
-    SCHEMA_VERSION,
+    Acknowledgement, LEASES_PATH, LONGEST_LEASE, Lease, LeaseOwner, LeaseRequest, LeaseState, SCHEMA_VERSION,
 };
+use crate::requests::{self, FILE_MODE, MAX_WHO, MAX_WHY, Named, Wrong};
 use crate::strict::{self, ReadError, WriteError};
-
-/// Readable by root alone.
-const FILE_MODE: u32 = 0o600;
 
 /// Files of the folder that are looked at; somebody else may fill it.
 const MAX_FILES: usize = 4096;
@@ -44,8 +43,61 @@ pub struct LeaseFolder {
     path: LocalPath,
 }
 
-/// A lease as it was found, and whether it counts.
-pub type FoundLease = Result<(Lease, LeaseState), ReadError>;
+/// A lease as it was found.
+#[derive(Debug)]
+pub struct FoundLease {
+    /// Its name.
+    pub id: String,
+    /// Whether its owner has its lock.
+    pub is_locked: bool,
+    /// What it says, and whether it counts. Of one that cannot be read nobody knows which GPUs it means.
+    pub read: Result<(Lease, LeaseState), ReadError>,
+}
+
+/// What the daemons that are there say of a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Those that have let go.
+    pub acknowledged: Vec<Acknowledgement>,
+    /// Those that have not yet.
+    pub awaited: BTreeSet<String>,
+}
+
+/// A person's request to the owner of a lease to give it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRequest {
+    schema_version: u32,
+    /// Who asks.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub asked_at: Timestamp,
+}
+
+/// A lease that was not ended.
+#[derive(Debug, Error)]
+pub enum EndError {
+    /// There is none of this name.
+    #[error("there is no lease {id}")]
+    Unknown {
+        /// The name.
+        id: String,
+    },
+    /// It cannot be asked for like this.
+    #[error("{field} is {given:?}: {hint}")]
+    Request {
+        /// What.
+        field: &'static str,
+        /// As it was given.
+        given: String,
+        /// What would be right.
+        hint: String,
+    },
+    /// The folder could not be used.
+    #[error(transparent)]
+    Folder(#[from] LeaseError),
+}
 
 /// A lease that this process holds. It is given back when this is dropped.
 #[derive(Debug)]
@@ -102,16 +154,16 @@ pub enum AcquireError {
         hint: String,
     },
     /// Somebody has one of the GPUs.
-    #[error("{gpu} is leased already: {} ({}, process {}) until {}", lease.purpose, lease.id, lease.owner.pid, lease.expires_at)]
+    #[error("{gpu} is leased already: {} (by {}, process {}, lease {}) until {:.0}", lease.purpose, lease.who, lease.owner.pid, lease.id, lease.expires_at)]
     Taken {
         /// Which.
         gpu: GpuUuid,
         /// By which lease.
         lease: Box<Lease>,
     },
-    /// A lease that cannot be read may be of the same GPUs.
-    #[error("there is a lease that cannot be read")]
-    Unreadable(#[from] ReadError),
+    /// A lease that cannot be read may be of the same GPUs, and its owner is there.
+    #[error("there is a lease that cannot be read, and its owner lives")]
+    Unreadable(#[source] ReadError),
     /// The folder could not be used.
     #[error(transparent)]
     Folder(#[from] LeaseError),
@@ -123,71 +175,124 @@ impl LeaseFolder {
         LeaseFolder { path: run_dir.join(LEASES_PATH) }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &LocalPath {
+        &self.path
+    }
+
     /// Takes a lease. What is left of leases that count no more is removed first.
     ///
     /// # Errors
     /// When one of the GPUs is leased, or the folder cannot be used.
     pub fn acquire(&self, request: LeaseRequest, now: Moment) -> Result<LeaseHold, AcquireError> {
-        let LeaseRequest { gpus, purpose, duration, boot } = request;
-        check(&gpus, &purpose, duration)?;
-        let _turn = self.turn()?;
-        for (lease, state) in self.read_all(&boot, now)? {
-            if state != LeaseState::Live {
-                self.remove(&lease.id)?;
-            } else if let Some(gpu) = lease.gpus.intersection(&gpus).next() {
-                return Err(AcquireError::Taken { gpu: gpu.clone(), lease: Box::new(lease) });
-            }
-        }
+        let LeaseRequest { gpus, purpose, who, duration, boot } = request;
         let taken_at = Timestamp::now();
-        let id = format!("{:020}-{}", taken_at.as_nanosecond(), std::process::id());
         let lease = Lease {
             schema_version: SCHEMA_VERSION,
+            id: requests::new_id(taken_at),
             gpus,
             purpose: purpose.trim().to_owned(),
+            who: who.trim().to_owned(),
             owner: this_process(),
             boot_id: boot,
             taken_at,
             expires_at: taken_at
                 .checked_add(SignedDuration::try_from(duration).unwrap_or_default())
                 .unwrap_or(taken_at),
-            expires_up_ms: u64::try_from((now.up + duration).as_millis()).unwrap_or(u64::MAX),
-            id,
+            expires_up_ms: u64::try_from(now.up.saturating_add(duration).as_millis()).unwrap_or(u64::MAX),
         };
+        check(&lease, duration)?;
+        let _turn = self.turn()?;
+        for FoundLease { id, is_locked, read } in self.leases(&lease.boot_id, now)? {
+            match read {
+                Ok((theirs, LeaseState::Live)) => {
+                    if let Some(gpu) = theirs.gpus.intersection(&lease.gpus).next() {
+                        return Err(AcquireError::Taken { gpu: gpu.clone(), lease: Box::new(theirs) });
+                    }
+                }
+                Err(error) if is_locked => return Err(AcquireError::Unreadable(error)),
+                Ok(_) | Err(_) => self.remove(&id)?,
+            }
+        }
         // The lock before the file: whoever sees the lease finds it locked.
         let owner = self.locked(&self.owner_of(&lease.id))?;
-        strict::write(&self.path.join(format!("{}.json", lease.id)), &lease, FILE_MODE)
+        strict::write(&requests::path_of(&self.path, &lease.id), &lease, FILE_MODE)
             .map_err(LeaseError::from)?;
         Ok(LeaseHold { lease, folder: self.clone(), _owner: owner })
     }
 
-    /// The leases that there are, and whether they count. A file that cannot be read stands with its error: nobody knows
-    /// which GPUs it means.
+    /// The leases that there are, oldest first.
     ///
     /// # Errors
     /// When the folder cannot be read, apart from there being none.
     pub fn leases(&self, boot: &BootId, now: Moment) -> Result<Vec<FoundLease>, LeaseError> {
-        let mut names = self.names(&self.path)?;
-        names.retain(|name| name.ends_with(".json"));
-        let lease = |name: String| -> FoundLease {
-            let path = self.path.join(&name);
-            let lease: Lease = strict::read(&path, SCHEMA_VERSION)?;
-            if name.strip_suffix(".json") != Some(&lease.id) {
-                let hint = "expected the name of the file".to_owned();
-                return Err(ReadError::Value {
-                    path,
-                    at: "id".to_owned(),
-                    value: format!("{:?}", lease.id),
-                    hint,
-                });
-            }
-            let is_locked = is_locked(self.owner_of(&lease.id).as_path());
-            let state = lease.state(boot, now, is_locked);
-            Ok((lease, state))
-        };
+        let names = self.names(&self.path)?;
+        let ids = names.iter().filter_map(|name| requests::id_in(name)).map(str::to_owned);
+        let found = ids.map(|id| {
+            let read = requests::read::<Lease>(&requests::path_of(&self.path, &id), SCHEMA_VERSION);
+            let is_locked = is_locked(self.owner_of(&id).as_path());
+            let read = read.map(|lease| {
+                let state = lease.state(boot, now, is_locked);
+                (lease, state)
+            });
+            FoundLease { id, is_locked, read }
+        });
         // One that was given back while the folder was read is none.
-        let found =
-            names.into_iter().map(lease).filter(|found| !found.as_ref().is_err_and(ReadError::is_missing));
-        Ok(found.collect())
+        Ok(found.filter(|found| !found.read.as_ref().is_err_and(ReadError::is_missing)).collect())
+    }
+
+    /// What the daemons that are there say of a lease. Those that come later have to let go, too.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn answers(&self, lease: &str) -> Result<Answers, LeaseError> {
+        let mut answers = Answers::default();
+        for daemon in self.daemons()? {
+            match strict::read::<Acknowledgement>(&self.acknowledgement_of(lease, &daemon), SCHEMA_VERSION) {
+                Ok(acknowledgement) => answers.acknowledged.push(acknowledgement),
+                // It writes it again as soon as it finds it changed.
+                Err(_) => drop(answers.awaited.insert(daemon)),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Asks the owner of a lease to give it back. Nobody can take it: the lock is its owner's.
+    ///
+    /// # Errors
+    /// When there is no such lease, or the request is none.
+    pub fn ask_to_release(&self, lease: &str, who: &str, why: &str) -> Result<(), EndError> {
+        let (who, why) = (who.trim().to_owned(), why.trim().to_owned());
+        let wrong = |Wrong { field, given, hint }| EndError::Request { field, given, hint };
+        requests::check_line("who", &who, MAX_WHO).map_err(wrong)?;
+        requests::check_line("why", &why, MAX_WHY).map_err(wrong)?;
+        let _turn = self.turn()?;
+        if !self.has(lease)? {
+            return Err(EndError::Unknown { id: lease.to_owned() });
+        }
+        let request = ReleaseRequest { schema_version: SCHEMA_VERSION, who, why, asked_at: Timestamp::now() };
+        Ok(strict::write(&self.request_of(lease), &request, FILE_MODE).map_err(LeaseError::from)?)
+    }
+
+    /// Removes what is left of a lease that counts no more, one that cannot be read included. Gives whether it is gone:
+    /// not while its owner lives and its time is not over.
+    ///
+    /// # Errors
+    /// When there is no such lease, or it cannot be removed.
+    pub fn clear(&self, lease: &str, boot: &BootId, now: Moment) -> Result<bool, EndError> {
+        let _turn = self.turn()?;
+        let mut all = self.leases(boot, now)?.into_iter();
+        let found = all.find(|found| found.id == lease);
+        let FoundLease { id, is_locked, read } =
+            found.ok_or_else(|| EndError::Unknown { id: lease.to_owned() })?;
+        let counts = match read {
+            Ok((_, state)) => state == LeaseState::Live,
+            Err(_) => is_locked,
+        };
+        if !counts {
+            self.remove(&id)?;
+        }
+        Ok(!counts)
     }
 
     /// Says that a daemon is there: before it opens a GPU, so that no lease overlooks it. `name` is the daemon's, with
@@ -203,18 +308,29 @@ impl LeaseFolder {
             return Err(LeaseError::Name { name: name.chars().take(64).collect() });
         }
         let _turn = self.turn()?;
-        let path = self.presences().join(name);
+        let folder = self.presences();
+        for other in self.names(&folder)? {
+            // Of one that was killed. Who comes now waits for its turn.
+            if !is_locked(folder.join(&other).as_path()) {
+                remove(&folder.join(&other))?;
+            }
+        }
+        let path = folder.join(name);
         let lock = self.locked(&path)?;
         Ok(Presence { name: name.to_owned(), path, _lock: lock })
     }
 
-    /// Says that the daemon has let go of the GPUs of a lease.
+    /// Says that the daemon has let go of the GPUs of a lease. One that was given back meanwhile needs no answer.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn acknowledge(&self, acknowledgement: &Acknowledgement) -> Result<(), LeaseError> {
-        let name = format!("{}.{}.ack", acknowledgement.lease, acknowledgement.daemon);
-        Ok(strict::write(&self.path.join(name), acknowledgement, FILE_MODE)?)
+        let _turn = self.turn()?;
+        let Acknowledgement { lease, daemon, .. } = acknowledgement;
+        if !self.has(lease)? {
+            return Ok(());
+        }
+        Ok(strict::write(&self.acknowledgement_of(lease, daemon), acknowledgement, FILE_MODE)?)
     }
 
     /// Names of the daemons that are there.
@@ -236,17 +352,23 @@ impl LeaseFolder {
         self.path.join("present")
     }
 
-    /// All leases, or the first error.
-    fn read_all(&self, boot: &BootId, now: Moment) -> Result<Vec<(Lease, LeaseState)>, AcquireError> {
-        let leases: Result<Vec<_>, ReadError> = self.leases(boot, now)?.into_iter().collect();
-        Ok(leases?)
+    fn acknowledgement_of(&self, lease: &str, daemon: &str) -> LocalPath {
+        self.path.join(format!("{lease}.{daemon}.ack"))
+    }
+
+    fn request_of(&self, lease: &str) -> LocalPath {
+        self.path.join(format!("{lease}.release"))
+    }
+
+    fn has(&self, lease: &str) -> Result<bool, LeaseError> {
+        Ok(self.names(&self.path)?.iter().any(|name| requests::id_in(name) == Some(lease)))
     }
 
     /// The right to change what the folder has, until it is dropped.
     fn turn(&self) -> Result<File, LeaseError> {
         let presences = self.presences();
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&presences);
-        made.map_err(|source| LeaseError::Io { path: presences, source })?;
+        requests::make_folder(&presences)
+            .map_err(|source| LeaseError::Io { path: presences.clone(), source })?;
         let path = self.path.join(".lock");
         let wrong = |source| LeaseError::Io { path: path.clone(), source };
         let file = open(path.as_path()).map_err(wrong)?;
@@ -272,7 +394,7 @@ impl LeaseFolder {
 
     /// Removes a lease and what was said about it. What says that it counts goes first.
     fn remove(&self, lease: &str) -> Result<(), LeaseError> {
-        remove(&self.path.join(format!("{lease}.json")))?;
+        remove(&requests::path_of(&self.path, lease))?;
         remove(&self.owner_of(lease))?;
         let acknowledged = format!("{lease}.");
         for name in self.names(&self.path)? {
@@ -283,20 +405,8 @@ impl LeaseFolder {
         Ok(())
     }
 
-    /// Names of a folder's files, in order; none if there is no folder. What begins with a dot is being written.
     fn names(&self, folder: &LocalPath) -> Result<Vec<String>, LeaseError> {
-        let wrong = |source| LeaseError::Io { path: folder.clone(), source };
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(wrong)?,
-        };
-        let mut names = Vec::new();
-        for entry in entries.take(MAX_FILES) {
-            let name = entry.map_err(wrong)?.file_name();
-            names.extend(name.to_str().filter(|name| !name.starts_with('.')).map(str::to_owned));
-        }
-        names.sort();
-        Ok(names)
+        requests::names(folder, MAX_FILES).map_err(|source| LeaseError::Io { path: folder.clone(), source })
     }
 }
 
@@ -306,27 +416,18 @@ impl LeaseHold {
         &self.lease
     }
 
-    /// The daemons that are there and have not let go yet. Those that come later have to let go, too.
+    /// What the daemons that are there say of it.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn awaited(&self) -> Result<BTreeSet<String>, LeaseError> {
-        let name = |daemon: &String| self.folder.path.join(format!("{}.{daemon}.ack", self.lease.id));
-        let mut daemons = self.folder.daemons()?;
-        daemons.retain(|daemon| !name(daemon).as_path().exists());
-        Ok(daemons)
+    pub fn answers(&self) -> Result<Answers, LeaseError> {
+        self.folder.answers(&self.lease.id)
     }
 
-    /// What the daemons said that have let go.
-    ///
-    /// # Errors
-    /// When one of the files cannot be read.
-    pub fn acknowledgements(&self) -> Result<Vec<Acknowledgement>, AcquireError> {
-        let prefix = format!("{}.", self.lease.id);
-        let mut names = self.folder.names(&self.folder.path)?;
-        names.retain(|name| name.starts_with(&prefix) && name.ends_with(".ack"));
-        let read = |name: String| Ok(strict::read(&self.folder.path.join(name), SCHEMA_VERSION)?);
-        names.into_iter().map(read).collect()
+    /// The request of a person to give it back, if there is one.
+    pub fn release_asked(&self) -> Option<ReleaseRequest> {
+        // One that cannot be read was not made by our command.
+        strict::read(&self.folder.request_of(&self.lease.id), SCHEMA_VERSION).ok()
     }
 }
 
@@ -351,26 +452,12 @@ impl Drop for Presence {
     }
 }
 
-fn check(gpus: &BTreeSet<GpuUuid>, purpose: &str, duration: Duration) -> Result<(), AcquireError> {
-    let wrong = |field, given: String, hint: String| Err(AcquireError::Request { field, given, hint });
-    let is_text = !purpose.trim().is_empty() && !purpose.chars().any(char::is_control);
-    if gpus.is_empty() {
-        return wrong("gpus", String::new(), "expected at least one GPU".to_owned());
-    }
-    if !is_text || purpose.chars().count() > MAX_PURPOSE {
-        let given = purpose.chars().take(MAX_PURPOSE).collect();
-        return wrong(
-            "purpose",
-            given,
-            format!("expected 1 to {MAX_PURPOSE} printable characters on one line"),
-        );
-    }
+fn check(lease: &Lease, duration: Duration) -> Result<(), AcquireError> {
+    let wrong = |Wrong { field, given, hint }| AcquireError::Request { field, given, hint };
+    lease.check().map_err(wrong)?;
     if duration.is_zero() || duration > LONGEST_LEASE {
-        return wrong(
-            "duration",
-            format!("{duration:?}"),
-            format!("expected more than nothing and {LONGEST_LEASE:?} at most"),
-        );
+        let hint = format!("expected more than nothing and {LONGEST_LEASE:?} at most");
+        return Err(wrong(Wrong { field: "duration", given: format!("{duration:?}"), hint }));
     }
     Ok(())
 }

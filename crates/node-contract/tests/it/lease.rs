@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use gpu_health::Moment;
 use gpu_model::GpuUuid;
-use node_contract::{Acknowledgement, AcquireError, Lease, LeaseFolder, LeaseHold, LeaseRequest, LeaseState};
+use node_contract::{
+    Acknowledgement, AcquireError, EndError, Holder, Lease, LeaseFolder, LeaseHold, LeaseRequest, LeaseState,
+    Observed,
+};
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
 
@@ -33,7 +36,8 @@ fn at(up: Duration) -> Moment {
 
 fn request(gpus: &[u32]) -> LeaseRequest {
     let gpus = gpus.iter().map(|n| gpu(*n)).collect();
-    LeaseRequest { gpus, purpose: "driver upgrade".to_owned(), duration: MINUTE, boot: boot(1) }
+    let (purpose, who) = ("driver upgrade".to_owned(), "ada".to_owned());
+    LeaseRequest { gpus, purpose, who, duration: MINUTE, boot: boot(1) }
 }
 
 fn folder(dir: &Path) -> LeaseFolder {
@@ -46,7 +50,7 @@ fn acquire(dir: &Path, gpus: &[u32]) -> Result<LeaseHold, AcquireError> {
 
 fn states(dir: &Path, boot: &BootId, now: Duration) -> Vec<LeaseState> {
     let leases = folder(dir).leases(boot, at(now)).unwrap();
-    leases.into_iter().map(|lease| lease.unwrap().1).collect()
+    leases.into_iter().map(|lease| lease.read.unwrap().1).collect()
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn second_owner_of_one_of_the_gpus_is_refused_with_who_has_it_and_others_are_not
     let refused = acquire(dir.path(), &[2, 3]).unwrap_err().to_string();
     let id = &first.lease().id;
     assert!(
-        refused.contains(gpu(2).as_str()) && refused.contains("driver upgrade") && refused.contains(id),
+        [gpu(2).as_str(), "driver upgrade", "by ada", id].iter().all(|part| refused.contains(part)),
         "{refused}"
     );
     let _other = acquire(dir.path(), &[3]).unwrap();
@@ -139,27 +143,82 @@ fn daemons_that_are_there_are_awaited_until_they_have_let_go_or_are_gone() {
     assert!(folder.present("gpu-device-plugin.1f").is_err());
     assert!(folder.present("../plugin").unwrap_err().to_string().contains("no name of a daemon"));
     let hold = acquire(dir.path(), &[1]).unwrap();
-    assert_eq!(hold.awaited().unwrap().len(), 2);
-    let held = BTreeSet::from([gpu(1).to_string()]);
-    folder.acknowledge(&Acknowledgement::new(hold.lease(), &plugin, held.clone())).unwrap();
-    assert_eq!(hold.awaited().unwrap(), BTreeSet::from([exporter.name().to_owned()]));
-    let acknowledged = hold.acknowledgements().unwrap();
-    assert_eq!((acknowledged.len(), &acknowledged[0].held), (1, &held));
+    assert_eq!(hold.answers().unwrap().awaited.len(), 2);
+    let (resource, id) = ("nvidia.com/gpu".parse().unwrap(), gpu(1).to_string());
+    let holders = vec![Holder { pod: Some("default/trainer".to_owned()), resource, id }];
+    let observed = Observed { held: 1, holders, ..Observed::default() };
+    folder.acknowledge(&Acknowledgement::new(&hold.lease().id, &plugin, observed.clone())).unwrap();
+    let answers = hold.answers().unwrap();
+    assert_eq!(answers.awaited, BTreeSet::from([exporter.name().to_owned()]));
+    assert_eq!((answers.acknowledged.len(), &answers.acknowledged[0].observed), (1, &observed));
     drop(exporter);
-    assert_eq!(hold.awaited().unwrap(), BTreeSet::new());
+    assert_eq!(hold.answers().unwrap().awaited, BTreeSet::new());
     // One that starts now has to let go as well.
     let late = folder.present("gpu-health-agent.03").unwrap();
-    assert_eq!(hold.awaited().unwrap(), BTreeSet::from([late.name().to_owned()]));
+    assert_eq!(hold.answers().unwrap().awaited, BTreeSet::from([late.name().to_owned()]));
+    // What a daemon saw that is gone does not count.
+    drop(plugin);
+    assert_eq!(hold.answers().unwrap().acknowledged, []);
 }
 
 #[test]
-fn lease_that_cannot_be_read_keeps_others_from_taking_one() {
+fn answer_to_a_lease_that_was_given_back_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let plugin = folder.present("gpu-device-plugin.1f").unwrap();
+    let id = acquire(dir.path(), &[1]).unwrap().lease().id.clone();
+    folder.acknowledge(&Acknowledgement::new(&id, &plugin, Observed::default())).unwrap();
+    let left = std::fs::read_dir(dir.path().join("leases")).unwrap().count();
+    assert_eq!(left, 2, "the folder's lock, and the presences");
+}
+
+#[test]
+fn presence_of_a_daemon_that_was_killed_is_cleared_away_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = folder(dir.path()).present("gpu-device-plugin.01").unwrap();
+    let present = dir.path().join("leases/present");
+    std::fs::write(present.join("gpu-device-plugin.02"), "").unwrap();
+    let _two = folder(dir.path()).present("gpu-device-plugin.03").unwrap();
+    let mut names: Vec<_> =
+        std::fs::read_dir(present).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["gpu-device-plugin.01", "gpu-device-plugin.03"]);
+    drop(one);
+}
+
+#[test]
+fn owner_is_asked_to_give_a_lease_back_and_what_counts_no_more_is_cleared() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let hold = acquire(dir.path(), &[1]).unwrap();
+    let id = hold.lease().id.clone();
+    assert_eq!(hold.release_asked(), None);
+    assert!(matches!(folder.ask_to_release(&id, "bob", " "), Err(EndError::Request { field: "why", .. })));
+    assert!(matches!(folder.ask_to_release("x", "bob", "now"), Err(EndError::Unknown { .. })));
+    folder.ask_to_release(&id, "bob", "the node is needed").unwrap();
+    let asked = hold.release_asked().unwrap();
+    assert_eq!((asked.who.as_str(), asked.why.as_str()), ("bob", "the node is needed"));
+    // It is its owner's as long as that lives and its time is not over.
+    assert!(!folder.clear(&id, &boot(1), at(MINUTE)).unwrap());
+    assert!(folder.clear(&id, &boot(1), at(MINUTE * 3)).unwrap());
+    assert!(matches!(folder.clear(&id, &boot(1), at(MINUTE)), Err(EndError::Unknown { .. })));
+}
+
+#[test]
+fn lease_that_cannot_be_read_keeps_others_from_taking_one_while_its_owner_lives() {
     let dir = tempfile::tempdir().unwrap();
     let first = acquire(dir.path(), &[1]).unwrap();
     let path = dir.path().join("leases").join(format!("{}.json", first.lease().id));
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"gpus\"", "\"gpu\"")).unwrap();
     assert!(matches!(acquire(dir.path(), &[2]), Err(AcquireError::Unreadable(_))));
+    let found = folder(dir.path()).leases(&boot(1), at(MINUTE)).unwrap().remove(0);
+    assert!(found.is_locked && found.read.is_err());
+    // Without its owner it is only a file, whatever is in it.
+    drop(first);
+    std::fs::write(dir.path().join("leases/x.json"), vec![b' '; 2 << 20]).unwrap();
+    acquire(dir.path(), &[2]).unwrap();
+    assert_eq!(states(dir.path(), &boot(1), MINUTE), []);
 }
 
 #[test]
@@ -168,6 +227,7 @@ fn request_without_gpus_purpose_or_a_sensible_time_is_refused_by_name() {
     let ask = |request| folder(dir.path()).acquire(request, at(MINUTE)).unwrap_err().to_string();
     assert!(ask(request(&[])).starts_with("gpus"));
     assert!(ask(LeaseRequest { purpose: " \n".to_owned(), ..request(&[1]) }).starts_with("purpose"));
+    assert!(ask(LeaseRequest { who: "a\u{1b}[2J".to_owned(), ..request(&[1]) }).starts_with("who"));
     assert!(ask(LeaseRequest { duration: MINUTE * 60 * 25, ..request(&[1]) }).starts_with("duration"));
 }
 
