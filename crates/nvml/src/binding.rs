@@ -38,6 +38,7 @@ use worker::{CallClass, Channel};
 use self::text::Text;
 use crate::Code;
 use crate::protocol::Refusal;
+use crate::reach::{Place, Reach};
 
 pub(crate) use self::abilities::Abilities;
 pub(crate) use self::event_set::{EventSet, RawEvent, RawKind};
@@ -137,8 +138,16 @@ impl<'c> Driver<'c> {
         self.nvml.lib()
     }
 
+    /// The GPUs that may be touched.
+    pub fn places(&self, reach: &Reach) -> Result<Vec<Place>, Refusal> {
+        match reach {
+            Some(gpus) => Ok(gpus.iter().copied().map(Place::from).collect()),
+            None => Ok((0..self.gpu_count()?).map(Place::of_index).collect()),
+        }
+    }
+
     /// Number of GPUs that the driver counts.
-    pub fn gpu_count(&self) -> Result<u32, Refusal> {
+    fn gpu_count(&self) -> Result<u32, Refusal> {
         let count = self.query("nvmlDeviceGetCount_v2", None, Nvml::device_count)?;
         if count > MAX_GPUS {
             return Err(Refusal::Garbage { reason: format!("nvmlDeviceGetCount_v2 counts {count} GPUs") });
@@ -146,10 +155,16 @@ impl<'c> Driver<'c> {
         Ok(count)
     }
 
-    /// The GPU at `index` of this enumeration.
-    pub fn gpu(&self, index: u32) -> Result<Gpu<'_>, Failure> {
-        let device =
-            self.query("nvmlDeviceGetHandleByIndex_v2", Some(index), |nvml| nvml.device_by_index(index));
+    /// The GPU at this place of the enumeration, or of the machine. No other GPU is touched.
+    pub fn gpu(&self, Place { index, pci }: Place) -> Result<Gpu<'_>, Failure> {
+        let device = match pci {
+            None => {
+                self.query("nvmlDeviceGetHandleByIndex_v2", Some(index), |nvml| nvml.device_by_index(index))
+            }
+            Some(pci) => self.query("nvmlDeviceGetHandleByPciBusId_v2", Some(index), |nvml| {
+                nvml.device_by_pci_bus_id(pci.to_string())
+            }),
+        };
         // The wrapper's device borrows what the closure was given: take the bare handle out of it.
         // SAFETY: the handle is only used with this library, which stays loaded.
         device.map(|device| Gpu::new(self, index, unsafe { device.handle() }))

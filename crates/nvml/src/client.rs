@@ -13,8 +13,9 @@ use worker::{CallError, Deadlines, Launch, Spec, StartError, Worker};
 
 use crate::events::Streams;
 use crate::protocol::{Answer, EVENTS, QUERIES, Query, Subject};
+use crate::reach::Reach;
 use crate::suspects::{Suspects, Touch, blame};
-use crate::{Code, EventStream, NvmlError, Probe, Status};
+use crate::{Code, EventStream, GpuAt, NvmlError, Probe, Status};
 
 /// How the workers are run.
 #[derive(Clone, Debug)]
@@ -83,6 +84,7 @@ pub struct Nvml {
     events: Worker,
     streams: Streams,
     suspects: Arc<Mutex<Suspects>>,
+    reach: Arc<Mutex<Reach>>,
     event_wait: Duration,
     /// Pause before a GPU is asked again whose call hung or crashed; it doubles.
     suspicion: Duration,
@@ -109,6 +111,7 @@ impl Nvml {
             }))?,
             streams: Streams::default(),
             suspects: Arc::new(Mutex::new(Suspects::new(config.deadlines.query))),
+            reach: Arc::default(),
             event_wait: config.event_wait,
             suspicion: config.deadlines.query,
             status,
@@ -151,7 +154,25 @@ impl Nvml {
     /// that says so, and with its events when the first is dropped.
     pub fn events(&self) -> EventStream {
         let status = self.status.subscribe();
-        EventStream::new(self.events.clone(), status, &self.streams, self.event_wait, self.suspicion)
+        EventStream::new(
+            self.events.clone(),
+            status,
+            &self.streams,
+            self.reach(),
+            self.event_wait,
+            self.suspicion,
+        )
+    }
+
+    /// Leaves every GPU alone but these from the next question on, and in the next stream of events; without a list all
+    /// are asked again. Handles that a worker has stay until [`Nvml::release`]. With an empty list ask nothing: a
+    /// question about no GPU initialises the library all the same.
+    pub fn confine(&self, to: Option<Vec<GpuAt>>) {
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    fn reach(&self) -> Reach {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How the workers are, now and on each change.
@@ -192,7 +213,7 @@ impl Nvml {
         let mut retry = self.status.borrow().queries.abandoned == 0;
         loop {
             let skip = self.suspects().excused(touch, Instant::now(), retry);
-            let query = Query { about, skip: skip.clone() };
+            let query = Query { about, reach: self.reach(), skip: skip.clone() };
             let error = match self.queries.ask::<Answer<A>>(&query).await {
                 Ok(Err(refusal)) => return Err(self.without_answer(refusal.into())),
                 Ok(Ok(answer)) => {

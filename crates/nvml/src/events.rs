@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use worker::{CallError, Pending, Worker};
 
 use crate::protocol::{EVENTS, Refusal, Watch};
+use crate::reach::Reach;
 use crate::row::Row;
 use crate::suspects::{Suspects, Touch, blame};
 use crate::{NvmlError, Status};
@@ -57,6 +58,7 @@ pub struct EventStream {
     worker: Worker,
     buffer: Arc<Buffer>,
     watch: Option<Pending<Refusal>>,
+    reach: Reach,
     /// Longest time of one wait.
     wait: Duration,
     row: Row,
@@ -99,6 +101,7 @@ impl EventStream {
         worker: Worker,
         status: watch::Receiver<Status>,
         streams: &Streams,
+        reach: Reach,
         wait: Duration,
         suspicion: Duration,
     ) -> EventStream {
@@ -108,6 +111,7 @@ impl EventStream {
             worker,
             buffer: Arc::default(),
             watch: None,
+            reach,
             wait,
             row: Row::new(0),
             suspects: Suspects::new(suspicion),
@@ -144,7 +148,7 @@ impl EventStream {
                 let skip = self.suspects.all(Instant::now() + self.pause, !hangs);
                 self.awaits_release = hangs && !skip.is_empty();
                 let buffer = Arc::clone(&self.buffer);
-                let asked = Watch { wait: self.wait, skip };
+                let asked = Watch { wait: self.wait, reach: self.reach.clone(), skip };
                 self.worker.watch(&asked, self.pause, move |event| buffer.push(event))
             });
             let ended = tokio::select! {

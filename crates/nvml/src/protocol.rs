@@ -5,6 +5,7 @@ use std::time::Duration;
 use gpu_model::GpuFailure;
 use serde::{Deserialize, Serialize};
 
+use crate::reach::Reach;
 use crate::{Code, NvmlError};
 
 /// Role that answers queries.
@@ -17,6 +18,8 @@ pub(crate) const EVENTS: &str = "nvml-events";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Query {
     pub about: Subject,
+    /// The GPUs that may be touched.
+    pub reach: Reach,
     /// GPUs that must not be asked, each with the failure to give in its place.
     pub skip: Vec<GpuFailure>,
 }
@@ -35,6 +38,8 @@ pub(crate) enum Subject {
 pub(crate) struct Watch {
     /// Longest time of one wait.
     pub wait: Duration,
+    /// The GPUs that may be touched.
+    pub reach: Reach,
     /// GPUs that must not be touched, each with the failure to tell and for how long; without a time, not
     /// while this watch lives.
     pub skip: Vec<(GpuFailure, Option<Duration>)>,

@@ -12,9 +12,14 @@ use worker::{Channel, ChannelError};
 
 use crate::binding::{Driver, Failure};
 use crate::protocol::{Answer, Query, Refusal, Subject};
+use crate::reach::{Place, Reach};
 
-/// GPUs that must not be asked, each with the failure that stands in its place.
-struct Skip(Vec<GpuFailure>);
+/// Which GPUs a question is about.
+struct Scope {
+    reach: Reach,
+    /// Those that must not be asked, each with the failure that stands in its place.
+    skip: Vec<GpuFailure>,
+}
 
 /// Serves queries until the parent wants no more, or the library is of no use: the parent then starts
 /// a fresh process for the next one.
@@ -26,11 +31,11 @@ pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
     };
     let mut next = Some(first);
     while let Some(query) = next {
-        let skip = Skip(query.skip);
+        let scope = Scope { reach: query.reach, skip: query.skip };
         let usable = match query.about {
-            Subject::Inventory => answer(channel, inventory::take(&driver, &skip))?,
-            Subject::Topology => answer(channel, topology::take(&driver, &skip))?,
-            Subject::Probe => answer(channel, liveness::probe(&driver, &skip))?,
+            Subject::Inventory => answer(channel, inventory::take(&driver, &scope))?,
+            Subject::Topology => answer(channel, topology::take(&driver, &scope))?,
+            Subject::Probe => answer(channel, liveness::probe(&driver, &scope))?,
         };
         if !usable {
             return Ok(());
@@ -46,10 +51,14 @@ fn answer<T: Serialize>(channel: &Channel, answer: Answer<T>) -> Result<bool, Ch
     Ok(answer.is_ok())
 }
 
-impl Skip {
+impl Scope {
+    fn places(&self, driver: &Driver<'_>) -> Result<Vec<Place>, Refusal> {
+        driver.places(&self.reach)
+    }
+
     /// What to say of the GPU without asking it.
     fn failure(&self, index: u32) -> Option<&GpuFailure> {
-        self.0.iter().find(|failure| failure.index == index)
+        self.skip.iter().find(|failure| failure.index == index)
     }
 }
 

@@ -8,6 +8,7 @@ use worker::{Channel, ChannelError};
 
 use crate::binding::{Driver, EventSet, Failure, GpuKey, RawEvent, RawKind};
 use crate::protocol::{Refusal, Watch};
+use crate::reach::{Place, Reach};
 use crate::row::Row;
 use crate::{Code, Event};
 
@@ -24,7 +25,13 @@ pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
         .map(|(failure, time)| Skipped { failure, until: time.map(|time| begun + time) });
     let refusal = match Driver::open(channel, channel.argument()) {
         Ok(driver) => {
-            let watcher = Watcher { channel, driver: &driver, wait: watch.wait, skip: skip.collect() };
+            let watcher = Watcher {
+                channel,
+                driver: &driver,
+                wait: watch.wait,
+                reach: watch.reach,
+                skip: skip.collect(),
+            };
             match watcher.watch_for_ever() {
                 Err(End::Library(refusal)) => refusal,
                 Err(End::Channel(error)) => return Err(error),
@@ -41,6 +48,7 @@ struct Watcher<'a> {
     driver: &'a Driver<'a>,
     /// One wait. Long, since each end of one wakes the node.
     wait: Duration,
+    reach: Reach,
     skip: Vec<Skipped>,
 }
 
@@ -66,7 +74,7 @@ struct Watched {
 
 /// A GPU that is not watched.
 struct Missing {
-    index: u32,
+    place: Place,
     reason: String,
     /// When another try may succeed.
     again: Option<Instant>,
@@ -103,12 +111,12 @@ impl Watcher<'_> {
             Err(failure) => return Ok(Some(failure)),
         };
         let mut watched = Watched::default();
-        for index in 0..self.driver.gpu_count().map_err(End::Library)? {
-            match self.skip.iter().find(|skipped| skipped.failure.index == index) {
+        for place in self.driver.places(&self.reach).map_err(End::Library)? {
+            match self.skip.iter().find(|skipped| skipped.failure.index == place.index) {
                 Some(skipped) if skipped.until.is_none_or(|until| until > Instant::now()) => {
-                    watched.leave_out(skipped)
+                    watched.leave_out(place, skipped)
                 }
-                _ => watched.add(self.driver, &set, index)?,
+                _ => watched.add(self.driver, &set, place)?,
             }
         }
         self.channel.push(&Event::Gap { reason: watched.describe() })?;
@@ -140,26 +148,26 @@ impl Watcher<'_> {
 }
 
 impl Watched {
-    fn add(&mut self, driver: &Driver<'_>, set: &EventSet<'_>, index: u32) -> Result<(), End> {
-        match register(driver, set, index) {
+    fn add(&mut self, driver: &Driver<'_>, set: &EventSet<'_>, place: Place) -> Result<(), End> {
+        match register(driver, set, place) {
             Ok(known) => self.gpus.push(known),
             Err(failure) if failure.code.needs_fresh_library() => return Err(End::Library(failure.into())),
             Err(Failure { call, code }) => {
                 let is_final = matches!(code, Code::NotSupported | Code::FunctionNotFound);
-                self.miss(index, call, code, (!is_final).then(Instant::now));
+                self.miss(place, call, code, (!is_final).then(Instant::now));
             }
         }
         Ok(())
     }
 
-    fn leave_out(&mut self, skipped: &Skipped) {
-        let GpuFailure { index, call, code } = &skipped.failure;
-        self.miss(*index, call, Code::from(*code), skipped.until);
+    fn leave_out(&mut self, place: Place, skipped: &Skipped) {
+        let GpuFailure { call, code, .. } = &skipped.failure;
+        self.miss(place, call, Code::from(*code), skipped.until);
     }
 
-    fn miss(&mut self, index: u32, call: &str, code: Code, again: Option<Instant>) {
-        let reason = format!("GPU {index} is not watched: {call} failed: {code}");
-        self.missing.push(Missing { index, reason, again });
+    fn miss(&mut self, place: Place, call: &str, code: Code, again: Option<Instant>) {
+        let reason = format!("GPU {} is not watched: {call} failed: {code}", place.index);
+        self.missing.push(Missing { place, reason, again });
     }
 
     fn describe(&self) -> String {
@@ -180,7 +188,7 @@ impl Watched {
         let before = self.gpus.len();
         for missing in std::mem::take(&mut self.missing) {
             if missing.again.is_some_and(|again| again <= Instant::now()) {
-                self.add(driver, set, missing.index)?;
+                self.add(driver, set, missing.place)?;
             } else {
                 self.missing.push(missing);
             }
@@ -205,8 +213,8 @@ impl Watched {
     }
 }
 
-fn register(driver: &Driver<'_>, set: &EventSet<'_>, index: u32) -> Result<(GpuKey, GpuUuid), Failure> {
-    let gpu = driver.gpu(index)?;
+fn register(driver: &Driver<'_>, set: &EventSet<'_>, place: Place) -> Result<(GpuKey, GpuUuid), Failure> {
+    let gpu = driver.gpu(place)?;
     let uuid = gpu.uuid()?;
     set.register(&gpu)?;
     Ok((gpu.key(), uuid))

@@ -5,31 +5,32 @@ use std::collections::BTreeMap;
 
 use gpu_model::{Gpu as Seen, Inventory, Reading};
 
-use super::{Skip, mig, of_one_gpu};
+use super::{Scope, mig, of_one_gpu};
 use crate::binding::{Driver, Failure, Gpu, reading};
 use crate::protocol::Refusal;
+use crate::reach::Place;
 
 /// Compute capabilities by PCI device id: the chip decides them, so one GPU of each kind is asked.
 type Capabilities = BTreeMap<u32, Reading<(u32, u32)>>;
 
-pub(super) fn take(driver: &Driver<'_>, skip: &Skip) -> Result<Inventory, Refusal> {
+pub(super) fn take(driver: &Driver<'_>, scope: &Scope) -> Result<Inventory, Refusal> {
     let versions = driver.versions()?;
     let (mut gpus, mut failures, mut capabilities) = (Vec::new(), Vec::new(), Capabilities::new());
-    for index in 0..driver.gpu_count()? {
-        if let Some(failure) = skip.failure(index) {
+    for place in scope.places(driver)? {
+        if let Some(failure) = scope.failure(place.index) {
             failures.push(failure.clone());
             continue;
         }
-        match identified(driver, index) {
+        match identified(driver, place) {
             Ok((gpu, uuid)) => gpus.push(look(&gpu, uuid, &mut capabilities)?),
-            Err(failure) => failures.push(of_one_gpu(index, failure)?),
+            Err(failure) => failures.push(of_one_gpu(place.index, failure)?),
         }
     }
     Ok(Inventory { driver: versions, gpus, failures })
 }
 
-fn identified<'d>(driver: &'d Driver<'d>, index: u32) -> Result<(Gpu<'d>, gpu_model::GpuUuid), Failure> {
-    let gpu = driver.gpu(index)?;
+fn identified<'d>(driver: &'d Driver<'d>, place: Place) -> Result<(Gpu<'d>, gpu_model::GpuUuid), Failure> {
+    let gpu = driver.gpu(place)?;
     let uuid = gpu.uuid()?;
     Ok((gpu, uuid))
 }

@@ -3,17 +3,18 @@
 
 use gpu_model::{GpuFailure, GpuUuid, Reading};
 
-use super::{Skip, mig, of_one_gpu};
+use super::{Scope, mig, of_one_gpu};
 use crate::binding::{Driver, Gpu, reading};
 use crate::protocol::Refusal;
+use crate::reach::Place;
 use crate::{Code, Condition, Probe};
 
-pub(super) fn probe(driver: &Driver<'_>, skip: &Skip) -> Result<Vec<Probe>, Refusal> {
-    let one = |index| match skip.failure(index) {
+pub(super) fn probe(driver: &Driver<'_>, scope: &Scope) -> Result<Vec<Probe>, Refusal> {
+    let one = |place: Place| match scope.failure(place.index) {
         Some(failure) => Ok(unidentified(failure.clone())),
-        None => probe_gpu(driver, index),
+        None => probe_gpu(driver, place),
     };
-    (0..driver.gpu_count()?).map(one).collect()
+    scope.places(driver)?.into_iter().map(one).collect()
 }
 
 fn unidentified(failure: GpuFailure) -> Probe {
@@ -28,11 +29,11 @@ fn unidentified(failure: GpuFailure) -> Probe {
     }
 }
 
-fn probe_gpu(driver: &Driver<'_>, index: u32) -> Result<Probe, Refusal> {
-    let identity = driver.gpu(index).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
+fn probe_gpu(driver: &Driver<'_>, place: Place) -> Result<Probe, Refusal> {
+    let identity = driver.gpu(place).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
     let (gpu, uuid) = match identity {
         Ok(identity) => identity,
-        Err(failure) => return Ok(unidentified(of_one_gpu(index, failure)?)),
+        Err(failure) => return Ok(unidentified(of_one_gpu(place.index, failure)?)),
     };
     identified(&gpu, uuid)
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use gpu_model::{GpuLink, GpuPlace, GpuUuid, PciAddress, Reading, Topology};
 
-use super::Skip;
+use super::Scope;
 use crate::Code;
 use crate::binding::{Driver, Failure, Gpu, LinkEnd};
 use crate::protocol::Refusal;
+use crate::reach::Place;
 
 /// NVLinks that are asked for at most: as many as header 13.3 allows.
 const MAX_LINKS: u32 = 36;
@@ -19,10 +20,10 @@ struct Node<'d> {
     pci: Option<PciAddress>,
 }
 
-pub(super) fn take(driver: &Driver<'_>, skip: &Skip) -> Result<Topology, Refusal> {
+pub(super) fn take(driver: &Driver<'_>, scope: &Scope) -> Result<Topology, Refusal> {
     let mut nodes = Vec::new();
-    for index in (0..driver.gpu_count()?).filter(|index| skip.failure(*index).is_none()) {
-        nodes.extend(node(driver, index)?);
+    for place in scope.places(driver)?.into_iter().filter(|place| scope.failure(place.index).is_none()) {
+        nodes.extend(node(driver, place)?);
     }
     let mut topology = Topology::default();
     let mut links: BTreeMap<(&GpuUuid, PciAddress), u32> = BTreeMap::new();
@@ -63,8 +64,8 @@ pub(super) fn take(driver: &Driver<'_>, skip: &Skip) -> Result<Topology, Refusal
 }
 
 /// `None` for a GPU that cannot be identified.
-fn node<'d>(driver: &'d Driver<'d>, index: u32) -> Result<Option<Node<'d>>, Refusal> {
-    let identified = driver.gpu(index).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
+fn node<'d>(driver: &'d Driver<'d>, place: Place) -> Result<Option<Node<'d>>, Refusal> {
+    let identified = driver.gpu(place).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
     let Some((gpu, uuid)) = optional(identified)? else { return Ok(None) };
     let pci = optional(gpu.pci())?.map(|pci| pci.address);
     Ok(Some(Node { gpu, uuid, pci }))

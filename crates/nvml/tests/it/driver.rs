@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nvml::{Code, Library, Nvml, NvmlError, RoleState};
+use nvml::{Code, GpuAt, Library, Nvml, NvmlError, RoleState};
 use nvml_sim::Effect;
 
 use crate::node::{Node, block_on, eventually, gap, gone, pid_of};
@@ -21,6 +21,7 @@ crate::tests![
     driver_that_refuses_us_says_what_to_do,
     library_alone_does_not_make_its_folder_a_search_path,
     released_workers_are_gone_and_the_next_call_starts_another,
+    gpus_that_are_left_alone_are_touched_by_nothing,
     suspicion_of_a_gpu_ends_with_its_driver,
     suspicion_of_a_watched_gpu_ends_with_its_driver,
 ];
@@ -200,4 +201,28 @@ fn suspicion_of_a_watched_gpu_ends_with_its_driver() {
     assert!(gap(&mut events).contains("was ended to release the GPUs"));
     assert!(gap(&mut events).contains("different versions"));
     assert_eq!(gap(&mut events), "watching 8 of 8 GPUs from now on");
+}
+
+// Fails where a GPU is asked for by its index: there the lost one stands.
+fn gpus_that_are_left_alone_are_touched_by_nothing() {
+    let node = Node::of("dgx-a100");
+    let nvml = node.nvml();
+    let all = block_on(nvml.inventory()).unwrap().gpus;
+    let place = |index: usize| GpuAt { index: all[index].index, pci: *all[index].pci.value().unwrap() };
+    nvml.confine(Some(vec![place(1), place(6)]));
+    block_on(nvml.release()).unwrap();
+    for other in [0, 2, 3, 4, 5, 7] {
+        node.fault_of_gpu(other, "nvmlDevice*", Effect::Crash);
+    }
+    let seen = block_on(nvml.inventory()).unwrap();
+    assert_eq!(seen.gpus, [all[1].clone(), all[6].clone()]);
+    let probes = block_on(nvml.probe()).unwrap();
+    assert!(probes.iter().all(|probe| probe.failure.is_none()), "{probes:?}");
+    assert_eq!(probes.iter().map(|probe| probe.index).collect::<Vec<_>>(), [1, 6]);
+    let mut events = nvml.events();
+    assert_eq!(gap(&mut events), "watching 2 of 2 GPUs from now on");
+    drop(events);
+    node.state.clear_faults(None).unwrap();
+    nvml.confine(None);
+    assert_eq!(block_on(nvml.inventory()).unwrap().gpus.len(), 8);
 }
