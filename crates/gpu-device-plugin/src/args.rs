@@ -18,6 +18,7 @@ mod compat;
 mod given;
 mod health;
 mod injection;
+mod lease;
 
 /// The program of NVIDIA's that this one can stand in for.
 const THEIRS: &str = "nvidia-device-plugin";
@@ -26,6 +27,7 @@ pub use compat::{Face, UnsupportedArgs};
 pub use given::{Given, Kubelet, Paths, Place};
 pub use health::{HealthCommand, PersonArgs};
 pub use injection::InjectionArgs;
+pub use lease::{HoldArgs, LeaseCommand, ReleaseArgs};
 
 /// Offers a node's NVIDIA GPUs to the kubelet as nvidia.com/gpu, and injects them by CDI.
 ///
@@ -123,6 +125,8 @@ Examples:
   gpu-device-plugin devices --output json              what the driver lists here
   gpu-device-plugin check config.yaml                  what is wrong with a config file
   gpu-device-plugin explain --config config.yaml       what it would do here
+  gpu-device-plugin lease hold --gpu all --purpose 'driver upgrade' -- COMMAND
+                                                       run COMMAND while nothing of Gantry uses a GPU
   nvml-sim run --dir NODE -- gpu-device-plugin devices the same on a simulated node
 
 Readiness and metrics: http://ADDRESS:9401/ready, /metrics
@@ -153,6 +157,12 @@ pub enum Command {
         /// What is wanted
         #[command(subcommand)]
         command: HealthCommand,
+    },
+    /// Take GPUs out of service for a driver upgrade or another change, and see who has
+    Lease {
+        /// What is wanted
+        #[command(subcommand)]
+        command: LeaseCommand,
     },
     /// Say what a config file would do: resources, ids, what a container would get, and what may not be as it was meant
     ///

@@ -126,6 +126,13 @@ pub struct Instance {
     pub token: u64,
 }
 
+impl Instance {
+    /// The name by which those who lease GPUs know it. Process ids are alike in containers.
+    pub fn presence(&self) -> String {
+        format!("gpu-device-plugin.{:016x}", self.token)
+    }
+}
+
 impl Config {
     /// Validates what the command line gave, with what the config file says of what holds until the end.
     ///

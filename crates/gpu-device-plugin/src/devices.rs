@@ -1,13 +1,17 @@
-//! The subcommand `devices`: what the driver shows, through the same client as the daemon.
+//! The subcommand `devices`: what the driver shows, through the same client as the daemon, and who has
+//! leased what of it.
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use gpu_model::{Inventory, Reading};
+use node_contract::Lease;
 use nvml::Nvml;
 
 use crate::args::Output;
 use crate::columns::aligned;
 use crate::config::Config;
+use crate::leases::LeasePlaces;
 use crate::stdout;
 
 /// Lists the GPUs on standard output.
@@ -19,16 +23,22 @@ pub async fn list(config: &Config, output: Output) -> ExitCode {
 }
 
 async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
+    let leases = LeasePlaces::of(config).live()?;
     let inventory = inventory(config).await?;
     let text = match output {
         Output::Json => serde_json::to_string_pretty(&inventory)? + "\n",
-        Output::Table => table(&inventory),
+        Output::Table => table(&inventory) + &leased(&leases),
     };
     Ok(stdout::write(text.as_bytes())?)
 }
 
-/// What the driver shows.
+/// What the driver shows. While GPUs are leased it is not asked, since that would touch them: then this is what the plugin
+/// saw last.
 pub async fn inventory(config: &Config) -> anyhow::Result<Inventory> {
+    let leases = LeasePlaces::of(config);
+    if !leases.live()?.is_empty() {
+        return leases.inventory().context("GPUs are leased, and the driver is left alone meanwhile");
+    }
     let nvml = Nvml::start(config.nvml.clone(), config.driver.library_source())?;
     let inventory = nvml.inventory().await;
     nvml.shutdown().await;
@@ -77,6 +87,22 @@ fn table(inventory: &Inventory) -> String {
         inventory.driver.nvml,
         shown(&inventory.driver.cuda, |(major, minor)| format!("{major}.{minor}"))
     ));
+    text
+}
+
+/// Who has which of them.
+fn leased(leases: &[Lease]) -> String {
+    let mut text = String::new();
+    for Lease { id, gpus, purpose, who, expires_at, .. } in leases {
+        for gpu in gpus {
+            text.push_str(&format!(
+                "{gpu} is leased by {who} until {expires_at:.0}: {purpose} (lease {id})\n"
+            ));
+        }
+    }
+    if !leases.is_empty() {
+        text.push_str("The driver is left alone meanwhile: this is what the device plugin saw last.\n");
+    }
     text
 }
 

@@ -24,6 +24,7 @@ use crate::config::Instance;
 use crate::files::Files;
 use crate::held::Granted;
 use crate::kubelet_view::KubeletView;
+use crate::leases::HandedLists;
 use crate::metrics::{Metrics, ResourceMetrics};
 use crate::registration::{REGISTER_TIMEOUT, Registration, RegistrationEnded};
 use crate::rpc::Service;
@@ -63,6 +64,8 @@ pub struct Surroundings {
     pub granted: mpsc::UnboundedSender<Granted>,
     /// Told once a kubelet has a device list.
     pub handed: watch::Sender<bool>,
+    /// Told which list the kubelet's stream of each resource has.
+    pub lists: watch::Sender<HandedLists>,
 }
 
 /// The endpoint of one resource.
@@ -125,7 +128,7 @@ impl Endpoint {
             ));
         let mut registered = std::pin::pin!(self.registration(&streams, accepted).run());
         self.names.renew_far();
-        let counting = std::pin::pin!(count(&streams, &self.metrics, &self.with.handed));
+        let counting = std::pin::pin!(count(&streams, &self.resource, &self.metrics, &self.with));
         let withdrawn = std::pin::pin!(withdrawn(self.state.clone(), &streams));
         let ended = tokio::select! {
             biased;
@@ -148,6 +151,7 @@ impl Endpoint {
         }
         self.metrics.registered(false);
         self.metrics.streams(0, 0);
+        note_list(&self.with.lists, &self.resource, None);
         Ok(ended)
     }
 
@@ -183,19 +187,27 @@ impl Endpoint {
     }
 }
 
-/// Counts the streams, and tells once one of them has a list.
-async fn count(streams: &Streams, metrics: &ResourceMetrics, handed: &watch::Sender<bool>) {
+/// Counts the streams, and tells which list they have.
+async fn count(streams: &Streams, resource: &ResourceName, metrics: &ResourceMetrics, with: &Surroundings) {
     let mut status = streams.status();
     loop {
         let now = *status.borrow_and_update();
         metrics.streams(now.live, now.sent);
+        note_list(&with.lists, resource, now.kubelet.has_list());
         if now.sent > 0 {
-            handed.send_if_modified(|handed| !std::mem::replace(handed, true));
+            with.handed.send_if_modified(|handed| !std::mem::replace(handed, true));
         }
         if status.changed().await.is_err() {
             return;
         }
     }
+}
+
+fn note_list(lists: &watch::Sender<HandedLists>, resource: &ResourceName, generation: Option<u64>) {
+    lists.send_if_modified(|lists| match generation {
+        Some(generation) => lists.insert(resource.clone(), generation) != Some(generation),
+        None => lists.remove(resource).is_some(),
+    });
 }
 
 /// Waits until nothing is offered any more and the kubelet knows, or does not ask.

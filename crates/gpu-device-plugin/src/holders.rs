@@ -6,26 +6,21 @@
 //! list, and that not for long.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use kubelet_api::podresources::MAX_POD_RESOURCES_MESSAGE;
-use kubelet_api::podresources::v1::ListPodResourcesRequest;
-use kubelet_api::podresources::v1::pod_resources_lister_client::PodResourcesListerClient;
 use node_contract::HeldFile;
 use node_host::{BootId, LocalPath};
-use thiserror::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 
 use crate::absent::{finish, until};
 use crate::beat::beat;
-use crate::connect::{self, ConnectError};
 use crate::file_identity::FileIdentity;
 use crate::files::{self, Files, FilesGone};
 use crate::held::{Belief, Granted, Held, Ids, collect};
 use crate::metrics::Metrics;
+use crate::pod_resources::{self, AskError};
 
 /// How often the kubelet is asked when nothing is awaited.
 const SELDOM: Duration = Duration::from_secs(30);
@@ -35,9 +30,6 @@ const OFTEN: Duration = Duration::from_secs(2);
 
 /// From a grant to the question: by then the kubelet has noted it down, and more grants may have come.
 const AFTER_GRANT: Duration = Duration::from_secs(1);
-
-/// Longest time for one answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Where the kubelet answers, and where the answer is kept.
 #[derive(Clone, Debug)]
@@ -88,17 +80,6 @@ pub struct Holders {
     pub metrics: Metrics,
     /// Readiness: never not ready, since all else works without.
     pub component: daemon::Component,
-}
-
-/// Who holds what could not be learnt.
-#[derive(Debug, Error)]
-enum AskError {
-    #[error("cannot connect to {path}")]
-    Connect { path: String, source: ConnectError },
-    #[error("List of the kubelet's pod resources failed: {message}")]
-    Call { message: String },
-    #[error("the kubelet did not answer within {ANSWER:?}")]
-    Timeout,
 }
 
 struct Answer {
@@ -238,24 +219,12 @@ fn keep(path: &LocalPath, file: HeldFile) -> Result<(), String> {
 }
 
 async fn ask(socket: PathBuf) -> Result<Answer, AskError> {
-    timeout(ANSWER, list(&socket)).await.unwrap_or(Err(AskError::Timeout))
-}
-
-async fn list(socket: &Path) -> Result<Answer, AskError> {
     // Looked at first: if the kubelet starts anew meanwhile, the next answer is told from this one.
-    let identity = FileIdentity::of(socket).ok();
-    let channel = connect::channel_to(socket)
-        .await
-        .map_err(|source| AskError::Connect { path: socket.display().to_string(), source })?;
-    let mut client =
-        PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_POD_RESOURCES_MESSAGE);
-    let listed = client.list(ListPodResourcesRequest {}).await;
-    let listed = listed.map_err(|status| AskError::Call { message: status.to_string() })?.into_inner();
+    let identity = FileIdentity::of(&socket).ok();
+    let pods = pod_resources::pods(&socket).await?;
     let mut ids = Ids::new();
-    for container in listed.pod_resources.into_iter().flat_map(|pod| pod.containers) {
-        for devices in container.devices {
-            devices.device_ids.into_iter().for_each(|id| collect(&mut ids, &devices.resource_name, id));
-        }
+    for devices in pods.into_iter().flat_map(|pod| pod.containers).flat_map(|container| container.devices) {
+        devices.device_ids.into_iter().for_each(|id| collect(&mut ids, &devices.resource_name, id));
     }
     Ok(Answer { ids, socket: identity })
 }

@@ -6,6 +6,7 @@
 //!                                   |    ^                             +--> state --+--> streams --> ListAndWatch
 //!                                   |    +-- offering <-- config_file  |            +--> rpc (allocate, preferred) ---+
 //!                                   |    +-- staging <-- holders <--(pod resources; grants)-- kubelet, rpc <-----------+
+//!                                   |    +-- leases <--> folder of leases, kubelet   |
 //!                                   +--> spec_file, report                          +--> registration --> kubelet
 //!                                                                                          ^     ^
 //!   CRI runtime <-- cdi_proof <-- cdi_gate ------------------------------------------------+     +-- kubelet_view, socket
@@ -51,11 +52,14 @@ mod host_devices;
 mod injection;
 mod kubelet_socket;
 mod kubelet_view;
+mod leases;
 mod metrics;
 mod modprobe;
 mod observe;
 mod offering;
 mod outlook;
+mod person;
+mod pod_resources;
 mod preferred;
 mod registration;
 mod report;
@@ -114,6 +118,9 @@ pub fn run() -> ExitCode {
                 // Without a boot id the plugin keeps nothing either.
                 let boot = node_host::boot_id(&config.driver.host).ok();
                 health::command::run(command, &config.health_paths, boot).await
+            }
+            Some(Command::Lease { command }) => {
+                leases::command::run(command, &leases::LeasePlaces::of(&config)).await
             }
             _ => serve::serve(config, &runtime).await,
         }

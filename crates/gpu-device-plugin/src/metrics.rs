@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use crate::state::{Device, State};
 
 mod health;
+mod leases;
 
 use health::HealthGauge;
+use leases::LeaseMetrics;
 
 /// What every name begins with.
 const PREFIX: &str = "gantry_device_plugin";
@@ -47,6 +49,7 @@ pub struct Metrics {
     transitions: IntCounterVec,
     health: HealthGauge,
     xids: IntCounterVec,
+    leases: LeaseMetrics,
     spec_writes: IntCounterVec,
     spec_current: IntGauge,
     config_valid: IntGauge,
@@ -141,6 +144,7 @@ impl Metrics {
                 "XIDs that the driver reported, by number and by what they say.",
                 &["xid", "class"],
             )?,
+            leases: LeaseMetrics::declare(&declare)?,
             spec_writes: declare.counter(
                 "cdi_spec_writes_total",
                 "Attempts to write the CDI spec, by result.",
@@ -198,6 +202,16 @@ impl Metrics {
     /// Whether the kubelet answered who holds what.
     pub fn holders(&self, is_current: bool) {
         self.holders_current.set(i64::from(is_current));
+    }
+
+    /// What is leased now.
+    pub fn leases(&self, gpus: usize, acknowledged: usize, waiting: usize) {
+        self.leases.show(gpus, acknowledged, waiting);
+    }
+
+    /// A lease was acknowledged.
+    pub fn lease_acknowledged(&self) {
+        self.leases.acknowledged();
     }
 
     /// A config file was read that differs from the one before.
@@ -288,6 +302,10 @@ impl Declare<'_> {
 
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         self.registered(IntCounterVec::new(Opts::new(format!("{PREFIX}_{name}"), help), labels)?)
+    }
+
+    fn plain_counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.registered(IntCounter::with_opts(Opts::new(format!("{PREFIX}_{name}"), help))?)
     }
 
     fn rpc_duration(&self) -> Result<HistogramVec, prometheus::Error> {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
-use node_host::HostRoot;
-use nvml::{Event, Nvml, NvmlError, Probe};
+use node_host::{BootId, HostRoot, LocalPath};
+use nvml::{Event, EventStream, Nvml, NvmlError, Probe};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ use crate::board::Board;
 use crate::cdi_gate::CdiGate;
 use crate::config_file::InForce;
 use crate::driver;
-use crate::files::{Files, FilesGone};
+use crate::files::{self, Files, FilesGone};
 use crate::health::evidence;
 use crate::holders::{Holdings, Use};
 use crate::host_devices::HostDevices;
@@ -40,6 +40,7 @@ use crate::spec_file::{Depth, Kept, SpecFile};
 
 mod health;
 mod holding;
+mod leasing;
 mod obstacle;
 mod projection;
 mod search;
@@ -48,6 +49,8 @@ mod topology;
 
 pub use health::Healths;
 use holding::Ours;
+use leasing::Leased;
+pub use leasing::Leasing;
 use obstacle::Obstacle;
 use topology::Wish;
 
@@ -90,6 +93,12 @@ pub struct Observer {
     pub holdings: watch::Receiver<Holdings>,
     /// What becomes of that here.
     pub used: watch::Sender<Use>,
+    /// What leases want, and what becomes of that.
+    pub leasing: Leasing,
+    /// The report of the last process, which knows GPUs that must not be touched.
+    pub report: LocalPath,
+    /// This boot.
+    pub boot: Option<BootId>,
     /// Where the states go.
     pub board: Board,
     /// The thread for file work.
@@ -147,6 +156,9 @@ enum Answer {
 
 type Asking = Pin<Box<dyn Future<Output = (Question, Result<Answer, NvmlError>)> + Send>>;
 
+/// The workers end.
+type Releasing = Pin<Box<dyn Future<Output = Result<(), NvmlError>> + Send>>;
+
 /// The spec's file comes back from the thread with what came of it.
 type Keeping = Pin<Box<dyn Future<Output = Result<(SpecFile, Kept), FilesGone>> + Send>>;
 
@@ -187,6 +199,8 @@ struct Watching {
     remarks: Vec<String>,
     /// What pods hold of our resources.
     ours: Ours,
+    /// What is leased.
+    leased: Leased,
     /// How well the GPUs work together, as the last topology says.
     affinity: Arc<NodeAffinity>,
 }
@@ -205,9 +219,10 @@ impl Observer {
             // Its own component says what is wrong with it.
             let _ = config.wait_for(Option::is_some).await;
         }
+        let leased = Leased::at_start(self.health.ledger.leased());
         let mut watching = Watching {
             with: self,
-            known: Vec::new(),
+            known: inventory.gpus.clone(),
             inventory: inventory.clone(),
             listed: Vec::new(),
             lacking: BTreeMap::new(),
@@ -225,8 +240,10 @@ impl Observer {
             refused: None,
             remarks: Vec::new(),
             ours: Ours::default(),
+            leased,
             affinity: Arc::default(),
         };
+        watching.begin_leases();
         let found = watching.adopt(inventory);
         if waits {
             watching.want(Question::Inventory);
@@ -248,7 +265,8 @@ impl Observer {
 
 impl Watching {
     async fn watch(&mut self) -> Result<(), ObserverEnded> {
-        let mut events = self.with.nvml.events();
+        let mut events = None;
+        let mut releasing = self.with_leases().then(|| (Instant::now(), release(&self.with.nvml)));
         let mut status = self.with.nvml.status();
         let mut probes = beat(self.with.probe_interval);
         let mut repair = beat(SEARCH);
@@ -257,26 +275,36 @@ impl Watching {
         let mut asking: Option<Asking> = None;
         let mut keeping: Option<Keeping> = None;
         loop {
-            if self.topology.take(&self.listed, Instant::now()) {
+            // What hangs in the driver may hang for ever: the others are watched all the same after a while.
+            let is_free = releasing.as_ref().is_none_or(|(since, _)| since.elapsed() >= files::PATIENCE);
+            let may_ask = is_free && !self.is_quiet();
+            let impatience =
+                releasing.as_ref().map(|(since, _)| *since + files::PATIENCE).filter(|_| !is_free);
+            if may_ask && events.is_none() {
+                events = Some(self.with.nvml.events());
+            }
+            if may_ask && self.knows_all() && self.topology.take(&self.listed, Instant::now()) {
                 self.want(Question::Topology);
             }
-            if asking.is_none() && !self.wanted.is_empty() {
+            if may_ask && asking.is_none() && !self.wanted.is_empty() {
                 if self.wanted.first() == Some(&Question::Probe) {
                     self.with.health.probed = Some(Instant::now());
                 }
                 asking = Some(ask(&self.with.nvml, self.wanted.remove(0)));
             }
-            if keeping.is_none() {
+            // While all is leased its files may be another driver's from one moment to the next.
+            if keeping.is_none() && !self.is_quiet() {
                 keeping = self.keep_spec();
             }
             let health = self.with.health.due();
             let proof = self.with.health.probe_due().filter(|_| asking.is_none() && self.wanted.is_empty());
             let obstacle = self.obstacle.due(Instant::now());
-            let topology = self.topology.due(&self.listed);
+            let topology = self.topology.due(&self.listed).filter(|_| may_ask && self.knows_all());
+            let look = self.leased.due();
             let needs_spec = self.spec_problem.is_some();
             let needs_repair = needs_spec || !self.is_answering;
             tokio::select! {
-                event = events.next() => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
+                event = next_event(&mut events) => self.take_event(event.ok_or(ObserverEnded::Nvml)?),
                 (question, answer) = finish(&mut asking) => {
                     asking = None;
                     self.take_answer(question, answer)?;
@@ -287,6 +315,9 @@ impl Watching {
                     let kept = kept?;
                     if self.take_spec(kept) {
                         self.publish();
+                    }
+                    if self.has_returning() {
+                        self.learn(&[]);
                     }
                 }
                 _ = probes.tick() => {
@@ -305,6 +336,21 @@ impl Watching {
                 Ok(()) = self.with.cdi.changed() => self.publish(),
                 Ok(()) = self.with.config.changed() => self.adopt_config(),
                 Ok(()) = self.with.holdings.changed() => self.publish(),
+                Ok(()) = self.with.leasing.claims.changed() => {
+                    if self.take_claims() {
+                        // What is under way is about other GPUs.
+                        (asking, events) = (None, None);
+                        releasing = Some((Instant::now(), release(&self.with.nvml)));
+                    }
+                    self.learn(&[]);
+                }
+                released = ended(&mut releasing) => {
+                    releasing = None;
+                    released.map_err(|_| ObserverEnded::Nvml)?;
+                    self.workers_ended();
+                }
+                () = until(impatience) => {}
+                () = until(look) => self.look_again(),
                 Ok(()) = self.with.asked.changed() => {
                     tracing::info!("looking at everything, as asked");
                     self.want(Question::Inventory);
@@ -368,6 +414,7 @@ impl Watching {
             Answer::Inventory(inventory) => {
                 let found = self.adopt(inventory);
                 self.want_spec(Depth::Full);
+                self.see_returning();
                 self.learn(&found);
             }
             Answer::Topology(topology) => self.take_topology(&topology),
@@ -384,7 +431,9 @@ impl Watching {
                     tracing::info!(?repartitioned, "GPUs are partitioned otherwise by now");
                     self.want(Question::Inventory);
                 }
-                self.learn(&evidence::of_probe(&self.known, &probes));
+                let found = evidence::of_probe(&self.asked(), &probes);
+                self.hear_returning(&found);
+                self.learn(&found);
             }
         }
         self.tell_driver(&self.with.nvml.status().borrow());
@@ -436,7 +485,10 @@ impl Watching {
         for gpu in inventory.gpus.iter_mut().filter(|gpu| gpu.numa_node.value().is_none()) {
             gpu.numa_node = numa_node(&self.with.driver.host, gpu);
         }
-        let mut found = evidence::of_inventory(&self.known, &inventory);
+        let asked = self.asked();
+        self.complete(&mut inventory);
+        let mut found = evidence::of_inventory(&asked, &inventory);
+        found.retain(|evidence| !self.is_hearsay(evidence));
         found.extend(evidence::of_absence(self.with.health.ledger.gpus(), &self.known, &inventory));
         for gpu in &inventory.gpus {
             match self.known.iter_mut().find(|known| known.uuid == gpu.uuid) {
@@ -477,6 +529,28 @@ impl Watching {
             .topology
             .ready_but(format!("topology unknown: {reason}; it is asked for again in {pause:?}"));
         self.want(Question::Probe);
+    }
+}
+
+/// Ends the workers, and with them every handle on a GPU. Whoever hangs in the driver is waited for.
+fn release(nvml: &Nvml) -> Releasing {
+    let nvml = nvml.clone();
+    Box::pin(async move { nvml.release().await })
+}
+
+/// Waits until the workers have ended; for ever if they need not.
+async fn ended(releasing: &mut Option<(Instant, Releasing)>) -> Result<(), NvmlError> {
+    match releasing {
+        Some((_, releasing)) => releasing.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next event; for ever none while nobody watches.
+async fn next_event(events: &mut Option<EventStream>) -> Option<Event> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
     }
 }
 

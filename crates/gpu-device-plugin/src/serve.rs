@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use gpu_health::Ledger;
-use node_contract::MAX_REQUESTS;
+use node_contract::{LeaseFolder, MAX_REQUESTS, REPORT_PATH};
 use node_host::HostRoot;
 use nvml::Nvml;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,8 +24,9 @@ use crate::held::Granted;
 use crate::holders::{self, Holders, Holdings, Use};
 use crate::kubelet_socket::KubeletWatch;
 use crate::kubelet_view::KubeletView;
+use crate::leases::{Claims, HandedLists, Leases, Yielded};
 use crate::metrics::{Metrics, NvmlMetrics};
-use crate::observe::{Components, Healths, Observer};
+use crate::observe::{Components, Healths, Leasing, Observer};
 use crate::offering::{Offering, OfferingFlags};
 use crate::outlook::Outlook;
 use crate::report::{self, Reporter};
@@ -84,12 +85,30 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let files = Files::start().context("no thread for file work")?;
     // Its own thread: the report's readers are other daemons, and a search that hangs is not theirs.
     let report_files = Files::start().context("no thread for the report")?;
+    let (lists, handed_lists) = watch::channel(HandedLists::default());
+    let pod_resources = holders.socket.clone();
     let holding = keep_holders(holders, &driver.host, asked.clone(), &metrics, runtime)?;
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
     let spec = SpecFile::new(cdi_dir, driver.host.clone());
     let outlook = Outlook::new().context("no thread for what recurs")?;
     let (kubelet, watching) = outlook.within(|| KubeletView::of(KubeletWatch::new(kubelet_socket)));
     let health = keep_health(health, health_paths, &driver, runtime)?;
+    let boot = node_host::boot_id(&driver.host).ok();
+    let (claims, claimed) = watch::channel(Claims::default());
+    let (yielding, yielded) = watch::channel(Yielded::default());
+    let leases = Leases {
+        folder: LeaseFolder::new(&run_dir),
+        instance,
+        boot: boot.clone(),
+        kubelet: pod_resources,
+        claims,
+        yielded,
+        handed: handed_lists,
+        holdings: holding.holdings.clone(),
+        files: Files::start().context("no thread for leases")?,
+        metrics: metrics.clone(),
+        component: readiness.component("leases"),
+    };
     let observer = Observer {
         health,
         flags: offering,
@@ -102,6 +121,9 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         findings,
         holdings: holding.holdings,
         used: holding.used,
+        leasing: Leasing { claims: claimed, yielded: yielding },
+        report: run_dir.join(REPORT_PATH),
+        boot,
         driver,
         nvml: nvml.clone(),
         modprobe: Arc::default(),
@@ -126,6 +148,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         metrics,
         standings: Standings::new(readiness.component("kubelet")),
         handed,
+        lists,
     };
 
     let stop = runtime.shutdown();
@@ -148,6 +171,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
                 () = foretold => "nobody keeps the config any more",
                 () = gate => "nobody keeps the proof of CDI any more",
                 () = watching => "nobody looks out for the kubelet any more",
+                _ = leases.run() => "nobody heeds leases any more",
             }
         },
         stop.clone(),

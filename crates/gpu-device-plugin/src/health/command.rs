@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::HealthPaths;
 use crate::args::{HealthCommand, Output, PersonArgs};
 use crate::columns::aligned;
-use crate::stdout;
+use crate::{person, stdout};
 
 /// How often an answer is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -119,7 +119,7 @@ fn time(unix_ms: u64) -> String {
 async fn ask(paths: &HealthPaths, verb: HealthVerb, person: PersonArgs) -> anyhow::Result<()> {
     let PersonArgs { subject, why, who, wait } = person;
     let subject = resolve(paths, &subject)?;
-    let who = who.or_else(login).context("nobody is named: pass --who NAME")?;
+    let who = who.or_else(person::login).context("nobody is named: pass --who NAME")?;
     let request = HealthRequest::new(verb, subject.clone(), &who, &why)?;
     let path = request.submit(&paths.requests)?;
     if wait.is_zero() {
@@ -144,12 +144,6 @@ async fn ask(paths: &HealthPaths, verb: HealthVerb, person: PersonArgs) -> anyho
         }
         sleep(LOOK).await;
     }
-}
-
-/// The person who is logged in, if the environment tells.
-fn login() -> Option<String> {
-    let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    name("SUDO_USER").or_else(|| name("USER"))
 }
 
 /// Whether a plugin keeps health here now.

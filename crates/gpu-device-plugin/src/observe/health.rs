@@ -69,12 +69,12 @@ impl Watching {
         for evidence in evidence {
             changes.extend(self.with.health.ledger.take(evidence, now));
         }
-        self.take_changes(&changes);
+        self.take_changes(changes);
     }
 
     pub(super) fn pass_time(&mut self) {
         let changes = self.with.health.ledger.pass_time(now());
-        self.take_changes(&changes);
+        self.take_changes(changes);
     }
 
     pub(super) fn take_xid(&mut self, gpu: GpuUuid, xid: u64, gpu_instance: Option<u32>) {
@@ -103,7 +103,7 @@ impl Watching {
                     news.filter(|answer| !known.contains(&answer.id))
                         .for_each(|answer| answer.remember(&mut kept.answers));
                 });
-                self.take_changes(&changes);
+                self.take_changes(changes);
                 // The keeper may have gone, and with it who waits.
                 let _ = done.send(());
             }
@@ -122,7 +122,7 @@ impl Watching {
         match done {
             Ok(changes) => {
                 self.with.health.answer(request, None);
-                self.take_changes(&changes);
+                self.take_changes(changes);
             }
             Err(error) => {
                 tracing::warn!(%error, "the request is refused");
@@ -133,8 +133,9 @@ impl Watching {
         self.want(Question::Probe);
     }
 
-    fn take_changes(&mut self, changes: &[Transition]) {
-        for change in changes {
+    fn take_changes(&mut self, mut changes: Vec<Transition>) {
+        changes.extend(self.settle_leases());
+        for change in &changes {
             tell(change);
             self.with.metrics.transition(change);
             if change.subject.gpu_instance.is_none() {

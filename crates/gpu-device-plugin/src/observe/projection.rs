@@ -59,8 +59,13 @@ impl Watching {
         self.want_spec(Depth::Full);
     }
 
-    /// Publishes the device lists that follow from what is known.
+    /// Publishes the device lists that follow from what is known, and that this was done.
     pub(super) fn publish(&mut self) {
+        self.publish_lists();
+        self.tell_yielded();
+    }
+
+    fn publish_lists(&mut self) {
         let spec = self.spec_state();
         let now = Instant::now();
         let uses_cdi = self.offering.as_ref().is_some_and(|offering| offering.injection.uses_cdi());

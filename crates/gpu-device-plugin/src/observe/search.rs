@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::files::{self, told_when_stuck};
 
+use super::leasing::Remembered;
 use super::{Observer, ObserverEnded, SEARCH, code_of, nameless};
 
 /// Code of a driver that works and has nothing to offer.
@@ -21,12 +22,17 @@ impl Observer {
     pub(super) async fn first_inventory(&self) -> Result<Inventory, ObserverEnded> {
         let mut last = String::new();
         loop {
+            let remembered = self.leave_leased_alone().await?;
+            let remembered = match remembered {
+                Some(remembered) if remembered.is_all_leased() => return Ok(remembered.inventory()),
+                remembered => remembered,
+            };
             let driver = self.driver.clone();
             let search = self.files.run(move || driver.find().map(drop));
             let found = told_when_stuck(search, files::PATIENCE, &self.components.driver).await?;
             let (code, reason) = match found {
                 Err(reason) => ("no-driver", reason),
-                Ok(()) => match self.inventory().await {
+                Ok(()) => match self.inventory_with(remembered).await {
                     Ok(inventory) if inventory.gpus.is_empty() => (NO_GPU, no_gpu(&inventory)),
                     Ok(inventory) => return Ok(inventory),
                     Err(NvmlError::Lost) => return Err(ObserverEnded::Nvml),
@@ -44,6 +50,15 @@ impl Observer {
             }
             sleep(SEARCH).await;
         }
+    }
+
+    /// Asks for the inventory, and completes it by what is left alone.
+    async fn inventory_with(&self, remembered: Option<Remembered>) -> Result<Inventory, NvmlError> {
+        let mut inventory = self.inventory().await?;
+        if let Some(remembered) = remembered {
+            remembered.complete(&mut inventory);
+        }
+        Ok(inventory)
     }
 
     /// Asks for the inventory, and tells meanwhile what the driver is at: its first start may take minutes.

@@ -30,6 +30,8 @@ impl Watching {
         let driver = self.with.driver.clone();
         let component = self.with.components.spec.clone();
         let (files, modprobe) = (self.with.files.clone(), Arc::clone(&self.with.modprobe));
+        // It would load a driver that somebody is about to replace.
+        let is_quiet = self.is_quiet();
         Some(Box::pin(async move {
             let look = |mut spec: SpecFile| {
                 let (inventory, unlisted, driver) = (inventory.clone(), unlisted.clone(), driver.clone());
@@ -40,7 +42,7 @@ impl Watching {
                 told_when_stuck(work, files::PATIENCE, &component)
             };
             let (spec, kept) = look(spec).await?;
-            if kept.has_uvm != Some(false) || need < Need::Nodes {
+            if kept.has_uvm != Some(false) || need < Need::Nodes || is_quiet {
                 return Ok((spec, kept));
             }
             let settings = driver.clone();

@@ -15,6 +15,8 @@ mod health_recovery;
 mod holders;
 mod injection;
 mod kubelet;
+mod lease_command;
+mod leases;
 mod mig;
 mod overlap;
 mod peer;
