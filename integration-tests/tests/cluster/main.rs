@@ -16,6 +16,7 @@ mod driver;
 mod health;
 mod images;
 mod isolation;
+mod lease;
 mod lifecycle;
 mod loader;
 mod manifests;

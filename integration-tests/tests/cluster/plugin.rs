@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::net::{Shutdown, shutdown};
@@ -155,6 +155,22 @@ pub fn kill(node: &Node, pod: &Value) -> Result<()> {
     let output = node.cluster().enter("ctr").args(kill).output().context("start ctr")?;
     ensure!(output.status.success(), "ctr tasks kill: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// A command of the plugin's program in its container, by `kubectl exec`.
+pub fn command_in(node: &Node, args: &[&str]) -> Result<Command> {
+    let name = text(&wait_until_running(node)?["metadata"]["name"]);
+    let mut command = node.kubectl.command();
+    command.args(["exec", NAMESPACE, &name, "--", "/usr/bin/gpu-device-plugin"]).args(args);
+    Ok(command)
+}
+
+/// Runs it to its end, and gives what it printed.
+pub fn run_in(node: &Node, args: &[&str]) -> Result<String> {
+    let output = command_in(node, args)?.output().context("start kubectl")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "gpu-device-plugin {args:?}: {}: {said}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The mounts of the pod's only container, as the kernel lists them.
