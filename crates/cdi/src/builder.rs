@@ -20,6 +20,13 @@ use self::nodes::NodesOf;
 /// Name of the device that stands for all GPUs of the node.
 pub const ALL: &str = "all";
 
+/// Name of the device that gives the daemons of a node what the driver guards: the nodes of all GPUs, listed or not, and of
+/// all MIG capabilities.
+///
+/// Among these are `mig/config`, by which a process without CAP_SYS_ADMIN makes and removes instances, and `mig/monitor`, by
+/// which it sees those of others: NVIDIA's MIG user guide, "Device Nodes and Capabilities".
+pub const MANAGEMENT: &str = "management";
+
 /// Name of the device of GPUDirect Storage.
 pub const GDS: &str = "gds";
 
@@ -49,6 +56,8 @@ pub struct Host {
     pub sockets: Vec<DriverFile>,
     /// NVIDIA's program for hooks, `nvidia-cdi-hook` or `nvidia-ctk`, where hooks are wanted.
     pub hook: Option<HostPath>,
+    /// Whether there is to be a device [`MANAGEMENT`]: whoever may name CDI devices could take it.
+    pub management: bool,
 }
 
 /// What must stay resolvable, since a container that holds one may be started again.
@@ -85,8 +94,8 @@ pub enum BuildError {
     Kind(#[from] crate::spec::ParseKindError),
 }
 
-/// The spec: one device per GPU and per MIG device, named by UUID; `all`; and what can be given beside GPUs. Control
-/// nodes and the driver's files come with any of them.
+/// The spec: one device per GPU and per MIG device, named by UUID; `all`; [`MANAGEMENT`] where it is wanted; and what can
+/// be given beside GPUs. Control nodes and the driver's files come with any of them.
 ///
 /// - A GPU has its node, the nodes of its display, and where it is partitioned those of all its parts.
 /// - A MIG device has the node of its GPU and those of the two capabilities of its instances, and no other.
@@ -111,7 +120,8 @@ pub fn build(inventory: &Inventory, kept: &Kept<'_>, host: &Host) -> Result<GpuS
     }
 
     let everything = built.everything(inventory);
-    let devices = built.devices.into_iter().chain([(ALL.to_owned(), everything)]);
+    let management = host.management.then(|| (MANAGEMENT.to_owned(), nodes.of_management()));
+    let devices = built.devices.into_iter().chain([(ALL.to_owned(), everything)]).chain(management);
     let devices = devices.map(|(name, parts)| (name, parts.edits(host.hook.as_ref())));
     let mut spec = Spec {
         cdi_version: Version::V0_3_0,

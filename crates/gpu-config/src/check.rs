@@ -2,7 +2,7 @@
 //! problem.
 
 use gpu_model::ResourceName;
-use gpu_model::names::NVIDIA_DOMAIN;
+use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU_MANAGEMENT};
 
 use crate::config::{
     Config, DeviceFilter, Flags, GfdFlags, GpuRule, Imex, MigRule, PluginFlags, SharedResource, TimeSlicing,
@@ -23,6 +23,9 @@ const VERSION: &str = "v1";
 const REPLICAS_MIN: i64 = 2;
 /// A list of devices fits the kubelet's 4 MiB with about so many entries (65 bytes each); no single device can have more.
 const REPLICAS_MAX: i64 = 64_000;
+
+/// More daemons than any node runs.
+pub const MOST_DAEMONS: u32 = 1024;
 
 /// What was found on the way.
 #[derive(Debug, Default)]
@@ -66,7 +69,7 @@ impl Judge {
     }
 
     fn file(&mut self, file: File) -> Config {
-        let File { version, flags, devices, resources, sharing, imex } = file;
+        let File { version, flags, devices, resources, sharing, imex, gpu_management } = file;
         if let Some(version) = version.filter(|version| !version.is_empty() && version != VERSION) {
             self.wrong(Finding::of_value("version", version, "unknown version; write v1"));
         }
@@ -83,7 +86,21 @@ impl Judge {
             mig_rules,
             time_slicing: sharing.time_slicing.map(|part| self.time_slicing(part)),
             imex: self.imex(imex.unwrap_or_default()),
+            gpu_management: gpu_management.and_then(|daemons| self.management(daemons)),
         }
+    }
+
+    fn management(&mut self, daemons: i64) -> Option<u32> {
+        const PATH: &str = "gpuManagement";
+        if !self.counts(PATH) {
+            return None;
+        }
+        let found = u32::try_from(daemons).ok().filter(|daemons| *daemons <= MOST_DAEMONS);
+        if found.is_none() {
+            let problem = format!("expected a number of daemons from 0 to {MOST_DAEMONS}");
+            self.wrong(Finding::of_value(PATH, daemons, problem));
+        }
+        found
     }
 
     fn flags(&mut self, flags: FlagsPart) -> Flags {
@@ -248,6 +265,11 @@ impl Judge {
         let name = self.present(path, name, "a resource such as nvidia.com/gpu")?;
         let whole = if name.contains('/') { name } else { format!("{NVIDIA_DOMAIN}/{name}") };
         match whole.parse() {
+            Ok(_) if whole == RESOURCE_GPU_MANAGEMENT => {
+                let problem = "is what `gpuManagement` offers, of all GPUs; take another name";
+                self.wrong(Finding::of_value(path, whole, problem));
+                None
+            }
             Ok(resource) => Some(resource),
             Err(error) => {
                 self.wrong(Finding::at(path, format!("{error}")));

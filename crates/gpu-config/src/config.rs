@@ -25,6 +25,8 @@ pub struct Config {
     pub time_slicing: Option<TimeSlicing>,
     /// Channels of the internode memory exchange.
     pub imex: Imex,
+    /// How many daemons of the node may have the device nodes of all GPUs at once; 0 for none.
+    pub gpu_management: Option<u32>,
 }
 
 /// Settings that flags have, too.

@@ -27,6 +27,8 @@ pub(crate) struct File {
     pub sharing: Option<SharingPart>,
     /// Channels of the internode memory exchange.
     pub imex: Option<ImexPart>,
+    /// How many daemons of the node may have the device nodes of all GPUs at once, as `gantry.dev/gpu-management`; none where absent. Ours.
+    pub gpu_management: Option<i64>,
 }
 
 /// Settings that flags have, too.

@@ -21,6 +21,7 @@ mod reference;
 mod selector;
 mod values;
 
+pub use check::MOST_DAEMONS;
 pub use config::{
     Config, DeviceFilter, Flags, GfdFlags, GpuRule, Imex, MigRule, PluginFlags, SharedResource, TimeSlicing,
 };

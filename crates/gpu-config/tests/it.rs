@@ -151,6 +151,12 @@ fn wrong_file_is_refused_with_place_value_and_hint() {
         ("resources: {gpus: [{name: x, memory: {min: 40GiB, max: 4GiB}}]}", &["min is above max"]),
         ("devices: {include: [\"GPU-1\"]}", &["devices.include[0]: `GPU-1` selects no GPU"]),
         ("devices: {include: []}", &["no GPU would be offered"]),
+        ("gpuManagement: -1", &["gpuManagement: `-1`: expected a number of daemons from 0 to 1024"]),
+        ("gpuManagement: 4000000000000", &["from 0 to 1024"]),
+        (
+            "resources: {mig: [{pattern: '*', name: gantry.dev/gpu-management}]}",
+            &["resources.mig[0].name", "`gpuManagement` offers"],
+        ),
         ("imex: {channelIDs: [1]}", &["channelIDs: `[1]`: only [] and [0] can be"]),
         ("imex: {required: true}", &["nothing is required without a channel"]),
         ("[1, 2]", &["line 1"]),
@@ -174,6 +180,7 @@ fn compat_keeps_what_nvidias_plugin_does_and_warns_of_what_it_drops() {
     let text = r#"
 colour: red
 devices: {exclude: [0]}
+gpuManagement: 4
 resources: {gpus: [{pattern: "*", name: all}]}
 sharing:
   mps: {resources: [{name: gpu, replicas: 2}]}
@@ -183,8 +190,8 @@ sharing:
     let paths: Vec<&str> = warnings.iter().map(|warning| warning.path.as_str()).collect();
     let shared = "sharing.timeSlicing.resources[0]";
     let (rename, devices) = (format!("{shared}.rename"), format!("{shared}.devices"));
-    assert_eq!(paths, ["sharing.mps", "resources", "devices", &rename, &devices, "colour"]);
-    assert_eq!(config.gpu_rules, []);
+    assert_eq!(paths, ["sharing.mps", "resources", "devices", &rename, &devices, "gpuManagement", "colour"]);
+    assert_eq!((config.gpu_rules, config.gpu_management), (vec![], None));
     let shared = &config.time_slicing.unwrap().resources[0];
     assert_eq!((shared.shared_as.as_str(), &shared.devices), ("nvidia.com/gpu", &Devices::All));
     assert!(read("config.yaml", "version: v2", Mode::Compat).is_err(), "an error there too");

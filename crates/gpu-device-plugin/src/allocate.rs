@@ -9,6 +9,7 @@ use cdi::builder::IMEX_CHANNEL;
 use thiserror::Error;
 
 use crate::injection::Need;
+use crate::resource_map::Unit;
 use crate::state::{Device, SpecState, State};
 
 mod grant;
@@ -89,6 +90,9 @@ pub fn allocate(state: &State, ids: &[String]) -> Result<Grant, Refusal> {
         SpecState::Pending => return Err(Refusal::SpecStale { reason: "it was not written yet".to_owned() }),
         SpecState::Stale { reason } => return Err(Refusal::SpecStale { reason: reason.clone() }),
     }
+    if devices.iter().any(|device| device.offered.unit == Unit::Management) {
+        return Ok(grant::of_management(injection, &state.host));
+    }
     let has_channel = injection.imex.channel && state.host.has(&imex_device());
     if injection.imex.channel && injection.imex.required && !has_channel {
         return Err(Refusal::NoImexChannel);
@@ -101,7 +105,8 @@ fn chosen<'s>(state: &'s State, ids: &[String]) -> Result<Vec<&'s Device>, Refus
     let mut devices: Vec<&Device> = Vec::with_capacity(ids.len());
     for id in ids {
         let device = state.device(id).ok_or_else(|| unknown(state, id))?;
-        if device.offered.shares.is_some() && ids.len() > 1 && state.terms.one_share_at_most {
+        let is_share = device.offered.gpu.is_some() && device.offered.shares.is_some();
+        if is_share && ids.len() > 1 && state.terms.one_share_at_most {
             return Err(Refusal::TooManyShares { asked: ids.len(), resource: state.resource.to_string() });
         }
         if !device.is_schedulable() {
@@ -132,6 +137,7 @@ mod tests {
     use super::*;
     use crate::injection::tests::file;
     use crate::injection::{Injection, InjectionFlags};
+    use crate::resource_map::Offered;
     use crate::state::tests::{gpu, node, shared};
 
     fn by(plugin: &str) -> Arc<Injection> {
@@ -227,6 +233,21 @@ mod tests {
         let mut whole = node(2);
         whole.terms.one_share_at_most = true;
         assert!(allocate(&whole, &ids(&[0, 1])).is_ok());
+    }
+
+    #[test]
+    fn daemon_gets_all_nodes_by_any_number_of_ids_and_nothing_that_containers_get_beside_gpus() {
+        let config = "flags: {gdsEnabled: true}\nimex: {channelIDs: [0], required: true}\n";
+        let mut state = node(1);
+        state.devices = vec![Device { offered: Offered::management(4), ..state.devices[0].clone() }];
+        state.injection = Arc::new(Injection::new(&InjectionFlags::default(), &file(config)).unwrap());
+        state.terms.one_share_at_most = true;
+        let ids = ["management::0".to_owned(), "management::3".to_owned()];
+        assert_eq!(allocate(&state, &ids).unwrap().cdi_devices, ["gantry.dev/gpu=management"]);
+        assert!(allocate(&state, &["management::4".to_owned()]).is_err());
+        state.devices[0].lacking = Some("there is no driver".to_owned());
+        let refusal = allocate(&state, &ids).unwrap_err().to_string();
+        assert!(refusal.contains("there is no driver"), "{refusal}");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
-use gpu_config::{MigStrategy, SharedPolicy};
+use gpu_config::{MOST_DAEMONS, MigStrategy, SharedPolicy};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 mod compat;
@@ -322,6 +322,11 @@ pub struct BehaviourArgs {
     /// does the program when it is called nvidia-device-plugin
     #[arg(long, env = "GANTRY_COMPAT")]
     pub compat: bool,
+
+    /// Offer gantry.dev/gpu-management to so many daemons of the node at once, 16 where no number is given: each gets the
+    /// control nodes and those of all GPUs, so that it need not be privileged [default: the config file's, then 0: none]
+    #[arg(long, env = "GANTRY_GPU_MANAGEMENT", value_name = "NUMBER", num_args = 0..=1, require_equals = true, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_DAEMONS)))]
+    pub gpu_management: Option<u32>,
 
     /// XIDs that have no effect, by number; xids for all of them; all: nothing but a fence takes a GPU away, and what
     /// would is told as Degraded

@@ -147,6 +147,7 @@ impl Config {
             nvml_init_timeout,
             mig_strategy,
             shared_devices_allocation_policy,
+            gpu_management,
             disable_healthchecks,
             enable_healthchecks,
             xid_classes,
@@ -238,6 +239,7 @@ impl Config {
         let offering = OfferingFlags {
             mig_strategy,
             shared_policy: shared_devices_allocation_policy,
+            management: gpu_management,
             injection: injection_flags(injection, face),
         };
         // With a file, the two are judged together, each time that the file changes.

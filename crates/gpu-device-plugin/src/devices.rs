@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use gpu_model::names::RESOURCE_GPU_MANAGEMENT;
 use gpu_model::{Inventory, Reading};
 use node_contract::Lease;
 use nvml::Nvml;
@@ -12,7 +13,7 @@ use crate::args::Output;
 use crate::columns::aligned;
 use crate::config::Config;
 use crate::leases::LeasePlaces;
-use crate::stdout;
+use crate::{config_text, offering, stdout};
 
 /// Lists the GPUs on standard output.
 pub async fn list(config: &Config, output: Output) -> ExitCode {
@@ -27,7 +28,7 @@ async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
     let inventory = inventory(config).await?;
     let text = match output {
         Output::Json => serde_json::to_string_pretty(&inventory)? + "\n",
-        Output::Table => table(&inventory) + &leased(&leases),
+        Output::Table => table(&inventory) + &management(config)? + &leased(&leases),
     };
     Ok(stdout::write(text.as_bytes())?)
 }
@@ -43,6 +44,21 @@ pub async fn inventory(config: &Config) -> anyhow::Result<Inventory> {
     let inventory = nvml.inventory().await;
     nvml.shutdown().await;
     Ok(inventory?)
+}
+
+/// What is offered besides GPUs.
+fn management(config: &Config) -> anyhow::Result<String> {
+    let flags = &config.offering;
+    let file = config.config_file.as_ref().map(|file| {
+        let text = config_text::of_file(&file.path)?;
+        let checked = gpu_config::read(&file.path.display().to_string(), &text, flags.injection.mode)?;
+        anyhow::Ok(checked.config)
+    });
+    let daemons = offering::management(flags, file.transpose()?.as_ref());
+    Ok(match daemons {
+        0 => String::new(),
+        daemons => format!("{RESOURCE_GPU_MANAGEMENT} for {daemons} daemons: all device nodes\n"),
+    })
 }
 
 fn table(inventory: &Inventory) -> String {

@@ -50,7 +50,7 @@ pub struct Resource {
 #[serde(rename_all = "camelCase")]
 struct Part {
     device: String,
-    /// Index of the GPU, with that of the MIG device behind a colon.
+    /// Index of the GPU, with that of the MIG device behind a colon; `-` for what stands for all.
     index: String,
     /// How many containers may have it at once, each by the id `<device>::<number>` from 0; none where it is not shared.
     shares: Option<u32>,
@@ -83,7 +83,7 @@ pub fn explain(name: &str, text: &str, flags: &OfferingFlags, inventory: &Invent
     }
     warnings.extend(offering.injection.without_effect.iter().cloned());
     warnings.extend(overwritten(&offering.injection, &map));
-    warnings.extend(assumed(&offering.injection));
+    warnings.extend(assumed(&offering));
     let host = Arc::new(HostDevices::assumed(inventory));
     let resources =
         map.resources.iter().filter_map(|(resource, devices)| told(&offering, &host, resource, devices));
@@ -135,9 +135,10 @@ fn told(
 }
 
 fn part(offered: &Offered) -> Part {
-    let index = match offered.mig {
-        None => offered.gpu_index.to_string(),
-        Some(mig) => format!("{}:{}", offered.gpu_index, mig.index),
+    let index = match (&offered.gpu, offered.mig) {
+        (None, _) => "-".to_owned(),
+        (Some(gpu), None) => gpu.index.to_string(),
+        (Some(gpu), Some(mig)) => format!("{}:{}", gpu.index, mig.index),
     };
     Part { device: offered.unit.to_string(), index, shares: offered.shares }
 }
@@ -166,9 +167,10 @@ fn overwritten(injection: &Injection, map: &ResourceMap) -> Option<String> {
 }
 
 /// What an inventory does not tell.
-fn assumed(injection: &Injection) -> Vec<String> {
+fn assumed(offering: &Offering) -> Vec<String> {
+    let injection = &offering.injection;
     let mut told = Vec::new();
-    if injection.passes_nodes() {
+    if injection.passes_nodes() || (offering.management > 0 && !injection.uses_cdi()) {
         told.push("device nodes are told as the driver names them: which exist, and those of MIG capabilities, only the running plugin looks up".to_owned());
     }
     if injection.uses_cdi() && (injection.gds || injection.gdrcopy || injection.mofed)
@@ -339,6 +341,8 @@ sharing:
         };
         let strict = CONFIG.replace("passDeviceSpecs: true", "");
         sim_node::assert_golden(&golden("mixed"), &explained(&strict, false).words());
+        let management = "gpuManagement: 2\nflags: {plugin: {deviceListStrategy: envvar}}\n";
+        sim_node::assert_golden(&golden("management"), &explained(management, false).words());
         sim_node::assert_golden(&golden("compat"), &explained(CONFIG, true).words());
     }
 

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use gpu_model::{GpuUuid, MigUuid, ResourceName};
+use gpu_model::{GpuUuid, MigUuid, ResourceName, names};
 
 use crate::device_id::DeviceId;
 use crate::streams::{LONGEST_ID, MAX_DEVICES};
@@ -132,10 +132,11 @@ fn is_young(grant: &Grant, now: Instant) -> bool {
     now.saturating_duration_since(grant.at) < GRANT_GRACE
 }
 
-/// Puts an id in, if it can be one of a GPU or MIG device. Whatever else a kubelet tells of is not ours.
+/// Puts an id in, if it can be one of a GPU or MIG device, or of the management of them. Whatever else a kubelet tells of is not ours.
 pub fn collect(ids: &mut Ids, resource: &str, id: String) {
     let is_plain = id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_ours = is_plain && (id.starts_with("GPU-") || id.starts_with("MIG-"));
+    let is_management = resource == names::RESOURCE_GPU_MANAGEMENT;
+    let is_ours = is_plain && (id.starts_with("GPU-") || id.starts_with("MIG-") || is_management);
     let Some(resource) = is_ours.then(|| resource.parse::<ResourceName>().ok()).flatten() else { return };
     let of_resource = ids.entry(resource).or_default();
     if of_resource.len() < MAX_DEVICES {
@@ -164,15 +165,19 @@ mod tests {
     #[test]
     fn only_what_may_be_a_gpu_is_collected() {
         let long = format!("GPU-{}", "1".repeat(LONGEST_ID));
+        let seat = ("gantry.dev/gpu-management", "management::0");
         let found = ids(&[
             ONE,
+            seat,
+            ("example.com/gpu-management", "management::0"),
             ("amd.com/gpu", "0000:c1"),
             ("no name", "GPU-1"),
             ("nvidia.com/gpu", "GPU-1\n"),
             ("nvidia.com/gpu", &long),
             ("nvidia.com/gpu", ""),
         ]);
-        assert_eq!(found, ids(&[ONE]));
+        assert_eq!(found, ids(&[ONE, seat]));
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use cdi::Spec;
-use cdi::builder::{GDRCOPY, GDS, IMEX_CHANNEL, MOFED};
+use cdi::builder::{GDRCOPY, GDS, IMEX_CHANNEL, MANAGEMENT, MOFED};
 use gpu_model::Inventory;
 use node_host::device::CONTROL_NODES;
 
@@ -56,6 +56,9 @@ impl HostDevices {
             }
             of.insert(gpu.uuid.to_string(), node);
         }
+        let gpus = inventory.gpus.iter().filter_map(|gpu| gpu.minor.value());
+        let nodes = gpus.map(|minor| NodePath::same(format!("{NODES}{minor}")));
+        of.insert(MANAGEMENT.to_owned(), nodes.collect());
         for beside in [GDS, GDRCOPY, MOFED] {
             of.insert(beside.to_owned(), Vec::new());
         }

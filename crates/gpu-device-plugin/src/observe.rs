@@ -41,9 +41,11 @@ use crate::spec_file::{Depth, Kept, SpecFile};
 mod health;
 mod holding;
 mod leasing;
+mod management;
 mod obstacle;
 mod projection;
 mod search;
+mod silence;
 mod spec;
 mod topology;
 
@@ -185,6 +187,8 @@ struct Watching {
     wanted: Vec<Question>,
     /// Whether the last question was answered.
     is_answering: bool,
+    /// Whether it was not for want of a driver.
+    is_driver_gone: bool,
     /// Why there is no valid CDI spec on disk; none when there is one.
     spec_problem: Option<String>,
     /// Whether there was one, or none was needed.
@@ -233,6 +237,7 @@ impl Observer {
             spec_wanted: Some(Depth::Full),
             wanted: Vec::new(),
             is_answering: true,
+            is_driver_gone: false,
             spec_problem: Some("it was not written yet".to_owned()),
             had_spec: false,
             host: Arc::default(),
@@ -407,6 +412,7 @@ impl Watching {
         if !self.is_answering {
             // The driver may be another one now: its GPUs, files and device numbers are looked at again.
             self.is_answering = true;
+            self.is_driver_gone = false;
             self.want(Question::Inventory);
             tracing::info!("NVML answers again");
         }
@@ -456,20 +462,6 @@ impl Watching {
         } else {
             self.with.components.driver.ready_but(remarks.join("; "));
         }
-    }
-
-    fn take_silence(&mut self, error: &NvmlError) {
-        let reason = daemon::error_chain(error).to_string();
-        self.with.components.driver.not_ready(code_of(error), &reason);
-        if self.is_answering {
-            tracing::warn!(
-                reason,
-                "NVML does not answer; GPUs keep their last state for {:?}",
-                gpu_health::GRACE
-            );
-        }
-        self.is_answering = false;
-        self.learn(&[gpu_health::Evidence::Silent(evidence::silence(error))]);
     }
 
     /// Takes the driver's list over. Gives what it says about the GPUs.
@@ -586,13 +578,4 @@ fn nameless(failures: &[GpuFailure]) -> String {
         format!("GPU {}: {} = {code}", failure.index, failure.call)
     });
     told.collect::<Vec<String>>().join("; ")
-}
-
-/// The code under which an error of NVML stands on `/ready`.
-fn code_of(error: &NvmlError) -> &'static str {
-    match error {
-        NvmlError::NoDriver { .. } => "no-driver",
-        NvmlError::Stuck { .. } | NvmlError::TooManyAbandoned { .. } => "nvml-stuck",
-        _ => "nvml-failed",
-    }
 }

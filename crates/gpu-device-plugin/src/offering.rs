@@ -17,6 +17,8 @@ pub struct OfferingFlags {
     pub mig_strategy: Option<MigStrategy>,
     /// Which of several shares or MIG devices a container gets.
     pub shared_policy: Option<SharedPolicy>,
+    /// How many ids of the management of GPUs there are; 0 for none.
+    pub management: Option<u32>,
     /// How a container gets its devices.
     pub injection: InjectionFlags,
 }
@@ -36,6 +38,8 @@ pub struct Offering {
     pub time_slicing: Option<TimeSlicing>,
     /// Which of several shares or MIG devices a container gets.
     pub shared_policy: SharedPolicy,
+    /// How many ids of the management of GPUs there are; 0 for none.
+    pub management: u32,
     /// How a container gets its devices.
     pub injection: Arc<Injection>,
 }
@@ -46,6 +50,7 @@ impl Offering {
     /// # Errors
     /// When they do not go together.
     pub fn new(flags: &OfferingFlags, file: Option<&Config>) -> Result<Self, InjectionError> {
+        let management = management(flags, file);
         let file = file.cloned().unwrap_or_default();
         let injection = Arc::new(Injection::new(&flags.injection, &file)?);
         let mig_strategy = flags.mig_strategy.or(file.flags.mig_strategy).unwrap_or(MigStrategy::None);
@@ -57,6 +62,7 @@ impl Offering {
             mig_rules: file.mig_rules,
             time_slicing: file.time_slicing,
             shared_policy: policy.unwrap_or(SharedPolicy::Distributed),
+            management,
             injection,
         })
     }
@@ -67,6 +73,11 @@ impl Offering {
             self.time_slicing.as_ref().is_some_and(|sharing| sharing.fail_requests_greater_than_one);
         Terms { one_share_at_most, policy: self.shared_policy }
     }
+}
+
+/// How many ids of the management of GPUs flags and a config file together want; 0 for none.
+pub fn management(flags: &OfferingFlags, file: Option<&Config>) -> u32 {
+    flags.management.or(file.and_then(|file| file.gpu_management)).unwrap_or(0)
 }
 
 #[cfg(test)]

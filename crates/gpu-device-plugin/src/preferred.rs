@@ -103,7 +103,7 @@ pub fn preferred_ids(state: &State, available: &[String], must_include: &[String
         Some(device) => device.offered.unit.to_string(),
         None => foreign[at - state.devices.len()].to_owned(),
     };
-    let affinity = state.affinity.among(state.devices.iter().map(|device| &device.offered.gpu));
+    let affinity = state.affinity.among(state.devices.iter().filter_map(|device| device.offered.gpu()));
     preferred(&affinity, &question).into_iter().map(id).collect()
 }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use gpu_config::{
     ComputeCapability, DeviceFilter, DeviceRef, GpuRule, GpuSelector, Memory, MigRule, MigStrategy,
 };
-use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU};
+use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU, RESOURCE_GPU_MANAGEMENT};
 use gpu_model::{Gpu, GpuUuid, MigDevice, MigProfile, MigUuid, ResourceName};
 
 use crate::device_id::DeviceId;
@@ -30,12 +30,15 @@ pub enum Unit {
     Gpu(GpuUuid),
     /// A MIG device.
     Mig(MigUuid),
+    /// The device nodes of all GPUs, for daemons of the node.
+    Management,
 }
 
 impl Unit {
-    /// The UUID.
+    /// The UUID, or the name in the CDI spec.
     pub fn as_str(&self) -> &str {
         match self {
+            Unit::Management => cdi::builder::MANAGEMENT,
             Unit::Gpu(uuid) => uuid.as_str(),
             Unit::Mig(uuid) => uuid.as_str(),
         }
@@ -53,16 +56,23 @@ impl fmt::Display for Unit {
 pub struct Offered {
     /// What it is.
     pub unit: Unit,
-    /// The GPU that it is, or is part of.
-    pub gpu: GpuUuid,
-    /// Index of that GPU.
-    pub gpu_index: u32,
+    /// The GPU that it is, or is part of; none where it stands for all.
+    pub gpu: Option<OfGpu>,
     /// The GPU instance and the compute instance of a MIG device, and its index on the GPU.
     pub mig: Option<MigPlace>,
     /// NUMA node of the CPUs next to it.
     pub numa_node: Option<u32>,
     /// How many containers may have it at once, each by an id of its own; none for a device that is not shared.
     pub shares: Option<u32>,
+}
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfGpu {
+    /// Its UUID.
+    pub uuid: GpuUuid,
+    /// Its index.
+    pub index: u32,
 }
 
 /// Where on its GPU a MIG device is.
@@ -79,7 +89,18 @@ pub struct MigPlace {
 impl Offered {
     /// A GPU that is offered whole.
     pub fn whole(gpu: GpuUuid, gpu_index: u32, numa_node: Option<u32>) -> Self {
-        Self { unit: Unit::Gpu(gpu.clone()), gpu, gpu_index, mig: None, numa_node, shares: None }
+        let of = OfGpu { uuid: gpu.clone(), index: gpu_index };
+        Self { unit: Unit::Gpu(gpu), gpu: Some(of), mig: None, numa_node, shares: None }
+    }
+
+    /// What daemons of the node have, so many of them at once.
+    pub fn management(daemons: u32) -> Self {
+        Self { unit: Unit::Management, gpu: None, mig: None, numa_node: None, shares: Some(daemons) }
+    }
+
+    /// UUID of the GPU that it is, or is part of.
+    pub fn gpu(&self) -> Option<&GpuUuid> {
+        self.gpu.as_ref().map(|gpu| &gpu.uuid)
     }
 
     /// Whether this id is one of its.
@@ -111,13 +132,14 @@ impl Offered {
     }
 
     fn is(&self, device: &DeviceRef) -> bool {
+        let Some(own) = &self.gpu else { return false };
         match (device, &self.unit, self.mig) {
-            (DeviceRef::Gpu(index), Unit::Gpu(_), _) => *index == self.gpu_index,
+            (DeviceRef::Gpu(index), Unit::Gpu(_), _) => *index == own.index,
             (DeviceRef::GpuUuid(uuid), Unit::Gpu(own), _) => uuid == own,
-            (DeviceRef::Mig(gpu, index), _, Some(place)) => (*gpu, *index) == (self.gpu_index, place.index),
+            (DeviceRef::Mig(gpu, index), _, Some(place)) => (*gpu, *index) == (own.index, place.index),
             (DeviceRef::MigUuid(uuid), Unit::Mig(own), _) => uuid == own,
             (DeviceRef::MigOfGpu(gpu, gi, ci), _, Some(place)) => {
-                *gpu == self.gpu && (*gi, *ci) == (place.gpu_instance, place.compute_instance)
+                *gpu == own.uuid && (*gi, *ci) == (place.gpu_instance, place.compute_instance)
             }
             _ => false,
         }
@@ -148,7 +170,11 @@ pub fn resource_map(offering: &Offering, gpus: &[Gpu]) -> ResourceMap {
     for (resource, offered) in units {
         named.entry(resource).or_default().push(offered);
     }
-    let resources = sharing::share(named, offering.time_slicing.as_ref(), &mut remarks);
+    let mut resources = sharing::share(named, offering.time_slicing.as_ref(), &mut remarks);
+    // Of all GPUs, whatever filters and rules say of each: who manages them sees them all.
+    if offering.management > 0 {
+        resources.insert(management_resource(), vec![Offered::management(offering.management)]);
+    }
     ResourceMap { resources, remarks }
 }
 
@@ -283,6 +309,11 @@ fn mig_resource(profile: &MigProfile) -> Option<ResourceName> {
 #[expect(clippy::expect_used, reason = "a constant, which a test of its module reads")]
 fn gpu_resource() -> ResourceName {
     RESOURCE_GPU.parse().expect("nvidia.com/gpu is a resource name")
+}
+
+#[expect(clippy::expect_used, reason = "a constant, which a test of its module reads")]
+fn management_resource() -> ResourceName {
+    RESOURCE_GPU_MANAGEMENT.parse().expect("gantry.dev/gpu-management is a resource name")
 }
 
 #[cfg(test)]

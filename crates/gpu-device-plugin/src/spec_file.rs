@@ -29,6 +29,15 @@ pub enum Depth {
     Full,
 }
 
+/// What is wanted of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What has to be known of it.
+    pub need: Need,
+    /// Whether daemons of the node get all nodes by a device of their own.
+    pub management: bool,
+}
+
 /// What came of keeping the spec.
 #[derive(Debug)]
 pub struct Kept {
@@ -86,11 +95,11 @@ impl SpecFile {
         unlisted: &[Gpu],
         settings: &Settings,
         depth: Depth,
-        need: Need,
+        wanted: Wanted,
     ) -> Kept {
         let mut has_uvm = None;
-        let result = self.try_keep(inventory, unlisted, settings, depth, need, &mut has_uvm);
-        Kept { need, has_uvm, result }
+        let result = self.try_keep(inventory, unlisted, settings, depth, wanted, &mut has_uvm);
+        Kept { need: wanted.need, has_uvm, result }
     }
 
     fn try_keep(
@@ -99,7 +108,7 @@ impl SpecFile {
         unlisted: &[Gpu],
         settings: &Settings,
         depth: Depth,
-        need: Need,
+        Wanted { need, management }: Wanted,
         has_uvm: &mut Option<bool>,
     ) -> Result<KeptSpec, String> {
         let driver = settings.find()?;
@@ -112,7 +121,7 @@ impl SpecFile {
         }
         let before = self.written.as_ref().filter(|_| depth == Depth::Glance);
         let before = before.map(|written| &written.surroundings);
-        let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes, before);
+        let surroundings = Surroundings::look(inventory, settings, driver, &root, nodes, before, management);
         let on_disk = need >= Need::Spec || self.is_there();
         if depth == Depth::Glance
             && self.is_in_place(on_disk)

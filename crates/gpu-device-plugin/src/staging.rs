@@ -59,7 +59,7 @@ pub fn stage(resources: BTreeMap<ResourceName, Vec<Offered>>, held: &Held) -> St
     for (resource, devices) in resources {
         let (mut offered, mut of_resource) = (Vec::with_capacity(devices.len()), Vec::new());
         for device in devices {
-            let holdings = by_gpu.get(&device.gpu).map_or(&[][..], Vec::as_slice);
+            let holdings = device.gpu().and_then(|gpu| by_gpu.get(gpu)).map_or(&[][..], Vec::as_slice);
             match holdings.iter().find(|holding| holding.is_in_the_way_of(&resource, &device)) {
                 None => offered.push(device),
                 Some(holding) => {
@@ -112,7 +112,7 @@ impl Holding<'_> {
             return self.id.share.is_none() || device.shares.is_none();
         }
         // Of two MIG devices each has its own part; a whole GPU is every part.
-        self.id.unit == device.gpu.as_str() || matches!(device.unit, Unit::Gpu(_))
+        device.gpu().is_some_and(|gpu| self.id.unit == gpu.as_str()) || matches!(device.unit, Unit::Gpu(_))
     }
 }
 
@@ -121,9 +121,10 @@ impl Staged {
     pub fn remarks(&self) -> Vec<String> {
         let waiting = self.waiting.iter().map(|Waiting { resource, offered, held: (old, id) }| {
             let shares = offered.shares.map_or_else(String::new, |shares| format!("{shares} shares of "));
-            let form = match offered.mig {
-                Some(_) => format!("MIG device {} of GPU {}", offered.unit, offered.gpu_index),
-                None => format!("GPU {} ({})", offered.gpu_index, offered.unit),
+            let form = match (&offered.gpu, offered.mig) {
+                (Some(gpu), Some(_)) => format!("MIG device {} of GPU {}", offered.unit, gpu.index),
+                (Some(gpu), None) => format!("GPU {} ({})", gpu.index, offered.unit),
+                (None, _) => offered.unit.to_string(),
             };
             format!("{shares}{form} will be offered as {resource} when a pod releases {id} of {old}")
         });

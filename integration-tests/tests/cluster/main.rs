@@ -19,6 +19,7 @@ mod isolation;
 mod lease;
 mod lifecycle;
 mod loader;
+mod management;
 mod manifests;
 mod mig;
 mod node;

@@ -16,6 +16,7 @@ fn manifests_put_together_by_kustomize_are_those_that_were_reviewed() {
         ("overlays/simulated", "simulated"),
         ("overlays/gpu-nodes-only", "gpu-nodes-only"),
         ("overlays/time-slicing", "time-slicing"),
+        ("overlays/least-privilege", "least-privilege"),
     ] {
         let folder = workspace().join("manifests").join(folder);
         let kubectl = Kubectl::for_kubeconfig(kubectl_program().unwrap(), Path::new("/dev/null"));

@@ -38,6 +38,8 @@ pub struct Order<'a> {
     pub libraries: bool,
     /// Device numbers to try beside those of GPUs and control nodes.
     pub numbers: Vec<String>,
+    /// Whether it has no right that a container can be without.
+    pub restricted: bool,
 }
 
 impl Default for Order<'_> {
@@ -50,6 +52,7 @@ impl Default for Order<'_> {
             hold: false,
             libraries: false,
             numbers: Vec::new(),
+            restricted: false,
         }
     }
 }
@@ -71,27 +74,37 @@ impl<'a> Pod<'a> {
         args.extend(order.libraries.then(|| format!("--libraries={LIBRARIES}")));
         args.extend(order.hold.then(|| "--hold".to_owned()));
         let limits = if order.gpus == 0 { json!({}) } else { json!({ order.resource: order.gpus }) };
+        let mut container = json!({
+            "name": "probe",
+            "image": order.image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": args,
+            "resources": { "limits": limits },
+        });
+        if order.restricted {
+            container["securityContext"] = restricted();
+        }
+        Self::of(node, order.name, &container, &json!([]))
+    }
+
+    /// Creates a pod of one container.
+    pub fn of(node: &'a Node, name: &str, container: &Value, volumes: &Value) -> Result<Self> {
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": { "name": order.name, "labels": { MARK: "e2e" } },
+            "metadata": { "name": name, "labels": { MARK: "e2e" } },
             "spec": {
                 // The scheduler still decides, and of a cluster's nodes it can take this one alone.
                 "nodeSelector": { "kubernetes.io/hostname": node.hostname },
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
                 "automountServiceAccountToken": false,
-                "containers": [{
-                    "name": "probe",
-                    "image": order.image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "args": args,
-                    "resources": { "limits": limits },
-                }],
+                "containers": [container],
+                "volumes": volumes,
             },
         });
         node.kubectl.run_with_input(&["create", "--filename=-"], &pod.to_string())?;
-        Ok(Self { node, name: order.name.to_owned() })
+        Ok(Self { node, name: name.to_owned() })
     }
 
     /// Waits until the pod is in a phase; a pod that failed ends the wait.
@@ -198,9 +211,22 @@ impl<'a> Pod<'a> {
         self.node.kubectl.json(&["get", "pod", &self.name])
     }
 
-    fn log(&self) -> Result<String> {
+    /// What its container printed.
+    pub fn log(&self) -> Result<String> {
         self.node.kubectl.run(&["logs", &self.name])
     }
+}
+
+/// The rights of a daemon that asks for the management of GPUs instead of being privileged.
+pub fn restricted() -> Value {
+    json!({
+        "privileged": false,
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true,
+        "runAsUser": 0,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    })
 }
 
 impl Drop for Pod<'_> {

@@ -68,6 +68,12 @@ impl<'h> NodesOf<'h> {
         Ok(parts)
     }
 
+    /// The nodes of all GPUs, also of those that the driver does not list, and of all capabilities.
+    pub fn of_management(&self) -> Parts {
+        let all = self.gpus.values().chain(self.capabilities.values());
+        Parts { nodes: all.map(|node| by_path(node)).collect(), ..Parts::default() }
+    }
+
     fn capability(&self, number: u32) -> Result<&'h HostNode, String> {
         let name = capability::node_name(number);
         self.capabilities.get(&number).copied().ok_or_else(|| match self.host.nodes.unusable.get(&name) {

@@ -100,6 +100,7 @@ pub fn host(driver: &DriverFiles, nodes: &Nodes) -> Host {
         companions: Companions::default(),
         sockets: Vec::new(),
         hook: None,
+        management: false,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The spec of MIG devices, and names that stay resolvable after what they named is gone.
 
 use cdi::Spec;
-use cdi::builder::{ALL, Kept, build};
+use cdi::builder::{ALL, Kept, MANAGEMENT, build};
 use gpu_model::{MigFailure, Reading};
 
-use crate::fixture::{capability, kept, nothing_kept, part, partitioned, partitioned_host};
+use crate::fixture::{capability, kept, node, nothing_kept, part, partitioned, partitioned_host};
 use crate::full_gpus::assert_golden;
 
 /// The nodes that a device of a spec brings by itself.
@@ -46,6 +46,22 @@ fn partitioned_gpu_as_a_whole_has_all_its_parts_and_so_has_all() {
         |gpus: &[&str]| gpus.iter().map(|gpu| (*gpu).to_owned()).chain(caps.clone()).collect::<Vec<_>>();
     assert_eq!(paths(&spec, inventory.gpus[0].uuid.as_str()), with(&["/dev/nvidia0"]));
     assert_eq!(paths(&spec, ALL), with(&["/dev/nvidia0", "/dev/nvidia1"]));
+}
+
+#[test]
+fn management_has_every_gpu_listed_or_not_and_every_capability_where_it_is_wanted() {
+    let mut inventory = partitioned();
+    inventory.gpus.truncate(1);
+    let mut host = partitioned_host();
+    host.nodes.capabilities.insert(0, node("/dev", "nvidia-caps/nvidia-cap1", 237, 1));
+    host.nodes.usable.retain(|node| node.gpu_minor().is_none_or(|minor| minor < 2));
+    let device = |spec: &Spec| spec.devices.iter().any(|device| device.name == MANAGEMENT);
+    assert!(!device(&build(&inventory, &nothing_kept(), &host).unwrap().spec));
+    host.management = true;
+    let spec = build(&inventory, &nothing_kept(), &host).unwrap().spec;
+    let caps = [cap(2, None), cap(2, Some(0)), cap(2, Some(1)), cap(7, None), cap(7, Some(0))];
+    let nodes = ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia-caps/nvidia-cap1"].map(str::to_owned);
+    assert_eq!(paths(&spec, MANAGEMENT), nodes.into_iter().chain(caps).collect::<Vec<_>>());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use cdi::builder::{GDRCOPY, GDS, MOFED};
+use cdi::builder::{GDRCOPY, GDS, MANAGEMENT, MOFED};
 use cdi::{Kind, qualified_name};
 use gpu_config::{DeviceIdStrategy, DeviceListStrategy};
 use gpu_model::names::{
@@ -23,6 +23,9 @@ use crate::state::Device;
 /// The kind of our devices.
 #[expect(clippy::expect_used, reason = "a constant of the workspace, which each test here reads")]
 static KIND: LazyLock<Kind> = LazyLock::new(|| CDI_KIND_GPU.parse().expect("our CDI kind is well formed"));
+
+/// What keeps NVIDIA's container runtime from adding GPUs that an image asks for.
+const NO_DEVICES: &str = "void";
 
 /// What stands behind each entry of [`VISIBLE_DEVICES_DIR`].
 const NOTHING: &str = "/dev/null";
@@ -106,6 +109,26 @@ pub(super) fn of(injection: &Injection, host: &HostDevices, devices: &[&Device])
     grant
 }
 
+/// What a daemon of the node gets: the nodes of all GPUs, and nothing beside them. By CDI where that is in use; elsewhere the
+/// kubelet is told the nodes, and NVIDIA's container runtime to add none.
+pub(super) fn of_management(injection: &Injection, host: &HostDevices) -> Grant {
+    let mut grant = Grant { devices: vec![MANAGEMENT.to_owned()], ..Grant::default() };
+    if injection.uses_cdi() {
+        let name = qualified_name(&KIND, MANAGEMENT);
+        if injection.is_by(DeviceListStrategy::CdiAnnotations) {
+            let key = annotation::key(&injection.annotation_prefix, MANAGEMENT);
+            grant.annotations.insert(key, name.clone());
+        }
+        if injection.is_by(DeviceListStrategy::CdiCri) {
+            grant.cdi_devices.push(name);
+        }
+    } else {
+        grant.envs.insert(ENV_VISIBLE_DEVICES.to_owned(), NO_DEVICES.to_owned());
+        grant.nodes = host.control().iter().chain(host.nodes(MANAGEMENT)).cloned().collect();
+    }
+    grant
+}
+
 /// The devices, and what the host has beside them and is wanted.
 fn cdi_names(
     injection: &Injection,
@@ -131,7 +154,9 @@ fn plain_names(by: DeviceIdStrategy, devices: &[&Device]) -> Vec<String> {
         DeviceIdStrategy::Index => {
             let mut places: Vec<(u32, Option<u32>)> = devices
                 .iter()
-                .map(|device| (device.offered.gpu_index, device.offered.mig.map(|mig| mig.index)))
+                .filter_map(|Device { offered, .. }| {
+                    Some((offered.gpu.as_ref()?.index, offered.mig.map(|mig| mig.index)))
+                })
                 .collect();
             places.sort_unstable();
             let name = |(gpu, mig): (u32, Option<u32>)| match mig {

@@ -290,7 +290,10 @@ impl Watching {
                 yielded.units.insert(gpu.clone(), units.collect());
             }
             for state in self.with.board.current() {
-                let lists_some = state.devices.iter().any(|device| gpus.contains(&device.offered.gpu));
+                let lists_some = state
+                    .devices
+                    .iter()
+                    .any(|device| device.offered.gpu().is_some_and(|gpu| gpus.contains(gpu)));
                 if lists_some {
                     yielded.lists.insert(state.resource.clone(), state.generation);
                 }

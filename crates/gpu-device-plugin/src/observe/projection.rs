@@ -40,6 +40,10 @@ impl Watching {
     }
 
     fn take_over(&mut self, offering: Offering) {
+        // The spec may lack the device of the management, or have it still.
+        if self.offering.as_ref().is_some_and(|before| before.management != offering.management) {
+            self.want_spec(Depth::Glance);
+        }
         let before = self.offering.replace(offering).map(|offering| offering.injection);
         let Some(now) = self.offering.as_ref().map(|offering| Arc::clone(&offering.injection)) else {
             return;
@@ -122,16 +126,17 @@ impl Watching {
     }
 
     fn device(&self, offered: Offered, now: Instant) -> Option<Device> {
+        let Some(gpu) = offered.gpu() else { return Some(self.management(offered, now)) };
         let ledger = &self.with.health.ledger;
         let health = match offered.mig {
-            Some(place) => ledger.instance_health(&offered.gpu, place.gpu_instance)?,
-            None => ledger.health(&offered.gpu)?,
+            Some(place) => ledger.instance_health(gpu, place.gpu_instance)?,
+            None => ledger.health(gpu)?,
         };
         let own = match &offered.unit {
             Unit::Mig(part) if self.need() >= Need::Nodes => self.mig_lacking.get(part).cloned(),
             _ => None,
         };
-        let lacking = own.or_else(|| self.lacking(&offered.gpu, now));
+        let lacking = own.or_else(|| self.lacking(gpu, now));
         Some(Device { offered, health, lacking })
     }
 
@@ -176,7 +181,8 @@ impl Watching {
         let devices = states.iter().flat_map(|state| &state.devices);
         let mut said: Vec<String> = devices.filter_map(Device::complaint).collect();
         said.extend(self.remarks.iter().cloned());
-        if states.iter().all(|state| state.is_empty()) {
+        let is_of_gpus = |state: &&Snapshot| state.devices.iter().any(|device| device.offered.gpu.is_some());
+        if !states.iter().any(|state| is_of_gpus(&state) || !state.retired.is_empty()) {
             component.not_ready("nothing-offered", said.join("; "));
         } else if said.is_empty() {
             component.ready();

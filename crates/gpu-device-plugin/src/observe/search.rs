@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use crate::files::{self, told_when_stuck};
 
 use super::leasing::Remembered;
-use super::{Observer, ObserverEnded, SEARCH, code_of, nameless};
+use super::silence::code_of;
+use super::{Observer, ObserverEnded, SEARCH, nameless};
 
 /// Code of a driver that works and has nothing to offer.
 const NO_GPU: &str = "no-gpu";

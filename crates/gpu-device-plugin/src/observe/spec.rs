@@ -9,7 +9,7 @@ use super::{Keeping, Watching};
 use crate::files::{self, told_when_stuck};
 use crate::injection::{Injection, Need};
 use crate::modprobe;
-use crate::spec_file::{Depth, Kept, SpecFile};
+use crate::spec_file::{Depth, Kept, SpecFile, Wanted};
 use crate::state::SpecState;
 
 impl Watching {
@@ -21,6 +21,7 @@ impl Watching {
     pub(super) fn keep_spec(&mut self) -> Option<Keeping> {
         let depth = self.spec_wanted?;
         let need = self.need();
+        let wanted = Wanted { need, management: self.has_management() };
         let spec = self.spec.take()?;
         self.spec_wanted = None;
         // Names of GPUs that are gone stay resolvable: a container that holds one may be started again.
@@ -36,7 +37,7 @@ impl Watching {
             let look = |mut spec: SpecFile| {
                 let (inventory, unlisted, driver) = (inventory.clone(), unlisted.clone(), driver.clone());
                 let work = files.run(move || {
-                    let kept = spec.keep(&inventory, &unlisted, &driver, depth, need);
+                    let kept = spec.keep(&inventory, &unlisted, &driver, depth, wanted);
                     (spec, kept)
                 });
                 told_when_stuck(work, files::PATIENCE, &component)

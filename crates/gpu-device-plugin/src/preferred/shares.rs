@@ -15,7 +15,7 @@ use crate::state::State;
 
 /// What of one device is free, and how much of it is taken.
 struct Unit<'a> {
-    gpu: &'a GpuUuid,
+    gpu: Option<&'a GpuUuid>,
     is_schedulable: bool,
     /// Free shares, the lowest last; one entry for a device that is not shared.
     free: Vec<(Option<u32>, &'a str)>,
@@ -37,7 +37,7 @@ pub(super) fn preferred_ids(
         }
     }
     let (mut units, strangers) = free_of(state, available, &chosen);
-    let mut taken: HashMap<&GpuUuid, usize> = HashMap::new();
+    let mut taken: HashMap<Option<&GpuUuid>, usize> = HashMap::new();
     for unit in &units {
         *taken.entry(unit.gpu).or_default() += unit.taken;
     }
@@ -61,7 +61,7 @@ fn free_of<'a>(
     chosen: &BTreeSet<&str>,
 ) -> (Vec<Unit<'a>>, BTreeSet<&'a str>) {
     let unit = |device: &'a crate::state::Device| Unit {
-        gpu: &device.offered.gpu,
+        gpu: device.offered.gpu(),
         is_schedulable: device.is_schedulable(),
         free: Vec::new(),
         taken: 0,
@@ -88,9 +88,9 @@ fn free_of<'a>(
 }
 
 /// The device to take the next id from: one that works as long as there is any.
-fn next(units: &[Unit<'_>], taken: &HashMap<&GpuUuid, usize>, policy: SharedPolicy) -> Option<usize> {
+fn next(units: &[Unit<'_>], taken: &HashMap<Option<&GpuUuid>, usize>, policy: SharedPolicy) -> Option<usize> {
     let candidates = units.iter().enumerate().filter(|(_, unit)| !unit.free.is_empty());
-    let load = |unit: &Unit<'_>| (taken.get(unit.gpu).copied().unwrap_or(0), unit.taken);
+    let load = |unit: &Unit<'_>| (taken.get(&unit.gpu).copied().unwrap_or(0), unit.taken);
     let best = candidates.min_by_key(|(at, unit)| {
         let load = match policy {
             SharedPolicy::Distributed => (load(unit), Reverse((0, 0))),

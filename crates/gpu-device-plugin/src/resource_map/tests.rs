@@ -47,11 +47,10 @@ fn offering(text: &str) -> Offering {
 
 /// What is offered, as `resource: index[xshares] …`.
 fn shown(text: &str, gpus: &[Gpu]) -> Vec<String> {
-    let show = |device: &Offered| match (device.mig, device.shares) {
-        (None, None) => format!("{}", device.gpu_index),
-        (None, Some(shares)) => format!("{}x{shares}", device.gpu_index),
-        (Some(mig), None) => format!("{}:{}", device.gpu_index, mig.index),
-        (Some(mig), Some(shares)) => format!("{}:{}x{shares}", device.gpu_index, mig.index),
+    let show = |device: &Offered| {
+        let gpu = device.gpu.as_ref().map_or("all".to_owned(), |gpu| gpu.index.to_string());
+        let mig = device.mig.map_or(String::new(), |mig| format!(":{}", mig.index));
+        gpu + &mig + &device.shares.map_or(String::new(), |shares| format!("x{shares}"))
     };
     let line = |(resource, devices): (&ResourceName, &Vec<Offered>)| {
         format!("{resource}: {}", devices.iter().map(show).collect::<Vec<_>>().join(" "))
@@ -139,6 +138,14 @@ fn devices_of_one_resource_are_shared_differently_and_renamed() {
 }
 
 #[test]
+fn management_is_of_all_gpus_whatever_is_said_of_each() {
+    let text = "gpuManagement: 3\ndevices: {exclude: [0]}\nsharing: {timeSlicing: {renameByDefault: true, failRequestsGreaterThanOne: true, resources: [{name: nvidia.com/gpu, replicas: 2}]}}";
+    let expected = ["gantry.dev/gpu-management: allx3", "nvidia.com/gpu.shared: 1x2"];
+    assert_eq!(shown(text, &[a100(0), a100(1)]), expected);
+    assert_eq!(shown("gpuManagement: 0", &[a100(0)]), ["nvidia.com/gpu: 0"]);
+}
+
+#[test]
 fn sharing_that_meets_nothing_is_told() {
     let text = "sharing: {timeSlicing: {resources: [{name: nvidia.com/mig-1g.5gb, replicas: 3}]}}";
     assert!(remarks(text, &[a100(0)]).contains("nvidia.com/mig-1g.5gb meets no device"));
@@ -185,8 +192,8 @@ proptest! {
         prop_assert_eq!(units.iter().collect::<BTreeSet<_>>().len(), units.len());
         prop_assert!(map.resources.values().all(|devices| !devices.is_empty()));
         // Never a GPU beside its parts.
-        let whole: BTreeSet<&GpuUuid> = map.resources.values().flatten().filter(|device| device.mig.is_none()).map(|device| &device.gpu).collect();
-        prop_assert!(map.resources.values().flatten().all(|device| device.mig.is_none() || !whole.contains(&device.gpu)));
+        let whole: BTreeSet<&GpuUuid> = map.resources.values().flatten().filter(|device| device.mig.is_none()).filter_map(Offered::gpu).collect();
+        prop_assert!(map.resources.values().flatten().all(|device| device.mig.is_none() || device.gpu().is_none_or(|gpu| !whole.contains(gpu))));
         gpus.reverse();
         prop_assert_eq!(resource_map(&offering(config), &gpus).resources, map.resources);
     }

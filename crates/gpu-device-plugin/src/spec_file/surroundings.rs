@@ -20,6 +20,7 @@ pub struct Surroundings {
     displays: BTreeMap<PciAddress, Vec<DeviceNode>>,
     companions: Companions,
     sockets: Vec<DriverFile>,
+    management: bool,
 }
 
 impl Surroundings {
@@ -32,6 +33,7 @@ impl Surroundings {
         dev: &Root,
         nodes: Nodes,
         before: Option<&Surroundings>,
+        management: bool,
     ) -> Surroundings {
         let host = &settings.host;
         let is_partitioned = inventory.gpus.iter().any(|gpu| !gpu.mig_devices.is_empty());
@@ -50,14 +52,15 @@ impl Surroundings {
             displays: displays.filter(|(_, nodes)| !nodes.is_empty()).collect(),
             companions: told(Companions::find(driver, dev, host, settings.non_devices)),
             sockets: daemon_sockets(driver, host),
+            management,
         }
     }
 
     /// All that a spec is built from.
     pub fn with(self, driver: DriverFiles, hook: Option<HostPath>) -> Host {
-        let Surroundings { nodes, mig_minors, displays, companions, sockets } = self;
+        let Surroundings { nodes, mig_minors, displays, companions, sockets, management } = self;
         let mig_minors = Arc::unwrap_or_clone(mig_minors);
-        Host { driver, nodes, mig_minors, displays, companions, sockets, hook }
+        Host { driver, nodes, mig_minors, displays, companions, sockets, hook, management }
     }
 }
 

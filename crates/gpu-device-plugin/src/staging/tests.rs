@@ -187,7 +187,7 @@ proptest! {
         }).collect::<Vec<_>>());
         let held_ones: Vec<_> = held_ones.collect();
         let free = staged.resources.iter().flat_map(|(name, devices)| devices.iter().flat_map(|device| {
-            ids_of(device).into_iter().map(|id| take(name, &id, device.gpu.clone())).collect::<Vec<_>>()
+            ids_of(device).into_iter().map(|id| take(name, &id, device.gpu().unwrap().clone())).collect::<Vec<_>>()
         }).collect::<Vec<_>>()).filter(|taken| !held_ones.contains(taken));
         for (_, gpu, unit, share) in free {
             for (_, other_gpu, other_unit, other_share) in held_ones.iter().filter(|(_, other, ..)| *other == gpu) {

@@ -17,6 +17,7 @@ mod injection;
 mod kubelet;
 mod lease_command;
 mod leases;
+mod management;
 mod mig;
 mod overlap;
 mod peer;
