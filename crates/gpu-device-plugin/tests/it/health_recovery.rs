@@ -90,6 +90,14 @@ async fn f24_xid_of_a_gpu_instance_takes_that_one_and_one_of_the_gpu_takes_both(
     let xid = |xid| FaultEntry { xid: Some(xid), gi: Some(gi), no_recovery_action: true, ..fault("1") };
     node.driver().declare(xid(48)).unwrap();
     offers(&kubelet, [(whole, (1, 1)), (small, (1, 1)), (large, (1, 0))]);
+    // Not only because its list comes later: what is published is counted in the order of the names.
+    let sick = |resource: &str| {
+        plugin
+            .metric(&format!("gantry_device_plugin_devices{{health=\"unhealthy\",resource=\"{resource}\"}}"))
+            .unwrap()
+    };
+    eventually("it is counted", || if sick(large) > 0.9 { Ok(()) } else { Err("not yet") });
+    assert!(sick(small) < 0.1);
     node.driver().declare(xid(95)).unwrap();
     offers(&kubelet, [(whole, (1, 1)), (small, (1, 0)), (large, (1, 0))]);
 }

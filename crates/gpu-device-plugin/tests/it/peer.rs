@@ -38,7 +38,7 @@ fn peer_program_tells_what_it_met() {
     }
 }
 
-// Fails if connection.rs does not ask who the peer is.
+// Fails if `admit` in socket.rs does not check the peer.
 #[tokio::test]
 async fn k29_process_of_another_user_is_refused_and_root_is_served() {
     if !rustix::process::geteuid().is_root() {
