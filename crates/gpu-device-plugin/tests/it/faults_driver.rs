@@ -104,7 +104,7 @@ async fn f34_library_of_an_old_driver_serves_what_it_can() {
     assert!(kubelet.allocate("pod", "main", RESOURCE, 7).await.is_ok());
 }
 
-// Fails if a count is believed whatever it is, or what cannot be believed ends the process.
+// Fails if `gpu_count` in nvml believes whatever is counted, or what cannot be believed ends the process.
 #[tokio::test]
 async fn f35_garbage_from_the_driver_is_told_and_neither_believed_nor_fatal() {
     let (node, kubelet, plugin) = serving().await;
@@ -129,7 +129,7 @@ async fn f35_garbage_from_the_driver_is_told_and_neither_believed_nor_fatal() {
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
 
-// Fails if the observer never asks a driver anew that it had once.
+// Fails if nvml's worker keeps a driver that says it is not initialised any more.
 #[tokio::test]
 async fn f36_driver_that_is_unloaded_takes_all_devices_until_it_is_loaded_again() {
     let (node, kubelet, plugin) = serving().await;

@@ -15,7 +15,7 @@ use crate::harness::{
 
 const CALLS: &str = "gantry_device_plugin_nvml_calls_total{role=\"queries\"}";
 
-// Fails if `Registration::registered` compares the kubelet's socket by its path alone.
+// Fails if `Machine::registered` compares the kubelet's socket by its path alone.
 #[tokio::test]
 async fn k01_f01_kubelet_that_restarts_gets_the_list_again_without_the_driver_being_asked() {
     // Probes an hour apart, so that calls can only come from the registration.
@@ -38,7 +38,7 @@ async fn k01_f01_kubelet_that_restarts_gets_the_list_again_without_the_driver_be
     plugin.ready().unwrap();
 }
 
-// Fails if `Registration::absent` ends instead of waiting.
+// Fails if `Machine::absent` ends instead of waiting.
 #[tokio::test]
 async fn k02_kubelet_that_comes_late_is_waited_for_with_a_reason() {
     let node = bare().build().unwrap();
@@ -101,7 +101,7 @@ async fn socket_that_is_bound_before_it_listens_is_tried_again_within_the_gap() 
     );
 }
 
-// Fails if `Registration::registered` does not wait for the loss of the kubelet's stream.
+// Fails if `Machine::registered` does not wait for the loss of the kubelet's stream.
 #[tokio::test]
 async fn f02_kubelet_that_stops_and_comes_back_gets_the_list_again() {
     let node = bare().build().unwrap();
@@ -118,7 +118,7 @@ async fn f02_kubelet_that_stops_and_comes_back_gets_the_list_again() {
     plugin.ready().unwrap();
 }
 
-// Fails if `Registration::registered` does not wait for the loss of the kubelet's stream.
+// Fails if `Machine::registered` does not wait for the loss of the kubelet's stream.
 #[tokio::test]
 async fn k05_f09_stream_that_a_living_kubelet_drops_leads_to_a_new_registration() {
     let (node, kubelet, plugin) = serving().await;
@@ -132,7 +132,7 @@ async fn k05_f09_stream_that_a_living_kubelet_drops_leads_to_a_new_registration(
     plugin.ready().unwrap();
 }
 
-// Fails without `STREAM_PATIENCE` in `Registration::registered`.
+// Fails without `STREAM_PATIENCE` in `Machine::registered`.
 #[tokio::test]
 async fn k05_kubelet_that_registers_and_never_listens_is_told_and_tried_again() {
     let node = bare().build().unwrap();
@@ -163,7 +163,7 @@ async fn stream_of_somebody_else_does_not_hide_that_the_kubelets_is_lost() {
     plugin.ready().unwrap();
 }
 
-// Fails if `Registration::registered` does not look whether the own socket is in its place.
+// Fails if `Machine::registered` does not look whether the own socket is in its place.
 #[tokio::test]
 async fn f06_own_socket_that_somebody_removes_is_bound_again() {
     let (node, kubelet, plugin) = serving().await;

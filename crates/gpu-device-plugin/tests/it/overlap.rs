@@ -4,7 +4,7 @@ use sim_node::Signal;
 
 use crate::harness::{PATIENCE, QUICK, RESOURCE, counts, eventually, plugin_sockets, serving, start_plugin};
 
-// Fails if `Registration::serving` does not clean.
+// Fails if `Machine::serving` does not clean.
 #[tokio::test]
 async fn k19_socket_of_a_killed_instance_is_cleaned_by_the_next_one() {
     let (node, kubelet, first) = serving().await;
