@@ -21,6 +21,7 @@ use crate::pci::PciAddress;
 use crate::processes::ProcessEntry;
 use crate::state::State;
 use crate::topology::{Link, PciePlace};
+use crate::trim::Branch;
 use crate::yaml::{self, YamlError};
 use check::Check;
 
@@ -39,6 +40,8 @@ pub struct Node {
     pub nvml_version: String,
     /// Highest CUDA version as NVML counts it: 13.0 is 13000.
     pub cuda_version: u32,
+    /// The branch whose functions the library of `nvml-sim run` and `root` has; all that there are where absent.
+    pub symbols: Option<Branch>,
     /// Product name of the machine.
     pub machine: String,
     /// NUMA node -> its CPUs.
@@ -133,6 +136,7 @@ impl Node {
             driver_version: declared.driver.version,
             nvml_version,
             cuda_version,
+            symbols: declared.driver.symbols,
             machine: declared.machine.unwrap_or_else(|| "Simulated machine".to_owned()),
             cpus: declared.cpus,
             sockets,

@@ -14,6 +14,7 @@ use crate::model::ModelLayer;
 use crate::pci::PciAddress;
 use crate::processes::ProcessEntry;
 use crate::topology::PciePlace;
+use crate::trim::Branch;
 
 /// The node file.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -65,6 +66,9 @@ pub struct DriverSection {
     pub nvml: Option<String>,
     /// Highest CUDA version, quoted, such as `"13.0"`.
     pub cuda: String,
+    /// The branch whose functions its library has, in `nvml-sim run` and `root`; all that there are where absent.
+    #[serde(default)]
+    pub symbols: Option<Branch>,
 }
 
 /// The NVLink fabric.

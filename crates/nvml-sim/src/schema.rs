@@ -18,6 +18,7 @@ use crate::node_file::NodeFile;
 use crate::pci::PciAddress;
 use crate::processes::Percent;
 use crate::topology::PciePlace;
+use crate::trim::Branch;
 
 /// The JSON Schema of node files: for editors, and for the reference in `docs/simulator-node.md`.
 pub fn node_file_schema() -> Value {
@@ -44,6 +45,7 @@ macro_rules! written {
 }
 
 written! {
+    Branch: "`450`, `470`, `510` or `550`",
     Bytes: "amount of memory, such as `80GiB`",
     ComputeCapability: "compute capability, quoted, such as `\"8.0\"`",
     Counter: "what is counted, such as `ecc.uncorrected.dram`",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::functions;
@@ -13,7 +14,8 @@ use crate::functions;
 const SINCE: &str = include_str!("../symbols-since.txt");
 
 /// A driver branch whose functions are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Branch(u32);
 
 /// The branches.
@@ -30,6 +32,14 @@ impl FromStr for Branch {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.parse().ok().filter(|number| BRANCHES.contains(number));
         number.map(Branch).ok_or_else(|| ParseBranchError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Branch {
+    type Error = ParseBranchError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 

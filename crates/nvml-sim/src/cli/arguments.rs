@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use thiserror::Error;
 
-use super::fault::{FaultCommand, When};
+use super::fault::{FaultCommand, Hang, When};
 use super::mig::MigCommand;
 use super::process::ProcessCommand;
 use crate::damage::Counter;
@@ -358,6 +358,8 @@ pub enum Command {
         #[command(subcommand)]
         command: FaultCommand,
     },
+    /// Calls of a function block until the fault is cleared or their process is killed: `fault hang`, in short.
+    Hang(Hang),
     /// Thaw what `fault hang --uninterruptible` froze: every call that hangs there goes on.
     ///
     /// As `fault clear` does, but whatever the state says, and if it cannot be read.

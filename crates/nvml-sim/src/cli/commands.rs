@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use super::arguments::{Arguments, ClockCommand, Command, LinkState, Output, UsageError};
+use super::fault::FaultCommand;
 use super::{fault, mig, presets, process, show, watch};
 use crate::faults::FaultEntry;
 use crate::incidents::Recovery;
@@ -54,7 +55,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Run { root, private, library, symbols, command } => {
             let folder = open(None)?;
-            let library = of_branch(&folder, library, symbols)?;
+            // A root has its library already.
+            let library = if root.is_none() { of_branch(&folder, library, symbols)? } else { None };
             let private = root.as_deref().filter(|_| private);
             return exec(&folder, root.as_deref(), private, library.as_deref(), &command);
         }
@@ -134,6 +136,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             writeln!(out, "{}", show::clock(&folder.state()?.clock))?;
         }
         Command::Fault { command } => fault::run(&open(None)?, command, out)?,
+        Command::Hang(hang) => fault::run(&open(None)?, FaultCommand::Hang(hang), out)?,
         Command::Thaw => {
             let dir = dir.ok_or(UsageError::NoFolder)?;
             let said = if freeze::thaw(&dir)? { "thawed" } else { "nothing was frozen" };
@@ -146,13 +149,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The library of an older driver, if one is asked for.
-fn of_branch(
+/// The library of an older driver, if one is asked for here or in the node file.
+pub fn of_branch(
     folder: &StateFolder,
     library: Option<PathBuf>,
     symbols: Option<Branch>,
 ) -> Result<Option<PathBuf>> {
-    let Some(branch) = symbols else { return Ok(library) };
+    let Some(branch) = symbols.or(folder.node()?.symbols) else { return Ok(library) };
     Ok(Some(install::of_branch(folder, library.as_deref(), branch)?))
 }
 

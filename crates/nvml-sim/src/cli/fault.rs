@@ -17,15 +17,7 @@ use crate::state::StateFolder;
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
     /// Calls of a function block until the fault is cleared or their process is killed.
-    Hang {
-        /// Which calls.
-        #[command(flatten)]
-        strike: Strike,
-        /// Block in the kernel, so that not even SIGKILL ends it. Needs root: a small file system in the state folder is
-        /// mounted and frozen. `fault clear` and `thaw` end it, and nothing else does.
-        #[arg(long)]
-        uninterruptible: bool,
-    },
+    Hang(Hang),
     /// Calls of a function end their process by SIGSEGV.
     Crash(Strike),
     /// Calls of a function succeed with nonsense: numbers out of range, texts that are none, handles of nothing.
@@ -48,6 +40,18 @@ pub enum FaultCommand {
     },
     /// List the faults that wait for calls, and what waits for its time.
     Show,
+}
+
+/// A hang.
+#[derive(Debug, Args)]
+pub struct Hang {
+    /// Which calls.
+    #[command(flatten)]
+    strike: Strike,
+    /// Block in the kernel, so that not even SIGKILL ends it. Needs root: a small file system in the state folder is
+    /// mounted and frozen. `fault clear` and `thaw` end it, and nothing else does.
+    #[arg(long)]
+    uninterruptible: bool,
 }
 
 /// When something befalls a GPU.
@@ -125,7 +129,7 @@ impl Strike {
 /// A command in the words of a node file.
 fn entry(command: FaultCommand) -> Option<FaultEntry> {
     match command {
-        FaultCommand::Hang { strike, uninterruptible } => {
+        FaultCommand::Hang(Hang { strike, uninterruptible }) => {
             let (function, entry) = strike.entry();
             Some(FaultEntry { hang: Some(function), uninterruptible, ..entry })
         }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::arguments::Output;
-use super::commands::exec;
+use super::commands::{exec, of_branch};
 use super::show::{columns, time};
 use crate::bytes::Bytes;
 use crate::node::{self, Gpu, Node};
@@ -134,7 +134,7 @@ pub fn run(folder: &StateFolder, command: ProcessCommand, out: &mut impl Write) 
             let name = command.first().map(|program| program.to_string_lossy().into_owned());
             let life = folder.start_life(std::process::id(), uses.entries(None, name))?;
             keep_through_exec(&life)?;
-            exec(folder, None, None, None, &command)?;
+            exec(folder, None, None, of_branch(folder, None, None)?.as_deref(), &command)?;
         }
         ProcessCommand::Keep { pid } => real::wait(pid)?,
         ProcessCommand::Kill { pid } => {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use nvml_sim::{Clock, Code, SETTINGS, presets};
+use nvml_sim::{Clock, Code, SETTINGS, StateFolder, presets};
 
 use crate::sim::{node, nvml_sim, said};
 
@@ -221,6 +221,31 @@ fn run_sets_what_a_program_needs_and_keeps_its_exit_code() {
 }
 
 #[test]
+fn node_file_chooses_the_branch_whose_functions_a_program_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = presets::find(presets::NODES, "t4").unwrap().yaml.replacen(
+        "driver:\n",
+        "driver:\n  symbols: 470\n",
+        1,
+    );
+    let folder = StateFolder::create(&dir.path().join("node"), Path::new("old.yaml"), &yaml).unwrap();
+    // Any program has a table of symbols, of which this one has none of NVML.
+    let library = std::env::current_exe().unwrap();
+    let found = |words: &[&str]| {
+        let mut command = nvml_sim(folder.dir());
+        command.env_remove("LD_LIBRARY_PATH").arg("run").arg("--library").arg(&library).args(words);
+        said(&command.args(["--", "sh", "-c", "echo $LD_LIBRARY_PATH"]).output().unwrap())
+    };
+    let own = folder.dir().canonicalize().unwrap();
+    assert_eq!(found(&[]), format!("{}\n", own.join("lib-470").display()));
+    assert_eq!(found(&["--symbols", "550"]), format!("{}\n", own.join("lib-550").display()));
+    let wrong = yaml.replacen("470", "535", 1);
+    let error = StateFolder::create(&dir.path().join("other"), Path::new("old.yaml"), &wrong).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("driver.symbols: ") && error.contains("450, 470, 510 or 550"), "{error}");
+}
+
+#[test]
 fn run_on_a_host_root_names_it_and_its_library() {
     let (dir, folder) = node("t4");
     let library = dir.path().join("stand-in.so");
@@ -265,8 +290,7 @@ fn latency_is_given_back_to_the_node_file_by_gpu_and_by_function() {
     let (dir, _folder) = node("t4");
     let yaml = presets::find(presets::NODES, "t4").unwrap().yaml;
     let yaml = format!("{yaml}latency: {{default: 1ms, gpus: {{0: {{default: 2ms}}}}, seed: 5}}\n");
-    let folder =
-        nvml_sim::StateFolder::create(&dir.path().join("slow"), Path::new("slow.yaml"), &yaml).unwrap();
+    let folder = StateFolder::create(&dir.path().join("slow"), Path::new("slow.yaml"), &yaml).unwrap();
     let set = |arguments: &[&str]| {
         said(&nvml_sim(folder.dir()).arg("set").args(arguments).output().unwrap());
         folder.state().unwrap().latency.clone()
