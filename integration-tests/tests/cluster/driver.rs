@@ -89,7 +89,7 @@ fn f33_driver_library_that_crashes_again_and_again_costs_no_gpu_and_no_pod() {
     before.assert_undisturbed(&pod);
 }
 
-// Fails if the observer never begins anew with a driver that it had once.
+// Fails if the observer does not look at the host's device nodes with each probe.
 #[test]
 fn f36_driver_that_is_unloaded_under_a_running_pod_takes_the_gpus_and_brings_them_back() {
     let Some(node) = lock_own("unloaded driver") else { return };

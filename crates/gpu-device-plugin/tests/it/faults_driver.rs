@@ -87,7 +87,7 @@ async fn f33_driver_library_that_crashes_again_and_again_costs_no_device_and_no_
     counts(&kubelet, 8, 8);
 }
 
-// Fails if a function that the library lacks ends the worker instead of giving "not supported".
+// Fails if `raw!` in nvml's binding does not give an error where the library lacks the function.
 #[tokio::test]
 async fn f34_library_of_an_old_driver_serves_what_it_can() {
     let node = bare().without_driver().build().unwrap();
@@ -129,7 +129,7 @@ async fn f35_garbage_from_the_driver_is_told_and_neither_believed_nor_fatal() {
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
 }
 
-// Fails if nvml's worker keeps a driver that says it is not initialised any more.
+// Fails if the observer does not look at the host's device nodes with each probe.
 #[tokio::test]
 async fn f36_driver_that_is_unloaded_takes_all_devices_until_it_is_loaded_again() {
     let (node, kubelet, plugin) = serving().await;
@@ -154,7 +154,7 @@ async fn f36_driver_that_is_unloaded_takes_all_devices_until_it_is_loaded_again(
     assert!(kubelet.allocate("rest", "main", RESOURCE, 6).await.is_ok());
 }
 
-// Fails if a worker that met another driver's library is kept.
+// Fails if `take_answer` does not want the inventory anew from a driver that answers again.
 #[tokio::test]
 async fn f37_driver_of_another_version_is_taken_up_under_the_running_plugin() {
     let (node, kubelet, plugin) = serving().await;
