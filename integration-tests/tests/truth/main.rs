@@ -1,7 +1,8 @@
 //! Programs that we did not write judge the simulated driver: NVIDIA's header by a C compiler, and NVIDIA's and others'
 //! Python and Go programs by running them. `make truth` runs them; they need a network once, and no cluster.
 //!
-//! It knows the simulator as its users do, by its programs and files, and nothing of Gantry's daemons.
+//! It knows the simulator as its users do, by its programs and files; of Gantry's daemons, that the device plugin takes the
+//! config files of NVIDIA's.
 
 #![expect(
     clippy::expect_used,
@@ -18,6 +19,7 @@ mod header;
 mod node;
 mod nvitop;
 mod peers;
+mod samples;
 mod sweep;
 mod toolkit;
 mod walk;
