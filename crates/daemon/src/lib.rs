@@ -53,6 +53,7 @@ pub use args::{ParseDurationError, RuntimeArgs, parse_duration};
 pub use build::{About, BuildInfo};
 pub use error::{error_chain, fail, fail_usage};
 pub use executor::block_on;
+pub use metrics::own_metrics;
 pub use readiness::{Component, ComponentState, Readiness, ReadinessReport};
 pub use runtime::{Runtime, StartError};
 pub use shutdown::Shutdown;

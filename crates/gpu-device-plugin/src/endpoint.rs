@@ -152,6 +152,7 @@ impl Endpoint {
         self.metrics.registered(false);
         self.metrics.streams(0, 0);
         note_list(&self.with.lists, &self.resource, None);
+        self.metrics.kubelet_stream(false);
         Ok(ended)
     }
 
@@ -190,10 +191,17 @@ impl Endpoint {
 /// Counts the streams, and tells which list they have.
 async fn count(streams: &Streams, resource: &ResourceName, metrics: &ResourceMetrics, with: &Surroundings) {
     let mut status = streams.status();
+    let (mut stream, mut skipped) = (None, 0);
     loop {
         let now = *status.borrow_and_update();
         metrics.streams(now.live, now.sent);
         note_list(&with.lists, resource, now.kubelet.has_list());
+        metrics.skipped(now.skipped.saturating_sub(skipped));
+        skipped = now.skipped;
+        if now.kubelet.stream() != stream {
+            stream = now.kubelet.stream();
+            metrics.kubelet_stream(stream.is_some());
+        }
         if now.sent > 0 {
             with.handed.send_if_modified(|handed| !std::mem::replace(handed, true));
         }

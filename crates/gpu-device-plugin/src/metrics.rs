@@ -1,7 +1,7 @@
 //! Every metric of the plugin, declared and touched here alone.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use gpu_health::xid::XidClass;
 use gpu_health::{Record, Transition};
@@ -18,9 +18,13 @@ use crate::state::{Device, State};
 
 mod health;
 mod leases;
+#[cfg(test)]
+mod reference;
+mod unavailable;
 
 use health::HealthGauge;
 use leases::LeaseMetrics;
+use unavailable::UnavailableGauge;
 
 /// What every name begins with.
 const PREFIX: &str = "gantry_device_plugin";
@@ -32,6 +36,7 @@ const RPC_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.00
 #[derive(Clone, Debug)]
 pub struct Metrics {
     devices: IntGaugeVec,
+    unavailable: UnavailableGauge,
     retired: IntGaugeVec,
     staged: IntGauge,
     held: IntGaugeVec,
@@ -39,6 +44,8 @@ pub struct Metrics {
     generation: IntGaugeVec,
     sent_generation: IntGaugeVec,
     streams: IntGaugeVec,
+    stream_opened: IntGaugeVec,
+    skipped: IntCounterVec,
     registered: IntGaugeVec,
     registrations: IntCounterVec,
     lost: IntCounterVec,
@@ -53,6 +60,7 @@ pub struct Metrics {
     spec_writes: IntCounterVec,
     spec_current: IntGauge,
     config_valid: IntGauge,
+    config_generation: IntGauge,
     config_reads: IntCounterVec,
 }
 
@@ -69,6 +77,10 @@ impl Metrics {
     /// # Errors
     /// When a name is taken already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Self::declare(&|collector| registry.register(collector))
+    }
+
+    fn declare(registry: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         let declare = Declare { registry };
         let resource_only = &["resource"];
         Ok(Self {
@@ -77,6 +89,11 @@ impl Metrics {
                 "Devices of the resource, by what is known of their health.",
                 &["resource", "health"],
             )?,
+            unavailable: UnavailableGauge::new(declare.gauge(
+                "unavailable_devices",
+                "Devices of the resource on which the kubelet may place no work, by cause: the reason of their health, `lacking` for what the host lacks, `retired` for what is offered no more.",
+                &unavailable::LABELS,
+            )?),
             retired: declare.gauge(
                 "retired_devices",
                 "Ids that are offered no more and listed as Unhealthy until the pods that hold them end.",
@@ -102,6 +119,16 @@ impl Metrics {
                 resource_only,
             )?,
             streams: declare.gauge("streams", "Open ListAndWatch streams.", resource_only)?,
+            stream_opened: declare.gauge(
+                "kubelet_stream_opened_timestamp_seconds",
+                "When the kubelet's open ListAndWatch stream got its first list, in seconds since 1970; absent while none is open.",
+                resource_only,
+            )?,
+            skipped: declare.counter(
+                "list_updates_skipped_total",
+                "Device lists that a stream did not send, since a newer one came before it could.",
+                resource_only,
+            )?,
             registered: declare.gauge(
                 "registered",
                 "1 while the resource is registered with the kubelet.",
@@ -153,6 +180,10 @@ impl Metrics {
             config_valid: declare.plain_gauge(
                 "config_valid",
                 "1 while the config file can be used, 0 while the last good one stays in force instead of it.",
+            )?,
+            config_generation: declare.plain_gauge(
+                "config_generation",
+                "Number of configs taken over so far: 1 for the first, the one without a file included.",
             )?,
             config_reads: declare.counter(
                 "config_reads_total",
@@ -220,6 +251,11 @@ impl Metrics {
         self.config_reads.with_label_values(&[if is_valid { "ok" } else { "invalid" }]).inc();
     }
 
+    /// A config was taken over.
+    pub fn config_taken(&self) {
+        self.config_generation.inc();
+    }
+
     /// The CDI spec was written, or could not be.
     pub fn spec_written(&self, result: &str, current: bool) {
         self.spec_writes.with_label_values(&[result]).inc();
@@ -273,8 +309,26 @@ impl ResourceMetrics {
         self.all.sent_generation.with_label_values(&[&self.resource]).set(to_gauge(sent));
     }
 
+    /// The kubelet's stream has its first list, or there is none any more.
+    pub fn kubelet_stream(&self, is_open: bool) {
+        let opened = &self.all.stream_opened;
+        if is_open {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            opened.with_label_values(&[&self.resource]).set(to_gauge(now.as_secs()));
+        } else {
+            // There may be none yet.
+            let _ = opened.remove_label_values(&[&self.resource]);
+        }
+    }
+
+    /// So many lists were not sent.
+    pub fn skipped(&self, lists: u64) {
+        self.all.skipped.with_label_values(&[&self.resource]).inc_by(lists);
+    }
+
     /// The state that was just published.
     pub fn state(&self, state: &State) {
+        self.all.unavailable.show(&self.resource, state);
         for health in ["healthy", "degraded", "unhealthy", "unknown"] {
             let devices = state.devices.iter().filter(|device| name_of(&device.health) == health);
             let retired = if health == "unhealthy" { state.retired.len() } else { 0 };
@@ -286,9 +340,12 @@ impl ResourceMetrics {
     }
 }
 
+/// Takes metrics in.
+type Registrar<'a> = dyn Fn(Box<dyn Collector>) -> Result<(), prometheus::Error> + 'a;
+
 /// Makes metrics that are registered from the start.
 struct Declare<'a> {
-    registry: &'a Registry,
+    registry: &'a Registrar<'a>,
 }
 
 impl Declare<'_> {
@@ -317,7 +374,7 @@ impl Declare<'_> {
     }
 
     fn registered<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, prometheus::Error> {
-        self.registry.register(Box::new(metric.clone()))?;
+        (self.registry)(Box::new(metric.clone()))?;
         Ok(metric)
     }
 }

@@ -45,6 +45,8 @@ pub struct StreamsStatus {
     pub live: usize,
     /// Generation that was last handed to any stream; 0 before the first.
     pub sent: u64,
+    /// Lists that a stream did not send, since a newer one came before it could.
+    pub skipped: u64,
     /// The streams of the registration that stands, or is under way.
     pub kubelet: Registered,
 }
@@ -62,6 +64,12 @@ impl Registered {
     /// Whether the kubelet's stream is open and has a device list: then its generation.
     pub fn has_list(&self) -> Option<u64> {
         (self.live > 0 && self.sent > 0).then_some(self.sent)
+    }
+
+    /// What tells the kubelet's stream from an earlier one, while it is open and has a list.
+    pub fn stream(&self) -> Option<(u64, u64)> {
+        self.has_list()?;
+        Some((self.socket, self.connection?))
     }
 
     fn is_of(&self, origin: Origin) -> bool {
@@ -147,7 +155,8 @@ impl Live {
         Self { status, origin, is_kubelets }
     }
 
-    fn sent(&self, generation: u64) {
+    fn sent(&self, generation: u64, skipped: u64) {
+        self.status.send_modify(|status| status.skipped += skipped);
         self.count(|_, sent| *sent = generation);
     }
 
@@ -185,8 +194,10 @@ async fn feed(
         let Ok(room) = messages.reserve().await else { return };
         let newest = state.borrow_and_update().clone();
         room.send(Ok(render(&newest.devices, &newest.retired)));
+        // The first list of a stream is the newest of all, and leaves none out that it had to send.
+        let due = if sent == 0 { newest.generation } else { sent + 1 };
         sent = newest.generation;
-        live.sent(sent);
+        live.sent(sent, sent.saturating_sub(due));
         tokio::time::sleep(min_gap).await;
     }
 }

@@ -24,6 +24,7 @@ impl Watching {
                 Err(refusal) => self.refused = Some(("too-many-devices", refusal.to_string())),
                 Ok(()) => {
                     self.refused = None;
+                    self.with.metrics.config_taken();
                     self.take_over(offering);
                 }
             },
