@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Cargo works in parallel by itself; two of these targets at once would wait for its locks, or for one cluster.
 .NOTPARALLEL:
-.PHONY: help demo test lint hw e2e truth bench soak soak-e2e images fmt gen tools clean cluster-up cluster-down cluster-status
+.PHONY: help demo test lint hw e2e truth bench fuzz soak soak-e2e images fmt gen tools clean cluster-up cluster-down cluster-status
 
 CARGO ?= cargo
 MINUTES ?= 10
@@ -55,6 +55,10 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	@$(CARGO) xtask image || echo "no image was built (see above), so its size is not measured" >&2
 	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
+
+fuzz: ## Make inputs of the corpora of config files and ids, and read them (MINUTES=10 each, SEED=N)
+	GANTRY_FUZZ_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_FUZZ_SEED=$(SEED)) \
+		$(CARGO) test -p gpu-config --test it -- --nocapture --test-threads=1 bad_input::corpus
 
 # One line for each piece; each runs for MINUTES.
 soak: ## Run what needs long: chaos among many processes, misuse of the library (also with AddressSanitizer), the fault matrix (MINUTES=10 each, SEED=N)

@@ -1,6 +1,8 @@
 //! What the keys mean together: from what is written to what holds. It judges everything, and does not stop at the first
 //! problem.
 
+use std::collections::BTreeMap;
+
 use gpu_model::ResourceName;
 use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU_MANAGEMENT};
 
@@ -9,14 +11,14 @@ use crate::config::{
 };
 use crate::devices::Devices;
 use crate::file::{
-    DevicesPart, File, FlagsPart, GfdPart, GpuRulePart, ImexPart, MigRulePart, NumberOrText, OneOrMore,
-    PluginPart, RangePart, ResourcesPart, SharedPart, TimeSlicingPart,
+    DevicesPart, File, FlagsPart, GfdPart, GpuRulePart, HealthPart, ImexPart, MigRulePart, NumberOrText,
+    OneOrMore, PluginPart, RangePart, ResourcesPart, SharedPart, TimeSlicingPart, XidPart,
 };
 use crate::finding::Finding;
 use crate::pattern::Pattern;
 use crate::read::Mode;
 use crate::selector::GpuSelector;
-use crate::values::{DiscoveryStrategy, Range};
+use crate::values::{DiscoveryStrategy, Range, XidClass};
 
 const VERSION: &str = "v1";
 /// Fewer shares are none.
@@ -26,6 +28,9 @@ const REPLICAS_MAX: i64 = 64_000;
 
 /// More daemons than any node runs.
 pub const MOST_DAEMONS: u32 = 1024;
+
+/// More entries than there are XIDs, of which NVIDIA's catalogue has fewer than 200.
+const MOST_XIDS: usize = 1024;
 
 /// What was found on the way.
 #[derive(Debug, Default)]
@@ -69,7 +74,7 @@ impl Judge {
     }
 
     fn file(&mut self, file: File) -> Config {
-        let File { version, flags, devices, resources, sharing, imex, gpu_management } = file;
+        let File { version, flags, devices, resources, sharing, imex, health, gpu_management } = file;
         if let Some(version) = version.filter(|version| !version.is_empty() && version != VERSION) {
             self.wrong(Finding::of_value("version", version, "unknown version; write v1"));
         }
@@ -86,8 +91,45 @@ impl Judge {
             mig_rules,
             time_slicing: sharing.time_slicing.map(|part| self.time_slicing(part)),
             imex: self.imex(imex.unwrap_or_default()),
+            xids: self.xids(health.unwrap_or_default()),
             gpu_management: gpu_management.and_then(|daemons| self.management(daemons)),
         }
+    }
+
+    fn xids(&mut self, part: HealthPart) -> BTreeMap<u64, XidClass> {
+        const PATH: &str = "health.xids";
+        let mut xids = BTreeMap::new();
+        let Some(list) = part.xids.filter(|_| self.counts(PATH)) else { return xids };
+        if list.len() > MOST_XIDS {
+            let problem = format!("has {} entries; there are fewer than {MOST_XIDS} XIDs", list.len());
+            self.wrong(Finding::at(PATH, problem));
+            return xids;
+        }
+        for (index, XidPart { xid, class }) in list.into_iter().enumerate() {
+            let path = format!("{PATH}[{index}]");
+            let Some(number) = xid.and_then(|xid| u64::try_from(xid).ok()).filter(|xid| *xid > 0) else {
+                let found = xid.map_or_else(|| "nothing".to_owned(), |xid| xid.to_string());
+                self.wrong(Finding::of_value(
+                    format!("{path}.xid"),
+                    found,
+                    "expected the number of an XID, from 1",
+                ));
+                continue;
+            };
+            let Some(class) = class else {
+                let problem = "is missing; write application, notice, degraded, ask-driver, ask-driver-first or critical";
+                self.wrong(Finding::at(format!("{path}.class"), problem));
+                continue;
+            };
+            if xids.insert(number, class).is_some() {
+                self.wrong(Finding::of_value(
+                    format!("{path}.xid"),
+                    number,
+                    "has a class already; name each XID once",
+                ));
+            }
+        }
+        xids
     }
 
     fn management(&mut self, daemons: i64) -> Option<u32> {

@@ -1,5 +1,7 @@
 //! What a config file says, once it is judged. It knows values only.
 
+use std::collections::BTreeMap;
+
 use gpu_model::ResourceName;
 
 use crate::devices::Devices;
@@ -7,7 +9,7 @@ use crate::pattern::Pattern;
 use crate::selector::GpuSelector;
 use crate::values::{
     ComputeCapability, DeviceIdStrategy, DeviceListStrategy, Memory, MigStrategy, Range, SharedPolicy,
-    SleepInterval,
+    SleepInterval, XidClass,
 };
 
 /// What a config file says; `None` where it says nothing.
@@ -25,6 +27,8 @@ pub struct Config {
     pub time_slicing: Option<TimeSlicing>,
     /// Channels of the internode memory exchange.
     pub imex: Imex,
+    /// What XIDs mean that the built-in table judges otherwise, by number.
+    pub xids: BTreeMap<u64, XidClass>,
     /// How many daemons of the node may have the device nodes of all GPUs at once; 0 for none.
     pub gpu_management: Option<u32>,
 }

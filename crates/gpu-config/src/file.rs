@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use crate::devices::Devices;
-use crate::values::{DeviceIdStrategy, DeviceListStrategy, DiscoveryStrategy, MigStrategy, SharedPolicy};
+use crate::values::{
+    DeviceIdStrategy, DeviceListStrategy, DiscoveryStrategy, MigStrategy, SharedPolicy, XidClass,
+};
 
 /// The config file of Gantry's device plugin and feature discovery.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +29,8 @@ pub(crate) struct File {
     pub sharing: Option<SharingPart>,
     /// Channels of the internode memory exchange.
     pub imex: Option<ImexPart>,
+    /// How GPUs are judged. Ours.
+    pub health: Option<HealthPart>,
     /// How many daemons of the node may have the device nodes of all GPUs at once, as `gantry.dev/gpu-management`; none where absent. Ours.
     pub gpu_management: Option<i64>,
 }
@@ -210,6 +214,26 @@ pub(crate) struct ImexPart {
     pub channel_ids: Option<Vec<u32>>,
     /// Whether a container without its channel is refused.
     pub required: Option<bool>,
+}
+
+/// How GPUs are judged.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct HealthPart {
+    /// XIDs that mean something else than the built-in table says (docs/health.md); a flag or its variable wins.
+    pub xids: Option<Vec<XidPart>>,
+}
+
+/// What one XID means.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct XidPart {
+    /// Its number, from 1.
+    pub xid: Option<i64>,
+    /// What it means.
+    pub class: Option<XidClass>,
 }
 
 /// One value, several with commas between them, or a list.

@@ -1,8 +1,15 @@
 //! What is to be said of a config file: where, which value, and what would be right.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
+
+/// Characters of a key, a value or a problem that are shown: a file may be made to fill a log.
+const SHOWN: usize = 300;
+
+/// Findings that are told of one file; nobody mends more at once.
+const MOST: usize = 100;
 
 /// One thing that is wrong, or that has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +38,40 @@ impl Finding {
     }
 }
 
+/// Leaves as many as are told, and says how many more there are.
+pub(crate) fn bounded(findings: &mut Vec<Finding>, untold: usize) {
+    let more = findings.len().saturating_sub(MOST) + untold;
+    findings.truncate(MOST);
+    if more > 0 {
+        findings.push(Finding::at("", format!("and {more} more")));
+    }
+}
+
+/// Whether there is room for one more.
+pub(crate) fn has_room(findings: &[Finding]) -> bool {
+    findings.len() < MOST
+}
+
+/// The beginning of a text, as much of it as is shown.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.line, self.path.is_empty()) {
             (Some(line), true) => write!(f, "line {line}: ")?,
-            (Some(line), false) => write!(f, "line {line}, {}: ", self.path)?,
-            (None, false) => write!(f, "{}: ", self.path)?,
+            (Some(line), false) => write!(f, "line {line}, {}: ", shown(&self.path))?,
+            (None, false) => write!(f, "{}: ", shown(&self.path))?,
             (None, true) => {}
         }
         if let Some(value) = &self.value {
-            write!(f, "`{value}`: ")?;
+            write!(f, "`{}`: ", shown(value))?;
         }
-        f.write_str(&self.problem)
+        f.write_str(&shown(&self.problem))
     }
 }
 

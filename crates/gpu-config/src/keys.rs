@@ -1,17 +1,24 @@
 //! The keys that the file can have, from its schema, and what somebody meant who wrote another one.
 
+use std::sync::LazyLock;
+
 use schemars::Schema;
 
 use crate::file::File;
-use crate::reference::Walk;
+use crate::reference::{Key, Walk};
+
+/// All keys: a file may have thousands that are none of them.
+static KNOWN: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let schema: Schema = schemars::schema_for!(File);
+    Walk::over(&schema)
+});
 
 /// Farther apart, two words are not each other's misspelling.
 const NEAREST: f64 = 0.8;
 
 /// Advice on a key that is not there; `path` is that of the map in which it stands, without indexes.
 pub(crate) fn advice(path: &str, key: &str) -> String {
-    let schema: Schema = schemars::schema_for!(File);
-    let known = Walk::over(&schema);
+    let known = &*KNOWN;
     let beside: Vec<&str> =
         known.iter().filter(|known| known.parent() == path).map(|known| known.key()).collect();
     let elsewhere: Vec<String> = known

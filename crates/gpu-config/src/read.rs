@@ -6,7 +6,7 @@ use serde_ignored::Path;
 use crate::check;
 use crate::config::Config;
 use crate::file::File;
-use crate::finding::{Finding, InvalidConfig};
+use crate::finding::{self, Finding, InvalidConfig};
 use crate::keys;
 
 /// How strictly a file is read.
@@ -33,7 +33,7 @@ pub struct Checked {
 /// With everything that is wrong at once, but for text that cannot be read as a config at all: there the first.
 pub fn read(file: &str, text: &str, mode: Mode) -> Result<Checked, InvalidConfig> {
     let invalid = |findings| InvalidConfig { file: file.to_owned(), findings };
-    let (written, unknown) = parse(text).map_err(|finding| invalid(vec![finding]))?;
+    let (written, unknown, untold) = parse(text).map_err(|finding| invalid(vec![finding]))?;
     let (config, judged) = check::check(written, mode);
     let mut errors = judged.errors;
     let mut warnings = judged.warnings;
@@ -41,28 +41,34 @@ pub fn read(file: &str, text: &str, mode: Mode) -> Result<Checked, InvalidConfig
         Mode::Strict => errors.extend(unknown),
         Mode::Compat => warnings.extend(unknown),
     }
+    finding::bounded(&mut errors, if mode == Mode::Strict { untold } else { 0 });
+    finding::bounded(&mut warnings, if mode == Mode::Compat { untold } else { 0 });
     for finding in errors.iter_mut().chain(&mut warnings) {
         finding.line = finding.line.or_else(|| line_of(text, &finding.path));
     }
     if errors.is_empty() { Ok(Checked { config, warnings }) } else { Err(invalid(errors)) }
 }
 
-fn parse(text: &str) -> Result<(File, Vec<Finding>), Finding> {
+/// The file, keys that nobody knows, and how many more of those there are.
+fn parse(text: &str) -> Result<(File, Vec<Finding>, usize), Finding> {
     // A file without content is one without settings: `/dev/null` stands for that in NVIDIA's fallback.
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-        return Ok((File::default(), Vec::new()));
+        return Ok((File::default(), Vec::new(), 0));
     }
-    let mut unknown = Vec::new();
+    let (mut unknown, mut untold) = (Vec::new(), 0);
     let mut place = String::new();
     let read = serde_saphyr::with_deserializer_from_str(text, |yaml| {
         let mut track = serde_path_to_error::Track::new();
         let tracked = serde_path_to_error::Deserializer::new(yaml, &mut track);
-        let mut note = |path: Path<'_>| unknown.push(unknown_key(&path));
+        let mut note = |path: Path<'_>| match finding::has_room(&unknown) {
+            true => unknown.push(unknown_key(&path)),
+            false => untold += 1,
+        };
         let file = Option::<File>::deserialize(serde_ignored::Deserializer::new(tracked, &mut note));
         file.inspect_err(|_| place = track.path().to_string())
     });
     match read {
-        Ok(file) => Ok((file.unwrap_or_default(), unknown)),
+        Ok(file) => Ok((file.unwrap_or_default(), unknown, untold)),
         Err(error) => {
             let error = error.without_snippet();
             let said = error.to_string();

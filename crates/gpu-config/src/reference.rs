@@ -52,7 +52,7 @@ const TAIL: &str = "
 
 By default an unknown or misplaced key, a value of the wrong kind and a combination that cannot be are errors, all told at
 once. With `--compat` the file means what it means to NVIDIA's device plugin v0.20: unknown keys, `sharing.mps`,
-`devices`, `gpuManagement`, `rename`, a choice of `devices` within a shared resource, and `resources` have no effect, and
+`devices`, `gpuManagement`, `health`, `rename`, a choice of `devices` within a shared resource, and `resources` have no effect, and
 each is told as a warning. What the ways of injection are and which settings take effect when: [device-plugin.md](device-plugin.md).
 
 This page and `config.schema.json` beside it are generated from the types in `crates/gpu-config`; `UPDATE_GOLDEN=1 cargo

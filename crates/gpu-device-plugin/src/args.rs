@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, Resettable};
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use daemon::parse_duration;
 use gpu_config::{MOST_DAEMONS, MigStrategy, SharedPolicy};
@@ -80,7 +80,7 @@ impl Args {
     pub fn try_read<W: Into<OsString> + Clone>(
         words: impl IntoIterator<Item = W>,
     ) -> Result<CommandLine, clap::Error> {
-        let mut definition = Args::definition();
+        let mut definition = Args::definition().mut_args(without_empty_variable);
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let is_theirs = words.first().is_some_and(|program| Args::is_theirs(program));
         let matches = definition.try_get_matches_from_mut(words)?;
@@ -90,6 +90,12 @@ impl Args {
         let paths = paths.settle(&matches, &mut definition)?;
         Ok(CommandLine { command, paths, behaviour, injection, unsupported, face, runtime })
     }
+}
+
+/// A variable that is set to nothing says nothing: charts set those that nobody gave a value.
+fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
+    let value = arg.get_env().and_then(std::env::var_os);
+    if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
 }
 
 /// A word of a config file, as a flag. The error lists the words that there are.

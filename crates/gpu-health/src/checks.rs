@@ -19,6 +19,8 @@ pub struct HealthChecks {
     listed: BTreeMap<u64, XidClass>,
     /// Our own setting, over all others.
     own: BTreeMap<u64, XidClass>,
+    /// The config file's, over the table alone.
+    file: BTreeMap<u64, XidClass>,
 }
 
 /// What one XID means under the settings.
@@ -128,12 +130,18 @@ impl HealthChecks {
         Ok(())
     }
 
+    /// The same, with a config file's classes instead of those of an earlier one: they count where no flag or variable says
+    /// anything.
+    pub fn with_file(&self, file: BTreeMap<u64, XidClass>) -> HealthChecks {
+        HealthChecks { file, ..self.clone() }
+    }
+
     /// What `xid` means.
     pub fn ruling(&self, xid: u64) -> Ruling {
         let row = xid::row_of(xid);
         let set = self.own.get(&xid).or_else(|| self.listed.get(&xid)).copied();
         Ruling {
-            class: set.or(self.every).or(row.map(|row| row.class)),
+            class: set.or(self.every).or_else(|| self.file.get(&xid).copied()).or(row.map(|row| row.class)),
             scope: row.map_or(XidScope::Instance, |row| row.scope),
             proof: row.map_or(Proof::DriverContent, |row| row.proof),
         }
@@ -170,6 +178,26 @@ mod tests {
         assert_eq!(class(&checks, 48), Some(XidClass::Critical));
         assert_eq!(class(&checks, 13), Some(XidClass::Critical));
         assert_eq!(class(&checks, 95), Some(XidClass::Critical));
+    }
+
+    #[test]
+    fn file_counts_before_the_table_and_after_all_that_flags_and_variables_say() {
+        let file = |xids: &[u64]| xids.iter().map(|xid| (*xid, XidClass::Notice)).collect();
+        let (mut checks, _) = HealthChecks::from_variables("", "48");
+        checks.reclassify("95=degraded").unwrap();
+        let checks = checks.with_file(file(&[48, 79, 95, 999]));
+        for (xid, expected) in [
+            (48, XidClass::Critical),
+            (79, XidClass::Notice),
+            (95, XidClass::Degraded),
+            (999, XidClass::Notice),
+        ] {
+            assert_eq!(class(&checks, xid), Some(expected), "{xid}");
+        }
+        // The next file says nothing of what the one before did.
+        assert_eq!(class(&checks.with_file(file(&[999])), 79), Some(XidClass::Critical));
+        let (off, _) = HealthChecks::from_variables("xids", "");
+        assert_eq!(class(&off.with_file([(79, XidClass::Critical)].into()), 79), Some(XidClass::Application));
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl Ledger {
         Ledger::restored(settings, saved, Boot::Same)
     }
 
+    /// Judges by other rules from now on. What is held against GPUs already stays until what ends it.
+    pub fn judge_by(&mut self, checks: HealthChecks) {
+        self.state.off = checks.off;
+        self.settings.checks = checks;
+    }
+
     /// Every GPU of which something is known, also those that this process has not seen.
     pub fn gpus(&self) -> impl Iterator<Item = &GpuUuid> {
         self.state.gpus.keys()

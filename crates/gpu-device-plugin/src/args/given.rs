@@ -103,16 +103,13 @@ impl PathArgs {
             ])),
             dev_root: place(given("dev_root", self.dev_root), given("nvidia_dev_root", self.nvidia_dev_root)),
             nvml_library: value(given("nvml_library", self.nvml_library)),
-            // An empty variable is none, as in NVIDIA's manifests.
-            config_file: value(given("config_file", self.config_file))
-                .filter(|given| !given.path.as_os_str().is_empty()),
+            config_file: value(given("config_file", self.config_file)),
             state_dir: value(given("state_dir", self.state_dir)),
             cdi_hook_path: value(strongest(vec![
                 given("cdi_hook_path", self.cdi_hook_path),
                 given("nvidia_cdi_hook_path", self.nvidia_cdi_hook_path),
                 given("nvidia_ctk_path", self.nvidia_ctk_path),
-            ]))
-            .filter(|given| !given.path.as_os_str().is_empty()),
+            ])),
             cdi_dir: value(given("cdi_dir", self.cdi_dir)),
             cri_socket: value(given("cri_socket", self.cri_socket)),
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use gpu_config::XidClass;
 use gpu_health::{Cause, Evidence, HealthChecks, Ledger, Subject, Transition, xid};
 use gpu_model::{GpuUuid, Health};
 use node_contract::{HealthAnswer, HealthRequest, HealthVerb};
@@ -63,6 +64,18 @@ impl Healths {
 }
 
 impl Watching {
+    /// Judges XIDs as a config says. It is told where that is news.
+    pub(super) fn judge_by(&mut self, xids: &BTreeMap<u64, XidClass>) {
+        let checks = self.with.health.checks.with_file(file_classes(xids));
+        if checks != self.with.health.checks {
+            let changed: Vec<String> =
+                xids.iter().map(|(xid, class)| format!("{xid}={}", file_class(*class))).collect();
+            tracing::info!(xids = changed.join(","), "the config file gives XIDs their classes");
+            self.with.health.ledger.judge_by(checks.clone());
+            self.with.health.checks = checks;
+        }
+    }
+
     pub(super) fn learn(&mut self, evidence: &[Evidence]) {
         let now = now();
         let mut changes = Vec::new();
@@ -145,6 +158,21 @@ impl Watching {
         self.with.health.keep();
         self.with.metrics.health(&self.with.health.ledger.records());
         self.publish();
+    }
+}
+
+fn file_classes(xids: &BTreeMap<u64, XidClass>) -> BTreeMap<u64, xid::XidClass> {
+    xids.iter().map(|(xid, class)| (*xid, file_class(*class))).collect()
+}
+
+fn file_class(class: XidClass) -> xid::XidClass {
+    match class {
+        XidClass::Application => xid::XidClass::Application,
+        XidClass::Notice => xid::XidClass::Notice,
+        XidClass::Degraded => xid::XidClass::Degraded,
+        XidClass::AskDriver => xid::XidClass::AskDriver,
+        XidClass::AskDriverFirst => xid::XidClass::AskDriverFirst,
+        XidClass::Critical => xid::XidClass::Critical,
     }
 }
 

@@ -25,6 +25,7 @@ impl Watching {
                 Ok(()) => {
                     self.refused = None;
                     self.with.metrics.config_taken();
+                    self.judge_by(&config.xids);
                     self.take_over(offering);
                 }
             },

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fake_kubelet::{FakeKubelet, ResourceState};
+use nvml_sim::FaultEntry;
 use sim_node::{Process, Signal, SimNode};
 
 use crate::harness::{QUICK, bare, counts, eventually, gpus, start_kubelet, start_plugin};
@@ -90,6 +91,38 @@ async fn sick_gpu_takes_all_its_shares_in_one_message() {
     counts(&rig.kubelet, 32, 28);
     let after = rig.plugin.metric("gantry_device_plugin_sent_list_generation").unwrap();
     assert!((after - before - 1.0).abs() < 0.1, "{before} {after}");
+}
+
+// Without `Watching::judge_by` a file that changes leaves XIDs as the table has them.
+#[tokio::test]
+async fn xids_are_judged_as_the_file_says_as_soon_as_it_does() {
+    let class = |class| format!("version: v1\nhealth: {{xids: [{{xid: 79, class: {class}}}]}}\n");
+    let rig = rig(bare().build().unwrap(), &class("notice"), &[]).await;
+    counts(&rig.kubelet, 8, 8);
+    rig.plugin.says("watching 8 of 8 GPUs").unwrap();
+    let xid = |gpu: &str| {
+        let entry = FaultEntry {
+            gpu: Some(gpu.to_owned()),
+            xid: Some(79),
+            no_recovery_action: true,
+            ..FaultEntry::default()
+        };
+        rig.node.driver().declare(entry).unwrap();
+    };
+    xid("1");
+    eventually("the XID is counted as a notice", || {
+        let count = rig.plugin.metric("gantry_device_plugin_xids_total{class=\"notice\",xid=\"79\"}");
+        if count.is_ok_and(|count| count > 0.5) { Ok(()) } else { Err("not yet") }
+    });
+    counts(&rig.kubelet, 8, 8);
+    write(&rig.node, &class("critical"));
+    rig.plugin.says("the config file gives XIDs their classes").unwrap();
+    eventually("the second config is in force", || {
+        let generation = rig.plugin.metric("gantry_device_plugin_config_generation").unwrap();
+        if generation > 1.5 { Ok(()) } else { Err(generation) }
+    });
+    xid("2");
+    counts(&rig.kubelet, 8, 7);
 }
 
 #[tokio::test]

@@ -64,6 +64,20 @@ fn bad_environment_ends_with_2_and_names_flag_and_value() {
 }
 
 #[test]
+fn variable_that_is_set_to_nothing_says_nothing() {
+    let node = bare().build().unwrap();
+    let mut command = command(&node);
+    for variable in
+        ["KUBELET_SOCKET", "CONFIG_FILE", "MIG_STRATEGY", "FAIL_ON_INIT_ERROR", "GANTRY_PROBE_INTERVAL"]
+    {
+        command.env(variable, "");
+    }
+    let output =
+        command.env_remove("GANTRY_KUBELET_SOCKET").args(["--kubelet-dir=/k", "devices"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn flag_beats_the_environment_and_ours_theirs_and_the_error_names_what_counts() {
     let node = bare().build().unwrap();
     for (environment, flags, expected) in [

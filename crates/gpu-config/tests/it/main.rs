@@ -1,13 +1,21 @@
 //! Config files: what is accepted, what is refused with which words, and the reference.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and says how far it came"
+)]
 
 use std::path::Path;
 
 use gpu_config::{
     Checked, ComputeCapability, DeviceListStrategy, DeviceRef, Devices, GpuSelector, Memory, MigStrategy,
-    Mode, SharedPolicy, read,
+    Mode, SharedPolicy, XidClass, read,
 };
 use proptest::prelude::*;
+
+mod bad_input;
 
 const DIGITS: &str = "4cf8db2d-06c0-7d70-1a51-e59b25b2c16c";
 
@@ -98,6 +106,13 @@ resources:
 }
 
 #[test]
+fn xids_have_the_classes_that_the_file_gives_them() {
+    let config = strict("health: {xids: [{xid: 109, class: critical}, {xid: 63, class: ask-driver}]}").config;
+    let expected = [(63, XidClass::AskDriver), (109, XidClass::Critical)];
+    assert_eq!(config.xids.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn empty_file_says_nothing() {
     for text in ["", "# nothing\n\n", "version:\n", "{}", "sharing:\nflags: null\n", "version: \"\"\n"] {
         assert_eq!(strict(text), strict("{version: v1}"), "{text:?}");
@@ -151,6 +166,14 @@ fn wrong_file_is_refused_with_place_value_and_hint() {
         ("resources: {gpus: [{name: x, memory: {min: 40GiB, max: 4GiB}}]}", &["min is above max"]),
         ("devices: {include: [\"GPU-1\"]}", &["devices.include[0]: `GPU-1` selects no GPU"]),
         ("devices: {include: []}", &["no GPU would be offered"]),
+        ("health: {xids: [{xid: 0, class: critical}]}", &["health.xids[0].xid: `0`: ", "from 1"]),
+        ("health: {xids: [{xid: 9}]}", &["health.xids[0].class: is missing; write application"]),
+        ("health: {xids: [{xid: 9, class: fatal}]}", &["class", "`fatal`", "ask-driver-first"]),
+        (
+            "health: {xids: [{xid: 9, class: notice}, {xid: 9, class: critical}]}",
+            &["health.xids[1].xid: `9`: has a class already"],
+        ),
+        ("health: {xid: []}", &["health.xid: ", "belongs under `health.xids[]`"]),
         ("gpuManagement: -1", &["gpuManagement: `-1`: expected a number of daemons from 0 to 1024"]),
         ("gpuManagement: 4000000000000", &["from 0 to 1024"]),
         (
@@ -181,6 +204,7 @@ fn compat_keeps_what_nvidias_plugin_does_and_warns_of_what_it_drops() {
 colour: red
 devices: {exclude: [0]}
 gpuManagement: 4
+health: {xids: [{xid: 31, class: critical}]}
 resources: {gpus: [{pattern: "*", name: all}]}
 sharing:
   mps: {resources: [{name: gpu, replicas: 2}]}
@@ -190,8 +214,11 @@ sharing:
     let paths: Vec<&str> = warnings.iter().map(|warning| warning.path.as_str()).collect();
     let shared = "sharing.timeSlicing.resources[0]";
     let (rename, devices) = (format!("{shared}.rename"), format!("{shared}.devices"));
-    assert_eq!(paths, ["sharing.mps", "resources", "devices", &rename, &devices, "gpuManagement", "colour"]);
-    assert_eq!((config.gpu_rules, config.gpu_management), (vec![], None));
+    assert_eq!(
+        paths,
+        ["sharing.mps", "resources", "devices", &rename, &devices, "health.xids", "gpuManagement", "colour"]
+    );
+    assert_eq!((config.gpu_rules, config.xids.len(), config.gpu_management), (vec![], 0, None));
     let shared = &config.time_slicing.unwrap().resources[0];
     assert_eq!((shared.shared_as.as_str(), &shared.devices), ("nvidia.com/gpu", &Devices::All));
     assert!(read("config.yaml", "version: v2", Mode::Compat).is_err(), "an error there too");
