@@ -26,7 +26,9 @@ fn samples(module: &Path) -> Vec<(String, String)> {
 }
 
 fn blocks(file: &Path) -> Vec<(String, String)> {
-    let (mut found, mut block): (Vec<(String, String)>, Option<(usize, String)>) = (Vec::new(), None);
+    let mut found = Vec::new();
+    // The line that it begins in, and its text.
+    let mut block: Option<(usize, String)> = None;
     for (number, line) in fs::read_to_string(file).unwrap().lines().enumerate() {
         if !line.trim_start().starts_with("```") {
             if let Some((_, text)) = &mut block {
