@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sim_node::{Process, SimNode, eventually};
@@ -42,32 +42,45 @@ fn mig_parted_applies_and_asserts_each_of_its_example_configs() {
     }
 }
 
-/// Whose configurations are in the file that mig-parted ships, by the comments there and NVIDIA's MIG user guide: a node of
-/// that model, and the profiles that its configurations are called by.
-const MODELS: &[(&str, &str, &[&str])] = &[
-    (
-        "dgx-a100",
-        "A100-SXM4-40GB",
-        &["1g.5gb", "1g.5gb.me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"],
-    ),
-    ("dgx-a100", "A100-SXM4-80GB", &EIGHTY),
-    ("dgx-h100", "H100-SXM5-80GB", &EIGHTY),
-    ("a30", "A30", &["1g.6gb", "1g.6gb.me", "2g.12gb", "2g.12gb.me", "4g.24gb"]),
-    (
-        "h100-nvl",
-        "H100-NVL-94GB",
-        &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.47gb", "4g.47gb", "7g.94gb"],
-    ),
-    (
-        "gh200",
-        "GH200-96GB",
-        &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"],
-    ),
-    (
-        "dgx-h200",
-        "H200-SXM5-141GB",
-        &["1g.18gb", "1g.18gb.me", "1g.35gb", "2g.35gb", "3g.71gb", "4g.71gb", "7g.141gb"],
-    ),
+/// A model whose configurations are in the file that mig-parted ships.
+struct Shipped {
+    /// A node with GPUs of 80 GB, or of the model itself.
+    preset: &'static str,
+    model: &'static str,
+    /// By which its configurations are called.
+    profiles: &'static [&'static str],
+}
+
+/// The models, by the comments in that file and NVIDIA's MIG user guide. Each has a test of its own: all in a row take many
+/// minutes on a busy machine.
+const SHIPPED: &[Shipped] = &[
+    Shipped {
+        preset: "dgx-a100",
+        model: "A100-SXM4-40GB",
+        profiles: &["1g.5gb", "1g.5gb.me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"],
+    },
+    Shipped { preset: "dgx-a100", model: "A100-SXM4-80GB", profiles: &EIGHTY },
+    Shipped { preset: "dgx-h100", model: "H100-SXM5-80GB", profiles: &EIGHTY },
+    Shipped {
+        preset: "a30",
+        model: "A30",
+        profiles: &["1g.6gb", "1g.6gb.me", "2g.12gb", "2g.12gb.me", "4g.24gb"],
+    },
+    Shipped {
+        preset: "h100-nvl",
+        model: "H100-NVL-94GB",
+        profiles: &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.47gb", "4g.47gb", "7g.94gb"],
+    },
+    Shipped {
+        preset: "gh200",
+        model: "GH200-96GB",
+        profiles: &["1g.12gb", "1g.12gb.me", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"],
+    },
+    Shipped {
+        preset: "dgx-h200",
+        model: "H200-SXM5-141GB",
+        profiles: &["1g.18gb", "1g.18gb.me", "1g.35gb", "2g.35gb", "3g.71gb", "4g.71gb", "7g.141gb"],
+    },
 ];
 const EIGHTY: [&str; 7] = ["1g.10gb", "1g.10gb.me", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"];
 /// For every model.
@@ -75,27 +88,74 @@ const FOR_ALL: &[&str] = &["all-disabled", "all-enabled", "all-balanced"];
 /// For the GH200 of 144 GB alone, of which there is no preset.
 const WITHOUT_PRESET: &[&str] = &["all-1g.36gb", "all-2g.36gb", "all-3g.72gb", "all-4g.72gb", "all-7g.144gb"];
 
-#[test]
-fn mig_parted_applies_and_asserts_each_config_that_it_ships_on_each_model_that_it_is_for() {
-    let file = module_of("mig-parted", "github.com/NVIDIA/mig-parted")
-        .join("deployments/systemd/config-default.yaml");
-    let mut left: BTreeSet<String> = configs(&file).into_iter().collect();
-    for (preset, model, profiles) in MODELS {
-        let text = Node::preset_text(preset);
-        let node =
-            Node::yaml(&if text.contains(model) { text } else { text.replace("A100-SXM4-80GB", model) });
-        node.lay_root();
-        let own = profiles.iter().map(|profile| format!("all-{profile}"));
-        for config in FOR_ALL.iter().map(|&name| name.to_owned()).chain(own) {
-            let done = ["apply", "assert"].iter().all(|verb| mig_parted(&node, verb, &file, &config));
-            if !done {
-                return;
-            }
-            println!("{model} {config}: applied and asserted");
-            left.remove(&config);
-        }
+impl Shipped {
+    fn configs(&self) -> impl Iterator<Item = String> {
+        let own = self.profiles.iter().map(|profile| format!("all-{profile}"));
+        FOR_ALL.iter().map(|&name| name.to_owned()).chain(own)
     }
-    assert!(left.iter().eq(WITHOUT_PRESET), "nobody tried {left:?}");
+}
+
+/// The configurations that mig-parted ships.
+fn shipped_file() -> PathBuf {
+    module_of("mig-parted", "github.com/NVIDIA/mig-parted").join("deployments/systemd/config-default.yaml")
+}
+
+fn apply_and_assert_all(model: &str) {
+    let shipped = SHIPPED.iter().find(|shipped| shipped.model == model).unwrap();
+    let (file, preset) = (shipped_file(), shipped.preset);
+    let text = Node::preset_text(preset);
+    let node = Node::yaml(&if text.contains(model) { text } else { text.replace("A100-SXM4-80GB", model) });
+    node.lay_root();
+    for config in shipped.configs() {
+        if !["apply", "assert"].iter().all(|verb| mig_parted(&node, verb, &file, &config)) {
+            return;
+        }
+        println!("{model} {config}: applied and asserted");
+    }
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_a100_of_40_gb() {
+    apply_and_assert_all("A100-SXM4-40GB");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_a100_of_80_gb() {
+    apply_and_assert_all("A100-SXM4-80GB");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_h100() {
+    apply_and_assert_all("H100-SXM5-80GB");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_a30() {
+    apply_and_assert_all("A30");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_h100_nvl() {
+    apply_and_assert_all("H100-NVL-94GB");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_a_gh200() {
+    apply_and_assert_all("GH200-96GB");
+}
+
+#[test]
+fn mig_parted_applies_and_asserts_what_it_ships_for_an_h200() {
+    apply_and_assert_all("H200-SXM5-141GB");
+}
+
+#[test]
+fn every_config_that_mig_parted_ships_is_tried_or_is_for_a_model_without_preset() {
+    let mut left: BTreeSet<String> = configs(&shipped_file()).into_iter().collect();
+    for config in SHIPPED.iter().flat_map(Shipped::configs) {
+        left.remove(&config);
+    }
+    assert!(left.iter().eq(WITHOUT_PRESET), "nobody tries {left:?}");
 }
 
 #[test]
