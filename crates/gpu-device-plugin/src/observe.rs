@@ -217,11 +217,9 @@ impl Observer {
     pub async fn run(self, spec: SpecFile) -> Result<(), ObserverEnded> {
         self.components.topology.ready();
         let inventory = self.first_inventory().await?;
-        let mut config = self.config.clone();
-        let waits = config.borrow().is_none();
+        let waits = self.config.borrow().is_none();
         if waits {
-            // Its own component says what is wrong with it.
-            let _ = config.wait_for(Option::is_some).await;
+            self.wait_for_config().await;
         }
         let leased = Leased::at_start(self.health.ledger.leased());
         let mut watching = Watching {

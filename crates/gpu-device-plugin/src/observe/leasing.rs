@@ -95,13 +95,7 @@ impl Observer {
                 self.nvml.confine(Some(reach(&inventory.gpus, &leased)));
                 return Ok(Some(Remembered { inventory, leased }));
             }
-            // Nothing is offered, so nothing has to be taken back.
-            let _ = self.nvml.release().await;
-            self.leasing.yielded.send_replace(Yielded {
-                told: leased.clone(),
-                released: leased,
-                ..Yielded::default()
-            });
+            self.yield_unlisted(leased).await;
             let reason = "GPUs are leased, and no earlier process of this boot has left a report that says which of the driver's they are: it is asked when the leases are over";
             self.components.driver.not_ready("leased", reason);
             if !std::mem::replace(&mut is_told, true) {
@@ -109,6 +103,34 @@ impl Observer {
             }
             let _ = claims.changed().await;
         }
+    }
+
+    /// Waits until there is a config that can be used. Its own component says what is wrong with it.
+    pub(super) async fn wait_for_config(&self) {
+        let (mut config, mut claims) = (self.config.clone(), self.leasing.claims.clone());
+        claims.mark_changed();
+        loop {
+            let changed = tokio::select! {
+                _ = config.wait_for(Option::is_some) => return,
+                changed = claims.changed() => changed,
+            };
+            if changed.is_err() {
+                // Who ended the claims says why.
+                return std::future::pending().await;
+            }
+            let leased = claims.borrow_and_update().leased.clone();
+            if !leased.is_empty() {
+                self.yield_unlisted(leased).await;
+            }
+        }
+    }
+
+    /// While nothing is offered nothing has to be taken back: the workers' end is all that a lease needs.
+    async fn yield_unlisted(&self, leased: BTreeSet<GpuUuid>) {
+        // After the shutdown nobody waits.
+        let _ = self.nvml.release().await;
+        let (told, released) = (leased.clone(), leased);
+        self.leasing.yielded.send_replace(Yielded { told, released, ..Yielded::default() });
     }
 }
 
