@@ -53,7 +53,7 @@ pub async fn timings(args: &Args, subject: &Subject, profile: Profile) -> Figure
     let process = settled(&mut node, subject, Probes::Rare).await?;
     let Restarts { whole: restart, calls: restart_calls } =
         measure::restarts(&mut node, &process, 10 * args.runs).await?;
-    let preferred = measure::preferred(&node, &process, args.calls).await?;
+    let preferred = measure::preferred(&node, &process, args.calls, usize::MAX).await?;
     let allocate = measure::allocate(&node, &process, args.calls).await?;
     Ok(vec![
         Some(sampled(&whole, whole.median())),
@@ -90,7 +90,7 @@ pub const SIXTEEN_GPUS: &[Spec] =
 pub async fn sixteen(args: &Args, subject: &Subject) -> Figures {
     let mut node = Node::new(Hardware::Yaml(SIXTEEN), Profile::NONE, Duration::ZERO).await?;
     let process = settled(&mut node, subject, Probes::Rare).await?;
-    let preferred = measure::preferred(&node, &process, args.calls).await?.took;
+    let preferred = measure::preferred(&node, &process, args.calls, usize::MAX).await?.took;
     measured([sampled(&preferred, preferred.p99())])
 }
 
@@ -160,7 +160,7 @@ pub async fn footprint(args: &Args, subject: &Subject) -> Figures {
         }
     };
     let rested = family.memory()?;
-    measure::preferred(&node, &process, args.calls).await?;
+    measure::preferred(&node, &process, args.calls, usize::MAX).await?;
     measure::allocate(&node, &process, args.calls).await?;
     let loaded = family.memory()?;
     let mut figures = vec![idle];
@@ -179,7 +179,7 @@ pub fn image() -> Figures {
 }
 
 /// A process that has registered and asks NVML nothing more.
-async fn settled(node: &mut Node, subject: &Subject, probes: Probes) -> Result<Process> {
+pub async fn settled(node: &mut Node, subject: &Subject, probes: Probes) -> Result<Process> {
     node.look_away();
     let (process, _) = subject.start(&node.sim, probes).await?;
     node.listed(&process).await?;
@@ -199,7 +199,8 @@ pub fn sampled(sample: &Sample<Duration>, number: Duration) -> Figure {
     Figure { text: sample.to_string(), number: number.as_secs_f64() * 1e3 }
 }
 
-fn millis(duration: Duration) -> Figure {
+/// A time in milliseconds.
+pub fn millis(duration: Duration) -> Figure {
     Figure { text: Millis(duration).to_string(), number: duration.as_secs_f64() * 1e3 }
 }
 

@@ -13,6 +13,7 @@ mod measure;
 mod node;
 mod profile;
 mod run;
+mod shares;
 mod stats;
 mod subject;
 mod table;

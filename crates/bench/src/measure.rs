@@ -115,14 +115,16 @@ pub struct Calls {
     pub nvml: f64,
 }
 
-/// Asks for preferences of every size in turn, all GPUs being available.
-pub async fn preferred(node: &Node, process: &Process, count: u32) -> Result<Calls> {
+/// Asks for preferences of each size up to `most` in turn, all devices being available.
+pub async fn preferred(node: &Node, process: &Process, count: u32, most: usize) -> Result<Calls> {
     let (ids, mut client) = node.plugin().await?;
+    let known: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    let sizes = most.min(ids.len());
     let before = node.calls.read()?;
     let mut took = Vec::new();
-    let mut budget = Budget::new(count, u32::try_from(2 * ids.len())?);
+    let mut budget = Budget::new(count, u32::try_from(2 * sizes)?);
     while budget.goes_on() {
-        let size = 1 + took.len() % ids.len();
+        let size = 1 + took.len() % sizes;
         let request = PreferredAllocationRequest {
             container_requests: vec![ContainerPreferredAllocationRequest {
                 available_device_i_ds: ids.clone(),
@@ -136,7 +138,7 @@ pub async fn preferred(node: &Node, process: &Process, count: u32) -> Result<Cal
         let chosen: BTreeSet<String> =
             answer.container_responses.into_iter().flat_map(|container| container.device_i_ds).collect();
         ensure!(
-            chosen.len() == size && chosen.iter().all(|id| ids.contains(id)),
+            chosen.len() == size && chosen.iter().all(|id| known.contains(id.as_str())),
             "GetPreferredAllocation of {size} named {chosen:?}"
         );
     }

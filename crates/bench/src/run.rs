@@ -9,7 +9,7 @@ use crate::groups::{self, Figures};
 use crate::profile::Profile;
 use crate::subject::Subject;
 use crate::table::{Column, Group, Spec, Table};
-use crate::{say, tell};
+use crate::{say, shares, tell};
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,12 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
 
     let measure = async |subject: &Subject| groups::sixteen(args, subject).await;
     groups.push(group(args, &subjects, "16 GPUs".to_owned(), groups::SIXTEEN_GPUS, measure).await);
+
+    for count in shares::COUNTS {
+        let title = format!("{} shares of {} GPUs", count * shares::GPUS, shares::GPUS);
+        let measure = async |subject: &Subject| shares::shares(args, subject, count).await;
+        groups.push(group(args, &subjects, title, shares::SHARES, measure).await);
+    }
 
     let measure = async |subject: &Subject| groups::faults(args, subject).await;
     groups.push(group(args, &subjects[..1], "NVML is broken".to_owned(), groups::FAULTS, measure).await);

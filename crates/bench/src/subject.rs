@@ -24,12 +24,14 @@ const AT_THE_GATE: &str = "bench: at the gate";
 const LOOK: Duration = Duration::from_millis(2);
 
 /// One program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Subject {
     /// As printed.
     pub name: String,
     binary: PathBuf,
     face: Face,
+    /// A config file, which all of them take by the same flag.
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,13 @@ impl Subject {
             name: "gantry".to_owned(),
             binary: sim_node::find("gpu-device-plugin")?,
             face: Face::Gantry,
+            config: None,
         })
+    }
+
+    /// The same program with a config file.
+    pub fn with_config(&self, file: PathBuf) -> Subject {
+        Subject { config: Some(file), ..self.clone() }
     }
 
     /// The known programs of a folder; what else is in it is `told`.
@@ -96,7 +104,12 @@ impl Subject {
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_name() == NVIDIA {
-                peers.push(Subject { name: NVIDIA.to_owned(), binary: entry.path(), face: Face::Nvidia });
+                peers.push(Subject {
+                    name: NVIDIA.to_owned(),
+                    binary: entry.path(),
+                    face: Face::Nvidia,
+                    config: None,
+                });
             } else {
                 told(format!("{} is not measured: only {NVIDIA} is known", entry.path().display()));
             }
@@ -164,6 +177,9 @@ impl Subject {
                 command
             }
         };
+        if let Some(config) = &self.config {
+            command.arg(format!("--config-file={}", config.display()));
+        }
         command.stdin(Stdio::piped());
         command
     }

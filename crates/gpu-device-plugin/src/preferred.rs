@@ -11,7 +11,7 @@
 //! Shares and MIG devices are chosen by how much of their GPU is taken: see `shares`.
 //!
 //! The search is exact as long as there are at most [`EXACT_SETS`] sets to look at, which covers every choice
-//! among 16 GPUs; beyond that it is a bounded greedy search.
+//! among 16 GPUs; beyond that it is a bounded search, whose answer is worth at least half of the best one inside: see `greedy`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

@@ -77,6 +77,8 @@ struct Written {
     /// None where no file is needed.
     file: Option<(PathBuf, FileIdentity)>,
     surroundings: Surroundings,
+    /// Whether what it names was looked for on the host.
+    is_checked: bool,
 }
 
 impl SpecFile {
@@ -128,7 +130,9 @@ impl SpecFile {
             && let Some(written) =
                 self.written.as_ref().filter(|written| written.surroundings == surroundings)
         {
-            return Ok(KeptSpec::of(&written.built, false));
+            let kept = KeptSpec::of(&written.built, false);
+            self.check_once();
+            return Ok(kept);
         }
         let files = driver.files().map_err(|error| settings.explain(daemon::error_chain(&error)))?;
         self.gone.note(inventory, &self.dir);
@@ -142,7 +146,9 @@ impl SpecFile {
         if is_current && let Some(written) = &mut self.written {
             written.surroundings = surroundings;
             written.built = built;
-            return Ok(KeptSpec::of(&written.built, false));
+            let kept = KeptSpec::of(&written.built, false);
+            self.check_once();
+            return Ok(kept);
         }
         self.written = None;
         for (node, reason) in &surroundings.nodes.unusable {
@@ -153,12 +159,11 @@ impl SpecFile {
         }
         let file = if on_disk { Some(self.write(&built.spec)?) } else { None };
         let kept = KeptSpec::of(&built, file.is_some());
-        self.written = Some(Written { built, file, surroundings });
+        self.written = Some(Written { built, file, surroundings, is_checked: false });
         Ok(kept)
     }
 
     fn write(&mut self, spec: &Spec) -> Result<(PathBuf, FileIdentity), String> {
-        self.warn_of_problems(spec);
         let path: PathBuf =
             cdi::write(&self.dir, spec).map_err(|error| daemon::error_chain(&error).to_string())?.into();
         let identity = FileIdentity::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -181,10 +186,15 @@ impl SpecFile {
         self.written.as_ref().is_some_and(unchanged)
     }
 
-    /// A path may be missing in our view of the host and be there all the same (a container sees what is
-    /// mounted), so this is told and decides nothing: the runtime names the path when it fails over it.
-    fn warn_of_problems(&self, spec: &Spec) {
-        for problem in cdi::validate(spec, &self.host) {
+    /// Tells what a spec that was written at an earlier look names and the host lacks. The kubelet does not wait for this:
+    /// a path may be missing in our view of the host and be there all the same (a container sees what is mounted), so it
+    /// decides nothing, and the runtime names the path when it fails over it.
+    fn check_once(&mut self) {
+        let Some(written) = self.written.as_mut().filter(|it| it.file.is_some() && !it.is_checked) else {
+            return;
+        };
+        written.is_checked = true;
+        for problem in cdi::validate(&written.built.spec, &self.host) {
             tracing::warn!(%problem, "the CDI spec names what this process does not find on the host");
         }
     }

@@ -26,10 +26,26 @@ const TIMINGS: [&str; 10] = [
     "NVML calls for one",
 ];
 
-/// Rows of all other groups.
-const OTHERS: [&str; 22] = [
+/// Rows between those and the shares.
+const MORE: [&str; 2] = [
     "kubelet.sock accepts -> device list (ms: median / p99 / max; target: p99)",
     "GetPreferredAllocation, every size (ms: median / p99 / max; target: p99)",
+];
+
+/// Rows of each number of shares.
+const SHARES: [&str; 8] = [
+    "process start -> device list (ms: median / p99 / max)",
+    "beyond the time inside NVML (ms, median)",
+    "NVML calls before the first list (fewest)",
+    "kubelet.sock created -> device list (ms: median / p99 / max)",
+    "its p99 (ms)",
+    "GetPreferredAllocation, sizes 1 to 4 (ms: median / p99 / max; target: p99)",
+    "Allocate, 100/s (ms: median / p99 / max; target: p99)",
+    "memory of daemon and workers after it, PSS (MiB)",
+];
+
+/// Rows of all other groups.
+const OTHERS: [&str; 20] = [
     "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, every call on a GPU crashes (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, a GPU is lost (ms: median / p99 / max; target: p99)",
@@ -81,7 +97,7 @@ fn run_measures_every_row_and_leaves_nothing() {
     assert!(output.status.success(), "{said}");
     let rows = rows(&output.stdout);
     let names: Vec<&str> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
-    assert_eq!(names, [TIMINGS.repeat(4), OTHERS.to_vec()].concat());
+    assert_eq!(names, [TIMINGS.repeat(4), MORE.to_vec(), SHARES.repeat(2), OTHERS.to_vec()].concat());
     for (at, row) in rows.iter().enumerate() {
         let is_open = OPEN.contains(&row["what"].as_str().unwrap()) || at == UNCOUNTED;
         if is_open {

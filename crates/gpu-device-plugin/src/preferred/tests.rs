@@ -132,6 +132,57 @@ prop_compose! {
     }
 }
 
+/// A machine of 17 or 18 GPUs: sockets, switches and links of random sizes, or links at random.
+fn large_node() -> impl Strategy<Value = Affinity> {
+    let worth = prop_oneof![Just(10u32), Just(20), Just(50), Just(450), Just(1250)];
+    let tree = (proptest::collection::vec((0u8..2, 0u8..4, 0u8..6), 18), [20u32..100, 100..500, 500..1500]);
+    let tree = (17usize..=18, tree).prop_map(|(size, (places, worths))| {
+        Affinity::from_fn(size, |a, b| {
+            let ((s, p, l), (t, q, m)) = (places[a], places[b]);
+            match (s == t, p == q, l == m) {
+                (true, true, true) => worths[2],
+                (true, true, false) => worths[1],
+                (true, false, _) => worths[0],
+                _ => 10,
+            }
+        })
+    });
+    let random = (17usize..=18, proptest::collection::vec(worth, 18 * 18))
+        .prop_map(|(size, worths)| Affinity::from_fn(size, |a, b| worths[a * size + b]));
+    prop_oneof![tree, random]
+}
+
+#[test]
+fn beyond_16_gpus_pairs_are_kept_together_wherever_they_are() {
+    let pairs = Affinity::from_fn(20, |a, b| match (a / 2 == b / 2, a / 10 == b / 10) {
+        (true, _) => 450,
+        (false, true) => 20,
+        (false, false) => 10,
+    });
+    let all: Vec<usize> = (0..20).collect();
+    assert_eq!(ask(&pairs, &all, &[], 6), [0, 1, 2, 3, 4, 5]);
+    let odd: Vec<usize> = all.iter().copied().filter(|gpu| *gpu != 0).collect();
+    assert_eq!(ask(&pairs, &odd, &[], 4), [2, 3, 4, 5]);
+    let last = Affinity::from_fn(20, |a, b| if a.min(b) == 17 && a.max(b) == 19 { 450 } else { 10 });
+    assert_eq!(ask(&last, &all, &[], 2), [17, 19]);
+    // Enough sets that none of these was looked at exhaustively.
+    assert!(sets(20, 6) > EXACT_SETS);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bounded_search_comes_within_its_bound_of_the_best(affinity in large_node(), picks in 2usize..=15) {
+        let free: Vec<usize> = (0..affinity.len()).collect();
+        let search = Search::new(&affinity, Vec::new(), free, picks);
+        let inside = |set: Vec<usize>| worth(&affinity, &set.into_iter().collect());
+        let (good, best) = (inside(greedy::best(&search)), inside(exact::best(&search)));
+        let (numerator, denominator) = greedy::BOUND;
+        prop_assert!(good <= best && good * denominator >= best * numerator, "{good} of {best}");
+    }
+}
+
 proptest! {
     #[test]
     fn preference_among_up_to_8_gpus_is_the_best_by_brute_force(
