@@ -24,12 +24,12 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Board {
     states: BTreeMap<ResourceName, watch::Sender<Snapshot>>,
-    opened: mpsc::UnboundedSender<Opened>,
+    opened: mpsc::UnboundedSender<Vec<Opened>>,
 }
 
 impl Board {
-    /// An empty board, and where new resources are told.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Opened>) {
+    /// An empty board, and where new resources are told: those of one publication together.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Vec<Opened>>) {
         let (opened, newcomers) = mpsc::unbounded_channel();
         (Self { states: BTreeMap::new(), opened }, newcomers)
     }
@@ -51,12 +51,16 @@ impl Board {
             });
             replace(sender, next);
         }
+        let mut opened = Vec::new();
         for (resource, state) in states {
             let (sender, reader) = watch::channel(Arc::new(State::new(resource.clone())));
             replace(&sender, state);
-            // Without a reader the daemon is about to end.
-            let _ = self.opened.send(Opened { resource: resource.clone(), state: reader });
+            opened.push(Opened { resource: resource.clone(), state: reader });
             self.states.insert(resource, sender);
+        }
+        if !opened.is_empty() {
+            // Without a reader the daemon is about to end.
+            let _ = self.opened.send(opened);
         }
     }
 }
@@ -86,7 +90,7 @@ pub(crate) mod tests {
     pub(crate) fn offering(state: State) -> (Board, watch::Receiver<Snapshot>) {
         let (mut board, mut opened) = Board::new();
         board.publish(vec![state]);
-        (board, opened.try_recv().unwrap().state)
+        (board, opened.try_recv().unwrap().remove(0).state)
     }
 
     #[test]
@@ -111,7 +115,7 @@ pub(crate) mod tests {
         let named = |name: &str, count| State { resource: name.parse().unwrap(), ..node(count) };
         let (gpu, mig) = (named("nvidia.com/gpu", 2), named("nvidia.com/mig-1g.10gb", 3));
         board.publish(vec![gpu.clone(), mig.clone()]);
-        let mut readers: Vec<_> = std::iter::from_fn(|| opened.try_recv().ok()).collect();
+        let mut readers = opened.try_recv().unwrap();
         assert_eq!(readers.len(), 2);
         for opened in &mut readers {
             opened.state.mark_unchanged();

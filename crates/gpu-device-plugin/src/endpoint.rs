@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, ResourceMetrics};
 use crate::registration::{REGISTER_TIMEOUT, Registration, RegistrationEnded};
 use crate::rpc::Service;
 use crate::socket::{Acceptor, Connection, SocketNames};
-use crate::standing::Standings;
+use crate::standing::{Standing, Standings};
 use crate::state::Snapshot;
 use crate::streams::{self, Streams};
 
@@ -75,6 +75,8 @@ pub struct Endpoint {
     with: Surroundings,
     metrics: ResourceMetrics,
     names: SocketNames,
+    /// Its registration as `/ready` knows it, until it serves for the first time.
+    standing: Option<Standing>,
 }
 
 /// How one period of serving ended.
@@ -89,7 +91,13 @@ impl Endpoint {
     pub fn new(resource: ResourceName, state: watch::Receiver<Snapshot>, with: Surroundings) -> Self {
         let names = SocketNames::new(&resource, with.instance.pid, with.instance.token);
         let metrics = with.metrics.of(&resource);
-        Self { resource, state, with, metrics, names }
+        let standing = Some(with.standings.of(&resource));
+        Self { resource, state, with, metrics, names, standing }
+    }
+
+    /// What it offers.
+    pub fn resource(&self) -> &ResourceName {
+        &self.resource
     }
 
     /// Offers the resource until the daemon stops.
@@ -168,10 +176,11 @@ impl Endpoint {
     }
 
     fn registration(
-        &self,
+        &mut self,
         streams: &Streams,
         accepted: mpsc::Sender<io::Result<Connection>>,
     ) -> Registration {
+        let standing = self.standing.take().unwrap_or_else(|| self.with.standings.of(&self.resource));
         Registration {
             resource: self.resource.clone(),
             names: self.names.clone(),
@@ -183,7 +192,7 @@ impl Endpoint {
             streams: streams.clone(),
             timeout: REGISTER_TIMEOUT,
             metrics: self.metrics.clone(),
-            standing: self.with.standings.of(&self.resource),
+            standing,
         }
     }
 }

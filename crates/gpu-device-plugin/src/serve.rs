@@ -198,7 +198,7 @@ fn run_until_stopped(
 
 /// Gives each resource its endpoint when it is offered for the first time.
 async fn open_endpoints(
-    mut opened: mpsc::UnboundedReceiver<Opened>,
+    mut opened: mpsc::UnboundedReceiver<Vec<Opened>>,
     surroundings: Surroundings,
     tasks: daemon::Tasks,
     stop: daemon::Shutdown,
@@ -208,9 +208,15 @@ async fn open_endpoints(
             next = opened.recv() => next,
             () = stop.requested() => None,
         };
-        let Some(Opened { resource, state }) = next else { return Ok(()) };
-        let endpoint = Endpoint::new(resource.clone(), state, surroundings.clone());
-        tasks.spawn_vital(resource.to_string(), endpoint.run(stop.clone()));
+        let Some(opened) = next else { return Ok(()) };
+        // Made before the first of them runs: none is registered, and the daemon ready, before all are known.
+        let endpoints: Vec<Endpoint> = opened
+            .into_iter()
+            .map(|Opened { resource, state }| Endpoint::new(resource, state, surroundings.clone()))
+            .collect();
+        for endpoint in endpoints {
+            tasks.spawn_vital(endpoint.resource().to_string(), endpoint.run(stop.clone()));
+        }
     }
 }
 
