@@ -3,7 +3,7 @@
 //! them, as long as there are at most [`PAIRED`] candidates; beyond that no pairs are looked at.
 //!
 //! Not always the best set: one by one it would begin a second pair with a GPU that has no partner. With pairs and swaps
-//! about 98 of 100 machines of random shape get the best one, and what is inside is worth at least [`BOUND`] of it in
+//! about 98 of 100 machines of random shape get the best one, and what is inside is worth at least half of it in
 //! all that were tried; a property test looks for one that breaks it.
 
 use std::cmp::Reverse;
@@ -82,7 +82,7 @@ impl<'a> Set<'a> {
     }
 
     fn grow(&mut self, in_pairs: bool) {
-        // Where an even number is asked for the seed's own partner comes first.
+        // Where an odd number is missing one GPU comes first, such as the seed's own partner.
         while self.chosen.len() < self.search.picks {
             let missing = self.search.picks - self.chosen.len();
             let pair = if in_pairs && missing.is_multiple_of(2) { self.best_pair() } else { None };
