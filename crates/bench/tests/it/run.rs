@@ -33,10 +33,9 @@ const MORE: [&str; 2] = [
 ];
 
 /// Rows of each number of shares.
-const SHARES: [&str; 8] = [
+const SHARES: [&str; 7] = [
     "process start -> device list (ms: median / p99 / max)",
     "beyond the time inside NVML (ms, median)",
-    "NVML calls before the first list (fewest)",
     "kubelet.sock created -> device list (ms: median / p99 / max)",
     "its p99 (ms)",
     "GetPreferredAllocation, sizes 1 to 4 (ms: median / p99 / max; target: p99)",
