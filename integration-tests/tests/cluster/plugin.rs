@@ -213,8 +213,11 @@ pub fn process(node: &Node, pod: &Value) -> Result<u32> {
 /// there were.
 pub fn cut_connections(node: &Node, pod: &Value) -> Result<usize> {
     let process = process(node, pod)?;
-    // Num RefCount Protocol Flags Type St Inode Path; 03 is connected, and an accepted socket has its listener's path.
-    let table = fs::read_to_string(format!("/proc/{process}/net/unix")).context("its sockets")?;
+    // Num RefCount Protocol Flags Type St Inode Path; 03 is connected, and an accepted socket has its listener's path. It
+    // stands in the table of the network namespace of who connected: the kubelet's.
+    let table =
+        node.cluster().enter("cat").arg("/proc/self/net/unix").output().context("the node's sockets")?;
+    let table = String::from_utf8_lossy(&table.stdout);
     let connected: Vec<String> = table
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
