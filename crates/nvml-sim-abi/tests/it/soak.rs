@@ -132,7 +132,7 @@ fn node_of_many_processes_that_are_killed_at_random_stays_whole() {
     let start = |index: usize, dice: &mut Dice| -> Child {
         let role = if index < WRITERS { "write" } else { "read" };
         let mut command = child(NAME, folder.dir());
-        command.arg("--ignored").env(ROLE, format!("{role} {}", 1 + dice.below(usize::MAX - 1)));
+        command.env(ROLE, format!("{role} {}", 1 + dice.below(usize::MAX - 1)));
         command.stdout(Stdio::null()).stderr(log.try_clone().unwrap()).spawn().unwrap()
     };
     let mut children: Vec<Child> = (0..WRITERS + CLIENTS).map(|index| start(index, &mut dice)).collect();
