@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use gpu_health::xid::XidClass;
 use gpu_model::ResourceName;
 use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU_MANAGEMENT};
 
@@ -18,7 +19,7 @@ use crate::finding::Finding;
 use crate::pattern::Pattern;
 use crate::read::Mode;
 use crate::selector::GpuSelector;
-use crate::values::{DiscoveryStrategy, Range, XidClass};
+use crate::values::{DiscoveryStrategy, Range};
 
 const VERSION: &str = "v1";
 /// Fewer shares are none.

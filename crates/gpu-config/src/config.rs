@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gpu_health::xid::XidClass;
 use gpu_model::ResourceName;
 
 use crate::devices::Devices;
@@ -9,7 +10,7 @@ use crate::pattern::Pattern;
 use crate::selector::GpuSelector;
 use crate::values::{
     ComputeCapability, DeviceIdStrategy, DeviceListStrategy, Memory, MigStrategy, Range, SharedPolicy,
-    SleepInterval, XidClass,
+    SleepInterval,
 };
 
 /// What a config file says; `None` where it says nothing.

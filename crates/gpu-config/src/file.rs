@@ -3,14 +3,13 @@
 //!
 //! The comments of the fields are the reference that people read (`docs/config.md`).
 
+use gpu_health::xid::XidClass;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use crate::devices::Devices;
-use crate::values::{
-    DeviceIdStrategy, DeviceListStrategy, DiscoveryStrategy, MigStrategy, SharedPolicy, XidClass,
-};
+use crate::values::{DeviceIdStrategy, DeviceListStrategy, DiscoveryStrategy, MigStrategy, SharedPolicy};
 
 /// The config file of Gantry's device plugin and feature discovery.
 #[derive(Debug, Default, Deserialize, JsonSchema)]

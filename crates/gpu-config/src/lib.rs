@@ -33,5 +33,5 @@ pub use reference::{json_schema, markdown};
 pub use selector::{GpuSelector, ParseGpuSelectorError};
 pub use values::{
     ComputeCapability, DeviceIdStrategy, DeviceListStrategy, DiscoveryStrategy, Memory, MigStrategy, Range,
-    SharedPolicy, SleepInterval, XidClass,
+    SharedPolicy, SleepInterval,
 };

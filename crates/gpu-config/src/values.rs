@@ -64,24 +64,6 @@ pub enum SharedPolicy {
     Packed,
 }
 
-/// What an XID says about the GPU that raised it; what follows from each, `docs/health.md` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum XidClass {
-    /// The application's fault: it has no effect.
-    Application,
-    /// Something worth knowing: it has no effect.
-    Notice,
-    /// Degraded for a while.
-    Degraded,
-    /// The driver's recovery action decides; Degraded for a while.
-    AskDriver,
-    /// The same; Unhealthy where the driver tells no recovery action.
-    AskDriverFirst,
-    /// Unhealthy.
-    Critical,
-}
-
 /// Time between two rounds of the feature discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SleepInterval {

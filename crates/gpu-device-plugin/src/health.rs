@@ -8,7 +8,7 @@ mod keeper;
 mod paths;
 mod settings;
 
-pub use clock::{instant_of, now};
+pub use clock::{instant_of, now, timestamp};
 pub use keeper::{Ask, Keeper, Kept, restore};
 pub use paths::HealthPaths;
 pub use settings::{Given, settings};

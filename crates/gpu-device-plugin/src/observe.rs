@@ -269,7 +269,8 @@ impl Observer {
 impl Watching {
     async fn watch(&mut self) -> Result<(), ObserverEnded> {
         let mut events = None;
-        let mut releasing = self.with_leases().then(|| (Instant::now(), release(&self.with.nvml)));
+        let mut releasing = (!self.knows_all()).then(|| release(&self.with.nvml));
+        let mut asked_to_release = Instant::now();
         let mut status = self.with.nvml.status();
         let mut probes = beat(self.with.probe_interval);
         let mut repair = beat(SEARCH);
@@ -279,10 +280,9 @@ impl Watching {
         let mut keeping: Option<Keeping> = None;
         loop {
             // What hangs in the driver may hang for ever: the others are watched all the same after a while.
-            let is_free = releasing.as_ref().is_none_or(|(since, _)| since.elapsed() >= files::PATIENCE);
+            let is_free = releasing.is_none() || asked_to_release.elapsed() >= files::PATIENCE;
             let may_ask = is_free && !self.is_quiet();
-            let impatience =
-                releasing.as_ref().map(|(since, _)| *since + files::PATIENCE).filter(|_| !is_free);
+            let impatience = (!is_free).then(|| asked_to_release + files::PATIENCE);
             if may_ask && events.is_none() {
                 events = Some(self.with.nvml.events());
             }
@@ -343,11 +343,12 @@ impl Watching {
                     if self.take_claims() {
                         // What is under way is about other GPUs.
                         (asking, events) = (None, None);
-                        releasing = Some((Instant::now(), release(&self.with.nvml)));
+                        releasing = Some(release(&self.with.nvml));
+                        asked_to_release = Instant::now();
                     }
                     self.learn(&[]);
                 }
-                released = ended(&mut releasing) => {
+                released = finish(&mut releasing) => {
                     releasing = None;
                     released.map_err(|_| ObserverEnded::Nvml)?;
                     self.workers_ended();
@@ -526,14 +527,6 @@ impl Watching {
 fn release(nvml: &Nvml) -> Releasing {
     let nvml = nvml.clone();
     Box::pin(async move { nvml.release().await })
-}
-
-/// Waits until the workers have ended; for ever if they need not.
-async fn ended(releasing: &mut Option<(Instant, Releasing)>) -> Result<(), NvmlError> {
-    match releasing {
-        Some((_, releasing)) => releasing.await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The next event; for ever none while nobody watches.

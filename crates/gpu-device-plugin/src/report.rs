@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use gpu_health::{Cause, Record};
 use gpu_model::{GpuUuid, Inventory};
-use jiff::Timestamp;
 use node_contract::{HealthRecord, InstanceHealth, NodeReport, REPORT_PATH};
 use node_host::{BootId, HostRoot, LocalPath, boot_id};
 use tokio::sync::watch;
@@ -17,6 +16,7 @@ use tokio::time::sleep;
 use crate::beat::beat;
 use crate::file_identity::FileIdentity;
 use crate::files::{self, Files, FilesGone};
+use crate::health::timestamp;
 
 /// How often the file is looked at: seldom, since each look wakes an idle node.
 pub const LOOK: Duration = Duration::from_secs(30);
@@ -46,8 +46,7 @@ pub fn health_record(
     let own = records.iter().filter(|record| record.subject.gpu == *gpu);
     let (mut itself, mut instances) = (None, BTreeMap::new());
     for Record { subject, health, since_unix_ms, .. } in own {
-        let since = i64::try_from(*since_unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let (health, since) = (health.clone(), since.unwrap_or_default());
+        let (health, since) = (health.clone(), timestamp(*since_unix_ms).unwrap_or_default());
         match subject.gpu_instance {
             None => itself = Some((health, since)),
             Some(id) => drop(instances.insert(id, InstanceHealth { health, since })),
@@ -157,6 +156,7 @@ fn after(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use gpu_model::{DriverVersions, Health, Reading};
+    use jiff::Timestamp;
 
     use super::*;
     use crate::state::tests::gpu;

@@ -101,6 +101,9 @@ impl SpecFile {
     ) -> Kept {
         let mut has_uvm = None;
         let result = self.try_keep(inventory, unlisted, settings, depth, wanted, &mut has_uvm);
+        if result.as_ref().is_ok_and(|kept| !kept.was_written) {
+            self.check_once();
+        }
         Kept { need: wanted.need, has_uvm, result }
     }
 
@@ -130,9 +133,7 @@ impl SpecFile {
             && let Some(written) =
                 self.written.as_ref().filter(|written| written.surroundings == surroundings)
         {
-            let kept = KeptSpec::of(&written.built, false);
-            self.check_once();
-            return Ok(kept);
+            return Ok(KeptSpec::of(&written.built, false));
         }
         let files = driver.files().map_err(|error| settings.explain(daemon::error_chain(&error)))?;
         self.gone.note(inventory, &self.dir);
@@ -146,9 +147,7 @@ impl SpecFile {
         if is_current && let Some(written) = &mut self.written {
             written.surroundings = surroundings;
             written.built = built;
-            let kept = KeptSpec::of(&written.built, false);
-            self.check_once();
-            return Ok(kept);
+            return Ok(KeptSpec::of(&written.built, false));
         }
         self.written = None;
         for (node, reason) in &surroundings.nodes.unusable {

@@ -12,7 +12,7 @@ use node_host::LocalPath;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::requests::{self, FILE_MODE, MAX_WHO, MAX_WHY, Named, Wrong};
+use crate::requests::{self, FILE_MODE, InvalidRequest, MAX_WHO, MAX_WHY, Named};
 use crate::strict::{self, ReadError, WriteError};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
@@ -46,15 +46,6 @@ pub struct HealthRequest {
     who: String,
     why: String,
     asked_at: Timestamp,
-}
-
-/// A request that nobody would take.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{field} is {given:?}: {hint}")]
-pub struct HealthRequestError {
-    field: &'static str,
-    given: String,
-    hint: String,
 }
 
 /// A request that could not be made.
@@ -92,12 +83,12 @@ impl HealthRequest {
         subject: Subject,
         who: &str,
         why: &str,
-    ) -> Result<HealthRequest, HealthRequestError> {
+    ) -> Result<HealthRequest, InvalidRequest> {
         let asked_at = Timestamp::now();
         let id = requests::new_id(asked_at);
         let (who, why) = (who.trim().to_owned(), why.trim().to_owned());
         let request = HealthRequest { schema_version: SCHEMA_VERSION, id, verb, subject, who, why, asked_at };
-        request.check().map_err(|Wrong { field, given, hint }| HealthRequestError { field, given, hint })?;
+        request.check()?;
         Ok(request)
     }
 
@@ -146,7 +137,7 @@ impl Named for HealthRequest {
         &self.id
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self) -> Result<(), InvalidRequest> {
         requests::check_line("who", &self.who, MAX_WHO)?;
         requests::check_line("why", &self.why, MAX_WHY)
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use node_host::BootId;
 use serde::{Deserialize, Serialize};
 
-use crate::requests::{self, MAX_WHO, Named, Wrong};
+use crate::requests::{self, InvalidRequest, MAX_WHO, Named};
 
 mod folder;
 
@@ -108,10 +108,10 @@ impl Named for Lease {
         &self.id
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self) -> Result<(), InvalidRequest> {
         if self.gpus.is_empty() {
             let hint = "expected at least one GPU".to_owned();
-            return Err(Wrong { field: "gpus", given: String::new(), hint });
+            return Err(InvalidRequest { field: "gpus", given: String::new(), hint });
         }
         requests::check_line("purpose", &self.purpose, MAX_PURPOSE)?;
         requests::check_line("who", &self.who, MAX_WHO)

@@ -12,9 +12,7 @@ mod requests;
 mod strict;
 
 pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
-pub use health_request::{
-    HealthRequest, HealthRequestError, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError,
-};
+pub use health_request::{HealthRequest, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError};
 pub use held_file::{HELD_FILE, HeldFile};
 pub use lease::{
     Acknowledgement, AcquireError, Answers, EndError, FoundLease, Holder, LEASES_PATH, LONGEST_LEASE, Lease,
@@ -22,4 +20,5 @@ pub use lease::{
     Presence, ReleaseRequest,
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
+pub use requests::InvalidRequest;
 pub use strict::{MAX_BYTES, ReadError, WriteError};

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use node_host::LocalPath;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 
 use crate::strict::{self, ReadError};
 
@@ -30,15 +31,18 @@ pub(crate) trait Named: DeserializeOwned + Serialize {
     fn id(&self) -> &str;
 
     /// Whether its values can be.
-    fn check(&self) -> Result<(), Wrong>;
+    fn check(&self) -> Result<(), InvalidRequest>;
 }
 
-/// A value that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
+/// A value that cannot be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field} is {given:?}: {hint}")]
+pub struct InvalidRequest {
+    /// What.
     pub field: &'static str,
-    /// The value, shortened.
+    /// As it was given, shortened.
     pub given: String,
+    /// What would be right.
     pub hint: String,
 }
 
@@ -81,7 +85,7 @@ pub(crate) fn names(folder: &LocalPath, at_most: usize) -> io::Result<Vec<String
 /// Reads the file at `path`. Strict, and its name must be its id.
 pub(crate) fn read<T: Named>(path: &LocalPath, schema: u32) -> Result<T, ReadError> {
     let value: T = strict::read(path, schema)?;
-    let wrong = |Wrong { field, given, hint }| ReadError::Value {
+    let wrong = |InvalidRequest { field, given, hint }| ReadError::Value {
         path: path.clone(),
         at: field.to_owned(),
         value: format!("{given:?}"),
@@ -91,17 +95,17 @@ pub(crate) fn read<T: Named>(path: &LocalPath, schema: u32) -> Result<T, ReadErr
     let name = path.as_path().file_name().and_then(|name| name.to_str());
     if name.and_then(id_in) != Some(value.id()) {
         let hint = "expected the name of the file".to_owned();
-        return Err(wrong(Wrong { field: "id", given: value.id().to_owned(), hint }));
+        return Err(wrong(InvalidRequest { field: "id", given: value.id().to_owned(), hint }));
     }
     Ok(value)
 }
 
 /// Whether a text is one line of at most so many characters that can be printed.
-pub(crate) fn check_line(field: &'static str, given: &str, longest: usize) -> Result<(), Wrong> {
+pub(crate) fn check_line(field: &'static str, given: &str, longest: usize) -> Result<(), InvalidRequest> {
     let is_text = !given.trim().is_empty() && !given.chars().any(char::is_control);
     if is_text && given.chars().count() <= longest {
         return Ok(());
     }
     let hint = format!("expected 1 to {longest} printable characters on one line");
-    Err(Wrong { field, given: given.chars().take(longest).collect(), hint })
+    Err(InvalidRequest { field, given: given.chars().take(longest).collect(), hint })
 }

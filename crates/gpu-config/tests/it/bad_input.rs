@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use gpu_config::{DeviceRef, GpuSelector, Memory, Mode, SleepInterval, read};
 use gpu_model::{GpuUuid, MigProfile, MigUuid, PciAddress, ResourceName};
 
@@ -87,19 +88,6 @@ fn hash(input: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Numbers that look random, the same for the same seed (xorshift64*).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap_or(0) % sides.max(1)
-    }
-}
-
 /// Pieces that parsers stumble over.
 const PIECES: [&str; 26] = [
     "\n",
@@ -131,27 +119,27 @@ const PIECES: [&str; 26] = [
 ];
 
 /// Another input made of those that there are.
-fn made(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = seeds[dice.roll(seeds.len())].clone();
-    for _ in 0..=dice.roll(6) {
-        let at = dice.roll(input.len() + 1);
-        let end = (at + dice.roll(24)).min(input.len());
-        match dice.roll(5) {
+fn made(dice: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = seeds[dice.usize(..seeds.len())].clone();
+    for _ in 0..=dice.usize(..6) {
+        let at = dice.usize(..input.len() + 1);
+        let end = (at + dice.usize(..24)).min(input.len());
+        match dice.usize(..5) {
             0 => drop(input.drain(at..end)),
-            1 => drop(input.splice(at..at, PIECES[dice.roll(PIECES.len())].bytes())),
+            1 => drop(input.splice(at..at, PIECES[dice.usize(..PIECES.len())].bytes())),
             2 => {
                 let twice = input[at..end].to_vec();
                 input.splice(at..at, twice);
             }
             3 => {
-                let other = &seeds[dice.roll(seeds.len())];
-                let from = dice.roll(other.len() + 1);
+                let other = &seeds[dice.usize(..seeds.len())];
+                let from = dice.usize(..other.len() + 1);
                 input.truncate(at);
                 input.extend_from_slice(&other[from..]);
             }
             _ => {
                 if let Some(byte) = input.get_mut(at) {
-                    *byte ^= 1 << dice.roll(8);
+                    *byte ^= 1 << dice.usize(..8);
                 }
             }
         }
@@ -166,7 +154,7 @@ fn fuzz(name: &str, target: Target) {
     seeds.iter().for_each(|seed| strike(name, target, seed));
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let minutes = number("GANTRY_FUZZ_MINUTES").map(|minutes| Duration::from_secs(minutes * 60));
-    let mut dice = Dice(number("GANTRY_FUZZ_SEED").unwrap_or(1).max(1));
+    let mut dice = Rng::with_seed(number("GANTRY_FUZZ_SEED").unwrap_or(1).max(1));
     let (begin, mut inputs) = (Instant::now(), 0);
     while minutes.map_or(inputs < INPUTS, |minutes| begin.elapsed() < minutes) {
         strike(name, target, &made(&mut dice, &seeds));

@@ -11,8 +11,9 @@ use std::path::Path;
 
 use gpu_config::{
     Checked, ComputeCapability, DeviceListStrategy, DeviceRef, Devices, GpuSelector, Memory, MigStrategy,
-    Mode, SharedPolicy, XidClass, read,
+    Mode, SharedPolicy, read,
 };
+use gpu_health::xid::XidClass;
 use proptest::prelude::*;
 
 mod bad_input;

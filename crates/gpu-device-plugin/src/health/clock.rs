@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gpu_health::Moment;
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// This moment.
@@ -17,4 +18,9 @@ pub fn now() -> Moment {
 /// The timers' name for `due`, a time since the boot; now, if it is over.
 pub fn instant_of(due: Duration) -> Instant {
     Instant::now() + due.saturating_sub(now().up)
+}
+
+/// A time of the ledger, in milliseconds since 1970, as people read it; none if it cannot be.
+pub fn timestamp(unix_ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()
 }

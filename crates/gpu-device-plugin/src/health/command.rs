@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::HealthPaths;
+use super::{HealthPaths, timestamp};
 use crate::args::{HealthCommand, Output, PersonArgs};
 use crate::columns::aligned;
 use crate::{person, stdout};
@@ -112,8 +112,7 @@ fn table(listing: &Listing) -> String {
 }
 
 fn time(unix_ms: u64) -> String {
-    let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"))
+    timestamp(unix_ms).map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"))
 }
 
 async fn ask(paths: &HealthPaths, verb: HealthVerb, person: PersonArgs) -> anyhow::Result<()> {

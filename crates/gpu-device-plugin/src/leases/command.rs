@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use gpu_model::{GpuUuid, Inventory};
-use jiff::Timestamp;
 use node_contract::{Answers, EndError, FoundLease, Holder, Lease, LeaseHold, LeaseRequest, LeaseState};
 use serde::Serialize;
 use tokio::time::sleep;
@@ -334,7 +333,7 @@ fn table(places: &LeasePlaces, found: &[FoundLease], told: &[Told]) -> String {
                     lease.who.clone(),
                     lease.purpose.clone(),
                     lease.owner.pid.to_string(),
-                    until(lease.expires_at),
+                    format!("{:.0}", lease.expires_at),
                     format!("{} of {daemons}", told.acknowledged.len()),
                     if in_the_way.is_empty() { "-".to_owned() } else { in_the_way.join("; ") },
                 ]);
@@ -366,10 +365,6 @@ fn named(gpus: &BTreeSet<GpuUuid>, inventory: Option<&Inventory>) -> String {
         None => gpus.iter().map(ToString::to_string).collect(),
     };
     names.join(",")
-}
-
-fn until(at: Timestamp) -> String {
-    format!("{at:.0}")
 }
 
 fn in_words(gpus: &BTreeSet<GpuUuid>) -> String {

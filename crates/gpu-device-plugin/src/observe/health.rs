@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gpu_config::XidClass;
-use gpu_health::{Cause, Evidence, HealthChecks, Ledger, Subject, Transition, xid};
+use gpu_health::xid::{self, XidClass};
+use gpu_health::{Cause, Evidence, HealthChecks, Ledger, Subject, Transition};
 use gpu_model::{GpuUuid, Health};
 use node_contract::{HealthAnswer, HealthRequest, HealthVerb};
 use tokio::sync::{mpsc, watch};
@@ -66,10 +66,9 @@ impl Healths {
 impl Watching {
     /// Judges XIDs as a config says. It is told where that is news.
     pub(super) fn judge_by(&mut self, xids: &BTreeMap<u64, XidClass>) {
-        let checks = self.with.health.checks.with_file(file_classes(xids));
+        let checks = self.with.health.checks.with_file(xids.clone());
         if checks != self.with.health.checks {
-            let changed: Vec<String> =
-                xids.iter().map(|(xid, class)| format!("{xid}={}", file_class(*class))).collect();
+            let changed: Vec<String> = xids.iter().map(|(xid, class)| format!("{xid}={class}")).collect();
             tracing::info!(xids = changed.join(","), "the config file gives XIDs their classes");
             self.with.health.ledger.judge_by(checks.clone());
             self.with.health.checks = checks;
@@ -94,7 +93,7 @@ impl Watching {
         let class = self.with.health.checks.ruling(xid).class;
         self.with.metrics.xid(xid, class);
         let meaning = xid::row_of(xid).map_or("not in the table", |row| row.meaning);
-        let class = class.map_or("unknown", xid::XidClass::name);
+        let class = class.map_or("unknown", XidClass::name);
         match class {
             "application" | "notice" => tracing::info!(%gpu, xid, meaning, class, gpu_instance, "XID"),
             _ => tracing::warn!(%gpu, xid, meaning, class, gpu_instance, "XID"),
@@ -158,21 +157,6 @@ impl Watching {
         self.with.health.keep();
         self.with.metrics.health(&self.with.health.ledger.records());
         self.publish();
-    }
-}
-
-fn file_classes(xids: &BTreeMap<u64, XidClass>) -> BTreeMap<u64, xid::XidClass> {
-    xids.iter().map(|(xid, class)| (*xid, file_class(*class))).collect()
-}
-
-fn file_class(class: XidClass) -> xid::XidClass {
-    match class {
-        XidClass::Application => xid::XidClass::Application,
-        XidClass::Notice => xid::XidClass::Notice,
-        XidClass::Degraded => xid::XidClass::Degraded,
-        XidClass::AskDriver => xid::XidClass::AskDriver,
-        XidClass::AskDriverFirst => xid::XidClass::AskDriverFirst,
-        XidClass::Critical => xid::XidClass::Critical,
     }
 }
 

@@ -150,10 +150,10 @@ impl Leased {
 impl Watching {
     /// Whether there is no GPU that may be touched, so that the driver is left alone, too.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.leased.aside.is_empty() && reach(&self.known, &self.leased.aside).is_empty()
+        !self.knows_all() && reach(&self.known, &self.leased.aside).is_empty()
     }
 
-    /// Whether the topology can be asked for: of the whole node or not at all.
+    /// Whether the workers may have a handle on every GPU. The topology is asked for of the whole node or not at all.
     pub(super) fn knows_all(&self) -> bool {
         self.leased.aside.is_empty()
     }
@@ -193,11 +193,6 @@ impl Watching {
         has_changed
     }
 
-    /// Whether there are GPUs on which no worker may have a handle.
-    pub(super) fn with_leases(&self) -> bool {
-        !self.leased.aside.is_empty()
-    }
-
     fn confine(&self) {
         let aside = &self.leased.aside;
         self.with.nvml.confine((!aside.is_empty()).then(|| reach(&self.known, aside)));
@@ -211,20 +206,18 @@ impl Watching {
 
     /// Completes an answer about the GPUs that may be touched by what is known of the others.
     pub(super) fn complete(&self, inventory: &mut Inventory) {
-        if !self.leased.aside.is_empty() {
+        if !self.knows_all() {
             add_left_alone(inventory, &self.inventory, &self.leased.aside);
         }
     }
 
     /// The known GPUs of which an answer says something.
     pub(super) fn asked(&self) -> Vec<Gpu> {
-        if self.leased.aside.is_empty() {
+        if self.knows_all() {
             return self.known.clone();
         }
         let asked = reach(&self.known, &self.leased.aside);
-        let is_asked =
-            |gpu: &&Gpu| gpu.pci.value().is_some_and(|pci| asked.iter().any(|place| place.pci == *pci));
-        self.known.iter().filter(is_asked).cloned().collect()
+        self.known.iter().filter(|gpu| is_within(gpu, &asked)).cloned().collect()
     }
 
     /// Whether it is evidence on a GPU that is left alone, and known: it was not looked at.
@@ -335,12 +328,17 @@ fn reach(listed: &[Gpu], aside: &BTreeSet<GpuUuid>) -> Vec<GpuAt> {
     others.filter_map(|gpu| Some(GpuAt { index: gpu.index, pci: *gpu.pci.value()? })).collect()
 }
 
+/// Whether a GPU is one of those that may be touched.
+fn is_within(gpu: &Gpu, reach: &[GpuAt]) -> bool {
+    gpu.pci.value().is_some_and(|pci| reach.iter().any(|place| place.pci == *pci))
+}
+
 /// Puts GPUs that were left alone into an inventory of the others, as they were last seen.
 fn add_left_alone(inventory: &mut Inventory, last: &Inventory, aside: &BTreeSet<GpuUuid>) {
     let is_new = |gpu: &&Gpu| !inventory.gpus.iter().any(|listed| listed.uuid == gpu.uuid);
     let asked = reach(&last.gpus, aside);
-    let is_asked = |gpu: &Gpu| gpu.pci.value().is_some_and(|pci| asked.iter().any(|place| place.pci == *pci));
-    let left: Vec<Gpu> = last.gpus.iter().filter(|gpu| !is_asked(gpu)).filter(is_new).cloned().collect();
+    let left: Vec<Gpu> =
+        last.gpus.iter().filter(|gpu| !is_within(gpu, &asked)).filter(is_new).cloned().collect();
     inventory.gpus.extend(left);
     inventory.gpus.sort_by_key(|gpu| gpu.index);
     let failures = last

@@ -86,13 +86,13 @@ impl<'a> Set<'a> {
         while self.chosen.len() < self.search.picks {
             let missing = self.search.picks - self.chosen.len();
             let pair = if in_pairs && missing.is_multiple_of(2) { self.best_pair() } else { None };
-            match (pair, self.best_one()) {
-                (Some((one, other)), _) => {
-                    self.add(one);
-                    self.add(other);
-                }
-                (None, Some(one)) => self.add(one),
-                (None, None) => break,
+            if let Some((one, other)) = pair {
+                self.add(one);
+                self.add(other);
+            } else if let Some(one) = self.best_one() {
+                self.add(one);
+            } else {
+                break;
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fake_kubelet::PodRequest;
+use fastrand::Rng;
 use history::{Container, Progress, Seen, Truth, check, gpu_states, pod_resources, record};
 use nvml_sim::{Effect, Fault, FaultEntry, Occurrence};
 use sim_node::{Kubelet, Process, Signal, SimNode};
@@ -21,18 +22,6 @@ const DETECTION: Duration = Duration::from_secs(60);
 /// Most GPUs broken at once: one cause takes half of a node's at most.
 const MOST_BROKEN: usize = 3;
 
-/// Numbers that follow from a seed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % end as u64).unwrap()
-    }
-}
-
 /// The plugin that runs, for the referee, who asks it for its metrics.
 type Running = Mutex<Arc<Process>>;
 
@@ -45,7 +34,7 @@ struct Story<'a> {
     node: &'a SimNode,
     plugin: &'a Running,
     truth: &'a Truth,
-    dice: Dice,
+    dice: Rng,
     gpus: Vec<String>,
     broken: Vec<usize>,
     pods: Vec<String>,
@@ -55,7 +44,7 @@ struct Story<'a> {
 
 impl Story<'_> {
     fn step(&mut self) {
-        match self.dice.below(20) {
+        match self.dice.usize(..20) {
             0..=5 => self.admit(),
             6..=9 => self.end(),
             10 => self.restart_kubelet(),
@@ -74,9 +63,9 @@ impl Story<'_> {
 
     fn admit(&mut self) {
         let pod = format!("pod-{}", self.told.len());
-        let count = 1 + self.dice.below(3);
+        let count = 1 + self.dice.usize(..3);
         let request = PodRequest::new(pod.as_str(), "main", RESOURCE, count);
-        if self.dice.below(3) > 0 {
+        if self.dice.usize(..3) > 0 {
             self.wait_for_plugin();
         }
         let admitted = self.node.kubelet().allocate(request);
@@ -91,7 +80,7 @@ impl Story<'_> {
         if self.pods.is_empty() {
             return;
         }
-        let pod = self.pods.swap_remove(self.dice.below(self.pods.len()));
+        let pod = self.pods.swap_remove(self.dice.usize(..self.pods.len()));
         self.truth.ends(&pod);
         self.node.kubelet().release(pod.as_str()).unwrap();
         self.truth.gone(&pod);
@@ -111,7 +100,7 @@ impl Story<'_> {
     }
 
     fn lose_connection(&mut self) {
-        if self.dice.below(2) == 0 {
+        if self.dice.usize(..2) == 0 {
             let dropped = self.node.kubelet().drop_streams(RESOURCE).unwrap();
             self.tell(format!("{dropped} streams are dropped"));
         } else {
@@ -122,13 +111,13 @@ impl Story<'_> {
     }
 
     fn break_gpu(&mut self) {
-        let index = self.dice.below(self.gpus.len());
+        let index = self.dice.usize(..self.gpus.len());
         if self.broken.len() >= MOST_BROKEN || self.broken.contains(&index) {
             return;
         }
         // The first two are well again once the driver says so, also if no probe has seen them sick.
         let (driver, gpu) = (self.node.driver(), index.to_string());
-        let how = self.dice.below(3);
+        let how = self.dice.usize(..3);
         match how {
             0 => driver.inject_xid(&gpu, 48, None, None).unwrap(),
             1 => driver.lose(&gpu, None).unwrap(),
@@ -175,7 +164,7 @@ impl Story<'_> {
         if self.broken.is_empty() {
             return;
         }
-        let index = self.broken.swap_remove(self.dice.below(self.broken.len()));
+        let index = self.broken.swap_remove(self.dice.usize(..self.broken.len()));
         self.truth.mends(&self.gpus[index]);
         let (driver, gpu) = (self.node.driver(), index.to_string());
         driver.give_back(&gpu).unwrap();
@@ -185,7 +174,7 @@ impl Story<'_> {
     }
 
     fn disturb_driver(&mut self) {
-        let effect = if self.dice.below(2) == 0 { Effect::Crash } else { Effect::Return(999) };
+        let effect = if self.dice.usize(..2) == 0 { Effect::Crash } else { Effect::Return(999) };
         self.tell(format!("the driver fails once: {effect:?}"));
         let fault = Fault { occurrence: Occurrence::Times(1), ..Fault::new("nvmlDeviceGet*", effect) };
         self.node.driver().add_fault(fault).unwrap();
@@ -262,7 +251,7 @@ fn chaos_of_kubelet_plugin_driver_and_gpus_breaks_no_promise() {
         node: &node,
         plugin: &plugin,
         truth: &truth,
-        dice: Dice(seed.max(1)),
+        dice: Rng::with_seed(seed.max(1)),
         gpus: gpus(&node),
         broken: Vec::new(),
         pods: Vec::new(),

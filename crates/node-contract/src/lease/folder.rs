@@ -28,7 +28,7 @@ use thiserror::Error;
 use super::{
     Acknowledgement, LEASES_PATH, LONGEST_LEASE, Lease, LeaseOwner, LeaseRequest, LeaseState, SCHEMA_VERSION,
 };
-use crate::requests::{self, FILE_MODE, MAX_WHO, MAX_WHY, Named, Wrong};
+use crate::requests::{self, FILE_MODE, InvalidRequest, MAX_WHO, MAX_WHY, Named};
 use crate::strict::{self, ReadError, WriteError};
 
 /// Files of the folder that are looked at; somebody else may fill it.
@@ -85,15 +85,8 @@ pub enum EndError {
         id: String,
     },
     /// It cannot be asked for like this.
-    #[error("{field} is {given:?}: {hint}")]
-    Request {
-        /// What.
-        field: &'static str,
-        /// As it was given.
-        given: String,
-        /// What would be right.
-        hint: String,
-    },
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
     /// The folder could not be used.
     #[error(transparent)]
     Folder(#[from] LeaseError),
@@ -144,15 +137,8 @@ pub enum LeaseError {
 #[derive(Debug, Error)]
 pub enum AcquireError {
     /// It cannot be asked for like this.
-    #[error("{field} is {given:?}: {hint}")]
-    Request {
-        /// What.
-        field: &'static str,
-        /// As it was given.
-        given: String,
-        /// What would be right.
-        hint: String,
-    },
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
     /// Somebody has one of the GPUs.
     #[error("{gpu} is leased already: {} (by {}, process {}, lease {}) until {:.0}", lease.purpose, lease.who, lease.owner.pid, lease.id, lease.expires_at)]
     Taken {
@@ -263,9 +249,8 @@ impl LeaseFolder {
     /// When there is no such lease, or the request is none.
     pub fn ask_to_release(&self, lease: &str, who: &str, why: &str) -> Result<(), EndError> {
         let (who, why) = (who.trim().to_owned(), why.trim().to_owned());
-        let wrong = |Wrong { field, given, hint }| EndError::Request { field, given, hint };
-        requests::check_line("who", &who, MAX_WHO).map_err(wrong)?;
-        requests::check_line("why", &why, MAX_WHY).map_err(wrong)?;
+        requests::check_line("who", &who, MAX_WHO)?;
+        requests::check_line("why", &why, MAX_WHY)?;
         let _turn = self.turn()?;
         if !self.has(lease)? {
             return Err(EndError::Unknown { id: lease.to_owned() });
@@ -452,12 +437,11 @@ impl Drop for Presence {
     }
 }
 
-fn check(lease: &Lease, duration: Duration) -> Result<(), AcquireError> {
-    let wrong = |Wrong { field, given, hint }| AcquireError::Request { field, given, hint };
-    lease.check().map_err(wrong)?;
+fn check(lease: &Lease, duration: Duration) -> Result<(), InvalidRequest> {
+    lease.check()?;
     if duration.is_zero() || duration > LONGEST_LEASE {
         let hint = format!("expected more than nothing and {LONGEST_LEASE:?} at most");
-        return Err(wrong(Wrong { field: "duration", given: format!("{duration:?}"), hint }));
+        return Err(InvalidRequest { field: "duration", given: format!("{duration:?}"), hint });
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use gpu_health::Moment;
 use gpu_model::GpuUuid;
 use node_contract::{
-    Acknowledgement, AcquireError, EndError, Holder, Lease, LeaseFolder, LeaseHold, LeaseRequest, LeaseState,
-    Observed,
+    Acknowledgement, AcquireError, EndError, Holder, InvalidRequest, Lease, LeaseFolder, LeaseHold,
+    LeaseRequest, LeaseState, Observed,
 };
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
@@ -193,7 +193,10 @@ fn owner_is_asked_to_give_a_lease_back_and_what_counts_no_more_is_cleared() {
     let hold = acquire(dir.path(), &[1]).unwrap();
     let id = hold.lease().id.clone();
     assert_eq!(hold.release_asked(), None);
-    assert!(matches!(folder.ask_to_release(&id, "bob", " "), Err(EndError::Request { field: "why", .. })));
+    assert!(matches!(
+        folder.ask_to_release(&id, "bob", " "),
+        Err(EndError::Request(InvalidRequest { field: "why", .. }))
+    ));
     assert!(matches!(folder.ask_to_release("x", "bob", "now"), Err(EndError::Unknown { .. })));
     folder.ask_to_release(&id, "bob", "the node is needed").unwrap();
     let asked = hold.release_asked().unwrap();

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use fastrand::Rng;
 use nvml_sim::StateFolder;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
@@ -27,31 +28,19 @@ const TAIL: u64 = 65_536;
 /// The most that may lie in the folder: eight former states, and what a kill leaves for a moment.
 const FILES: usize = 20;
 
-/// Numbers that follow from a seed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
-}
-
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 /// Changes the node until it is killed.
-fn write(mut dice: Dice) {
+fn write(mut dice: Rng) {
     let folder = own_folder();
     let gpus = ["0", "1", "2", "3", "4", "5", "6", "7"];
     loop {
-        let gpu = gpus[dice.below(gpus.len())];
-        match dice.below(9) {
-            0..3 => folder.inject_xid(gpu, 1 + dice.below(100) as u64, None, None).unwrap(),
-            3..6 => folder.set(gpu, "temperature", &(40 + dice.below(50)).to_string()).unwrap(),
+        let gpu = gpus[dice.usize(..gpus.len())];
+        match dice.usize(..9) {
+            0..3 => folder.inject_xid(gpu, 1 + dice.usize(..100) as u64, None, None).unwrap(),
+            3..6 => folder.set(gpu, "temperature", &(40 + dice.usize(..50)).to_string()).unwrap(),
             6 => folder.lose(gpu, Some(79)).unwrap(),
             7 => folder.give_back(gpu).unwrap(),
             _ => folder.reload(None).unwrap(),
@@ -117,7 +106,7 @@ fn node_of_many_processes_that_are_killed_at_random_stays_whole() {
     const NAME: &str = "soak::node_of_many_processes_that_are_killed_at_random_stays_whole";
     if is_child() {
         match std::env::var(ROLE).unwrap().split_once(' ').unwrap() {
-            ("write", seed) => write(Dice(seed.parse().unwrap())),
+            ("write", seed) => write(Rng::with_seed(seed.parse().unwrap())),
             _ => read(),
         }
         return;
@@ -126,25 +115,25 @@ fn node_of_many_processes_that_are_killed_at_random_stays_whole() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
     let seed = number(SEED).unwrap_or(now).max(1);
     println!("soak: {SEED}={seed}, {} s, {WRITERS} writers, {CLIENTS} clients", span.as_secs());
-    let mut dice = Dice(seed);
+    let mut dice = Rng::with_seed(seed);
     let (_dir, folder) = node("dgx-a100");
     let log = fs::File::create(folder.dir().with_file_name("said")).unwrap();
-    let start = |index: usize, dice: &mut Dice| -> Child {
+    let start = |index: usize, dice: &mut Rng| -> Child {
         let role = if index < WRITERS { "write" } else { "read" };
         let mut command = child(NAME, folder.dir());
-        command.env(ROLE, format!("{role} {}", 1 + dice.below(usize::MAX - 1)));
+        command.env(ROLE, format!("{role} {}", 1 + dice.usize(..usize::MAX - 1)));
         command.stdout(Stdio::null()).stderr(log.try_clone().unwrap()).spawn().unwrap()
     };
     let mut children: Vec<Child> = (0..WRITERS + CLIENTS).map(|index| start(index, &mut dice)).collect();
     let (began, mut kills, mut generation) = (Instant::now(), 0, 0);
     while began.elapsed() < span {
         // Writers die as often as clients, which are many more.
-        let index = if dice.below(2) == 0 { dice.below(WRITERS) } else { dice.below(children.len()) };
+        let index = if dice.usize(..2) == 0 { dice.usize(..WRITERS) } else { dice.usize(..children.len()) };
         let pid = Pid::from_child(&children[index]);
         let ended = children[index].try_wait().unwrap();
         let said = || fs::read_to_string(folder.dir().with_file_name("said")).unwrap();
         assert!(ended.is_none(), "a process ended by itself, {ended:?}: {}", said());
-        if dice.below(4) == 0 {
+        if dice.usize(..4) == 0 {
             kill_process(pid, Signal::STOP).unwrap();
             StateFolder::open(folder.dir()).unwrap().state().unwrap();
             kill_process(pid, Signal::CONT).unwrap();
