@@ -9,7 +9,7 @@ use fake_kubelet::{Event, FakeKubelet};
 use gpu_health::Moment;
 use node_contract::{Answers, LeaseFolder, LeaseHold, LeaseRequest, Observed};
 use node_host::{HostRoot, LocalPath, boot_id};
-use nvml_sim::{Effect, Fault};
+use nvml_sim::{Effect, Fault, FaultEntry};
 use rustix::time::{ClockId, clock_gettime};
 use sim_node::{Process, Signal, SimNode};
 
@@ -159,7 +159,14 @@ async fn leased_gpu_is_touched_by_no_question_while_the_others_are_watched() {
     plugin.signal(Signal::HUP).unwrap();
     // An event and a probe of another one are seen.
     plugin.says("watching 7 of 7 GPUs").unwrap();
-    node.driver().inject_xid("5", 79, None, None).unwrap();
+    // Nothing but the event tells of it: a probe that comes first would find the recovery that the driver asks for.
+    let xid = FaultEntry {
+        gpu: Some("5".into()),
+        xid: Some(79),
+        no_recovery_action: true,
+        ..FaultEntry::default()
+    };
+    node.driver().declare(xid).unwrap();
     node.driver().lose("6", None).unwrap();
     counts(&kubelet, 8, 5);
     plugin.ready_and_says(&["Unhealthy(xid-79)", "Unhealthy(gpu-lost)", "Unhealthy(reconfiguring)"]).unwrap();
