@@ -31,6 +31,26 @@ pub struct MigDevice {
     /// Frame buffer in bytes, which all compute instances of a GPU instance share. Not supported where a GPU has no
     /// memory of its own.
     pub memory_bytes: Reading<u64>,
+    /// What else it has.
+    pub attributes: MigAttributes,
+}
+
+/// What a MIG device has beside slices and memory, as `nvmlDeviceAttributes_t` counts it. The engines are shared by the
+/// compute instances of a GPU instance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigAttributes {
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Copy engines.
+    pub copy_engines: u32,
+    /// Video decoders.
+    pub decoders: u32,
+    /// Video encoders.
+    pub encoders: u32,
+    /// JPEG decoders.
+    pub jpeg_engines: u32,
+    /// Optical flow accelerators.
+    pub ofa_engines: u32,
 }
 
 /// A MIG device that is there and could not be read.

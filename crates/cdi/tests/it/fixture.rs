@@ -127,6 +127,7 @@ pub fn part(gpu: u32, index: u32, profile: &str, gpu_instance: u32, compute_inst
         compute_instance,
         profile: profile.parse().unwrap(),
         memory_bytes: Reading::NotSupported,
+        attributes: gpu_model::MigAttributes::default(),
     }
 }
 

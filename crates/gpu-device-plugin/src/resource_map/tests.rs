@@ -32,6 +32,7 @@ fn partitioned(index: u32, profiles: &[&str]) -> Gpu {
         compute_instance: 0,
         profile: profile.parse().unwrap(),
         memory_bytes: Reading::NotSupported,
+        attributes: gpu_model::MigAttributes::default(),
     };
     Gpu {
         mig_mode: Reading::Value(MigMode { current: true, pending: true }),

@@ -98,6 +98,7 @@ mod tests {
             compute_instance: 0,
             profile: "1g.10gb".parse().unwrap(),
             memory_bytes: Reading::NotSupported,
+            attributes: gpu_model::MigAttributes::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_uint;
 
-use gpu_model::{MigEngines, MigMode, MigUuid, Reading};
+use gpu_model::{MigAttributes, MigEngines, MigMode, MigUuid, Reading};
 use nvml_wrapper_sys::bindings as sys;
 
 use super::text::Text;
@@ -33,6 +33,7 @@ pub(crate) struct MigSize {
     pub gpu_slices: u32,
     pub compute_slices: u32,
     pub memory_bytes: Reading<u64>,
+    pub attributes: MigAttributes,
 }
 
 /// Which kinds of GPU instances one GPU has: ids, by which instances say what they are, in the order of the header's
@@ -171,6 +172,14 @@ impl MigHandle<'_> {
             gpu_slices: attributes.gpuInstanceSliceCount,
             compute_slices: attributes.computeInstanceSliceCount,
             memory_bytes,
+            attributes: MigAttributes {
+                multiprocessors: attributes.multiprocessorCount,
+                copy_engines: attributes.sharedCopyEngineCount,
+                decoders: attributes.sharedDecoderCount,
+                encoders: attributes.sharedEncoderCount,
+                jpeg_engines: attributes.sharedJpegCount,
+                ofa_engines: attributes.sharedOfaCount,
+            },
         })
     }
 }

@@ -68,7 +68,8 @@ fn look(
     let memory = size.memory_bytes.value().copied().unwrap_or(0);
     let profile = MigProfile::new(size.gpu_slices, size.compute_slices, memory, gpu_memory, engines)
         .ok_or_else(|| Failure::senseless("nvmlDeviceGetAttributes_v2"))?;
-    Ok(MigDevice { uuid, index, gpu_instance, compute_instance, profile, memory_bytes: size.memory_bytes })
+    let (memory_bytes, attributes) = (size.memory_bytes, size.attributes);
+    Ok(MigDevice { uuid, index, gpu_instance, compute_instance, profile, memory_bytes, attributes })
 }
 
 impl Parts {
