@@ -89,13 +89,160 @@ pub const LABEL_DEPLOY_OPERATOR_VALIDATOR: &str = "nvidia.com/gpu.deploy.operato
 /// As [`LABEL_DEPLOY_DEVICE_PLUGIN`], for DaemonSets of others that use GPUs and want to be paused with the operands.
 pub const LABEL_DEPLOY_CLIENT: &str = "nvidia.com/gpu.deploy.client";
 
+/// Label of the feature discovery: when its process began, in seconds since 1970.
+pub const LABEL_GFD_TIMESTAMP: &str = "nvidia.com/gfd.timestamp";
+
+/// Label of the feature discovery: the driver's version.
+pub const LABEL_DRIVER_VERSION_FULL: &str = "nvidia.com/cuda.driver-version.full";
+
+/// Label of the feature discovery: its first part.
+pub const LABEL_DRIVER_VERSION_MAJOR: &str = "nvidia.com/cuda.driver-version.major";
+
+/// Label of the feature discovery: its second part.
+pub const LABEL_DRIVER_VERSION_MINOR: &str = "nvidia.com/cuda.driver-version.minor";
+
+/// Label of the feature discovery: what follows; empty where nothing does.
+pub const LABEL_DRIVER_VERSION_REVISION: &str = "nvidia.com/cuda.driver-version.revision";
+
+/// As [`LABEL_DRIVER_VERSION_MAJOR`]; deprecated, and still in many selectors.
+pub const LABEL_DRIVER_MAJOR: &str = "nvidia.com/cuda.driver.major";
+
+/// As [`LABEL_DRIVER_VERSION_MINOR`]; deprecated.
+pub const LABEL_DRIVER_MINOR: &str = "nvidia.com/cuda.driver.minor";
+
+/// As [`LABEL_DRIVER_VERSION_REVISION`]; deprecated.
+pub const LABEL_DRIVER_REVISION: &str = "nvidia.com/cuda.driver.rev";
+
+/// Label of the feature discovery: the highest CUDA version that the driver serves.
+pub const LABEL_RUNTIME_VERSION_FULL: &str = "nvidia.com/cuda.runtime-version.full";
+
+/// Label of the feature discovery: its first part.
+pub const LABEL_RUNTIME_VERSION_MAJOR: &str = "nvidia.com/cuda.runtime-version.major";
+
+/// Label of the feature discovery: its second part.
+pub const LABEL_RUNTIME_VERSION_MINOR: &str = "nvidia.com/cuda.runtime-version.minor";
+
+/// As [`LABEL_RUNTIME_VERSION_MAJOR`]; deprecated.
+pub const LABEL_RUNTIME_MAJOR: &str = "nvidia.com/cuda.runtime.major";
+
+/// As [`LABEL_RUNTIME_VERSION_MINOR`]; deprecated.
+pub const LABEL_RUNTIME_MINOR: &str = "nvidia.com/cuda.runtime.minor";
+
+/// Label of the feature discovery: the machine's product name, or `unknown`.
+pub const LABEL_GPU_MACHINE: &str = "nvidia.com/gpu.machine";
+
+/// Label of the feature discovery: `graphics`, `compute` or `unknown`.
+pub const LABEL_GPU_MODE: &str = "nvidia.com/gpu.mode";
+
+/// Label of the feature discovery: cluster and clique of the NVLink fabric.
+pub const LABEL_GPU_CLIQUE: &str = "nvidia.com/gpu.clique";
+
+/// Label of the feature discovery: whether GPUs are shared by MPS.
+pub const LABEL_MPS_CAPABLE: &str = "nvidia.com/mps.capable";
+
+/// Label of the feature discovery: whether a GPU is a virtual one.
+pub const LABEL_VGPU_PRESENT: &str = "nvidia.com/vgpu.present";
+
+/// Label of the feature discovery: version of the driver on the host of a virtual GPU.
+pub const LABEL_VGPU_HOST_DRIVER_VERSION: &str = "nvidia.com/vgpu.host-driver-version";
+
+/// Label of the feature discovery: its branch.
+pub const LABEL_VGPU_HOST_DRIVER_BRANCH: &str = "nvidia.com/vgpu.host-driver-branch";
+
+/// Behind a resource, a label of the feature discovery: the product name.
+pub const SUFFIX_PRODUCT: &str = ".product";
+
+/// Behind a resource, a label of the feature discovery: how many devices there are.
+pub const SUFFIX_COUNT: &str = ".count";
+
+/// Behind a resource, a label of the feature discovery: how many containers have a device at once.
+pub const SUFFIX_REPLICAS: &str = ".replicas";
+
+/// Behind a resource, a label of the feature discovery: how they share it.
+pub const SUFFIX_SHARING_STRATEGY: &str = ".sharing-strategy";
+
+/// Behind a resource, a label of the feature discovery: memory in MiB.
+pub const SUFFIX_MEMORY: &str = ".memory";
+
+/// Behind a resource, a label of the feature discovery: the architecture's name.
+pub const SUFFIX_FAMILY: &str = ".family";
+
+/// Behind a resource, a label of the feature discovery: first part of the compute capability.
+pub const SUFFIX_COMPUTE_MAJOR: &str = ".compute.major";
+
+/// Behind a resource, a label of the feature discovery: its second part.
+pub const SUFFIX_COMPUTE_MINOR: &str = ".compute.minor";
+
+/// Behind a resource, a label of the feature discovery: streaming multiprocessors of a MIG device.
+pub const SUFFIX_MULTIPROCESSORS: &str = ".multiprocessors";
+
+/// Behind a resource, a label of the feature discovery: slices of its GPU instance.
+pub const SUFFIX_SLICES_GI: &str = ".slices.gi";
+
+/// Behind a resource, a label of the feature discovery: slices of its compute instance.
+pub const SUFFIX_SLICES_CI: &str = ".slices.ci";
+
+/// Behind a resource, a label of the feature discovery: its copy engines.
+pub const SUFFIX_ENGINES_COPY: &str = ".engines.copy";
+
+/// Behind a resource, a label of the feature discovery: its video decoders.
+pub const SUFFIX_ENGINES_DECODER: &str = ".engines.decoder";
+
+/// Behind a resource, a label of the feature discovery: its video encoders.
+pub const SUFFIX_ENGINES_ENCODER: &str = ".engines.encoder";
+
+/// Behind a resource, a label of the feature discovery: its JPEG decoders.
+pub const SUFFIX_ENGINES_JPEG: &str = ".engines.jpeg";
+
+/// Behind a resource, a label of the feature discovery: its optical flow accelerators.
+pub const SUFFIX_ENGINES_OFA: &str = ".engines.ofa";
+
+/// Label of ours: GPUs on which no work can be placed, or that the driver does not let us identify.
+pub const LABEL_UNHEALTHY_COUNT: &str = "gantry.dev/gpu.unhealthy.count";
+
+/// Labels of ours for each model of GPU begin so; the model follows, then [`SUFFIX_COUNT`] or [`SUFFIX_MEMORY`].
+pub const LABEL_MODEL_PREFIX: &str = "gantry.dev/gpu.model.";
+
+/// Label of ours: whether the GPUs' memory corrects errors.
+pub const LABEL_ECC: &str = "gantry.dev/gpu.ecc";
+
+/// Label of ours: NVLinks that are up on each GPU.
+pub const LABEL_NVLINK_COUNT: &str = "gantry.dev/gpu.nvlink.count";
+
+/// Label of ours: generation of the PCI Express link.
+pub const LABEL_PCIE_GENERATION: &str = "gantry.dev/gpu.pcie.generation";
+
+/// Label of ours: its lanes.
+pub const LABEL_PCIE_WIDTH: &str = "gantry.dev/gpu.pcie.width";
+
+/// Label of ours: NUMA nodes that have GPUs.
+pub const LABEL_NUMA_COUNT: &str = "gantry.dev/gpu.numa.count";
+
+/// Label of ours: the power limit in watts.
+pub const LABEL_POWER_LIMIT: &str = "gantry.dev/gpu.power-limit";
+
+/// Label of ours: `open` or `proprietary` kernel driver.
+pub const LABEL_DRIVER_FLAVOUR: &str = "gantry.dev/gpu.driver.flavour";
+
+/// Label of ours: whether the GPU System Processor is in use.
+pub const LABEL_GSP: &str = "gantry.dev/gpu.gsp";
+
+/// Label of ours: whether confidential computing is on.
+pub const LABEL_CONFIDENTIAL_COMPUTE: &str = "gantry.dev/gpu.confidential-compute";
+
+/// Label of ours: the largest MIG profile for which there is room.
+pub const LABEL_MIG_ROOM: &str = "gantry.dev/mig.room";
+
+/// Label of ours: how the GPUs stand in their NVLink fabric.
+pub const LABEL_FABRIC_STATE: &str = "gantry.dev/gpu.fabric.state";
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ResourceName;
     use crate::resource::{is_domain_part, is_qualified_name};
 
-    const LABELS: [&str; 15] = [
+    const LABELS: [&str; 47] = [
         LABEL_NFD_NVIDIA_DEVICE,
         LABEL_GPU_PRESENT,
         LABEL_GPU_PRODUCT,
@@ -111,6 +258,38 @@ mod tests {
         LABEL_DEPLOY_DCGM_EXPORTER,
         LABEL_DEPLOY_OPERATOR_VALIDATOR,
         LABEL_DEPLOY_CLIENT,
+        LABEL_GFD_TIMESTAMP,
+        LABEL_DRIVER_VERSION_FULL,
+        LABEL_DRIVER_VERSION_MAJOR,
+        LABEL_DRIVER_VERSION_MINOR,
+        LABEL_DRIVER_VERSION_REVISION,
+        LABEL_DRIVER_MAJOR,
+        LABEL_DRIVER_MINOR,
+        LABEL_DRIVER_REVISION,
+        LABEL_RUNTIME_VERSION_FULL,
+        LABEL_RUNTIME_VERSION_MAJOR,
+        LABEL_RUNTIME_VERSION_MINOR,
+        LABEL_RUNTIME_MAJOR,
+        LABEL_RUNTIME_MINOR,
+        LABEL_GPU_MACHINE,
+        LABEL_GPU_MODE,
+        LABEL_GPU_CLIQUE,
+        LABEL_MPS_CAPABLE,
+        LABEL_VGPU_PRESENT,
+        LABEL_VGPU_HOST_DRIVER_VERSION,
+        LABEL_VGPU_HOST_DRIVER_BRANCH,
+        LABEL_UNHEALTHY_COUNT,
+        LABEL_ECC,
+        LABEL_NVLINK_COUNT,
+        LABEL_PCIE_GENERATION,
+        LABEL_PCIE_WIDTH,
+        LABEL_NUMA_COUNT,
+        LABEL_POWER_LIMIT,
+        LABEL_DRIVER_FLAVOUR,
+        LABEL_GSP,
+        LABEL_CONFIDENTIAL_COMPUTE,
+        LABEL_MIG_ROOM,
+        LABEL_FABRIC_STATE,
     ];
 
     #[test]
