@@ -34,7 +34,7 @@ pub type DetailSet = BTreeSet<Detail>;
 /// The answers. What was not asked is [`Reading::NotSupported`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
-    /// By ascending index; a GPU that does not answer is left out.
+    /// By ascending index; a GPU that cannot be identified is left out, and so is one whose calls hang or crash.
     pub gpus: Vec<GpuDetails>,
     /// Whether the machine's confidential computing is on for its GPUs.
     pub confidential_compute: Reading<bool>,
@@ -45,19 +45,20 @@ pub struct Details {
 pub struct GpuDetails {
     /// Which GPU.
     pub uuid: GpuUuid,
-    /// How it stands in its NVLink fabric; not supported where it is in none.
+    /// How it stands in its NVLink fabric; not supported where it joins none.
     pub fabric: Reading<FabricState>,
     /// Whether its memory corrects errors.
     pub ecc: Reading<bool>,
-    /// NVLinks that are up.
+    /// NVLinks that are up. Not supported while MIG is on, which takes them all down.
     pub nvlinks_up: Reading<u32>,
     /// The best PCI Express link that GPU and slot can have.
     pub pcie: Reading<PcieLink>,
-    /// The power limit in force.
+    /// The power limit in force, the lowest of those that anybody set.
     pub power_limit_milliwatts: Reading<u32>,
     /// Whether the GPU System Processor's firmware is in use.
     pub gsp: Reading<bool>,
-    /// Profiles of which one more GPU instance could be made now; not supported while MIG is off.
+    /// Profiles of which one more GPU instance could be made now, in the driver's order; not supported while MIG is off.
+    /// Only root is told.
     pub mig_room: Reading<Vec<MigProfile>>,
 }
 
@@ -71,8 +72,8 @@ pub enum FabricState {
     InProgress,
     /// It has joined.
     Joined {
-        /// UUID of the fabric's cluster.
-        cluster: String,
+        /// UUID of the fabric's cluster, 36 characters in lower case; none on a machine that is a fabric of its own.
+        cluster: Option<String>,
         /// The clique in it, whose GPUs reach each other.
         clique: u32,
     },

@@ -1,10 +1,12 @@
-//! What the kernel tells in small files: the boot id, and PCI devices' NUMA nodes.
+//! What the kernel tells in small files: the boot id, and PCI devices' NUMA nodes. And how such files are read.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use gpu_model::PciAddress;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -70,7 +72,7 @@ pub fn boot_id(host: &HostRoot) -> Result<BootId, ReadError> {
 
 /// Where this process has a file of `/proc` that is the whole machine's: the host root's, and where that has none, this
 /// process' own.
-fn proc_path(host: &HostRoot, path: &str) -> Result<LocalPath, ReadError> {
+pub(crate) fn proc_path(host: &HostRoot, path: &str) -> Result<LocalPath, ReadError> {
     let inside = host.as_root().local_path(Path::new(path));
     let is_there = inside.as_path().try_exists();
     let is_there = is_there.map_err(|source| ReadError::Io { path: inside.clone(), source })?;
@@ -108,6 +110,18 @@ pub fn numa_node(host: &HostRoot, device: PciAddress) -> Result<Option<u32>, Rea
         Ok(node) if u32::try_from(node).is_ok() => Ok(u32::try_from(node).ok()),
         _ => Err(ReadError::Content { path, value, expected: "a node number, or -1" }),
     }
+}
+
+/// The first bytes of a file, at most so many. What is no file, such as a pipe that nobody writes, is not waited for.
+pub(crate) fn read_bytes(path: &LocalPath, at_most: usize) -> Result<Vec<u8>, ReadError> {
+    let read = || {
+        let options = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(rustix::fs::open(path.as_path(), options, Mode::empty())?);
+        let mut bytes = Vec::new();
+        file.take(at_most as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|source| ReadError::Io { path: path.clone(), source })
 }
 
 fn read(path: &LocalPath) -> Result<String, ReadError> {

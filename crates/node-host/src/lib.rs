@@ -1,4 +1,4 @@
-//! The host as a daemon in a container sees it: its paths, driver root, device nodes, boot id and
+//! The host as a daemon in a container sees it: its paths, driver root, device nodes, boot id, product name and
 //! PCI bus, and files written so that no reader ever sees half of one.
 //!
 //! A [`HostPath`] is what a CDI spec or a manifest names; a [`LocalPath`] is what this process opens.
@@ -11,9 +11,12 @@ mod companion;
 pub mod device;
 mod driver_root;
 mod kernel;
+mod machine;
 mod path;
+pub mod pci;
 mod root;
 pub mod stage;
+pub mod vgpu;
 
 pub use companion::{Companions, display_nodes};
 pub use driver_root::{
@@ -21,5 +24,6 @@ pub use driver_root::{
     NoVersion, daemon_sockets, multiarch,
 };
 pub use kernel::{BootId, ReadError, boot_id, numa_node};
+pub use machine::{DriverFlavour, driver_flavour, machine_product};
 pub use path::{HostPath, LocalPath, NotAHostPath};
 pub use root::{HostRoot, ResolveError, Root};

@@ -13,16 +13,19 @@
 //! | `nvmlDeviceGetMemoryInfo` | the wrapper has version 2 only, which drivers before 510 lack |
 //! | `nvmlDeviceGetTopologyCommonAncestor` | the wrapper takes the other device by value |
 //! | `nvmlDeviceGetNvLinkState`, `nvmlDeviceGetNvLinkRemoteDeviceType` | the wrapper knows 18 links; there are machines with more |
-//! | `nvmlDeviceGetSramEccErrorStatus`, `nvmlDeviceGetGpuFabricInfoV` | the wrapper lacks them |
+//! | `nvmlDeviceGetSramEccErrorStatus`, `nvmlDeviceGetGpuFabricInfoV`, `nvmlDeviceGetGpuFabricInfo` | the wrapper lacks them |
+//! | `nvmlDeviceGetEccMode`, `nvmlDeviceGetGspFirmwareMode`, `nvmlSystemGetConfComputeState` | the wrapper takes a number that it does not know for an error's, or for true |
 //! | `nvmlDeviceGetCurrentClocksThrottleReasons` | the wrapper knows the new name alone, which older drivers lack |
 //! | `nvmlDeviceGetFieldValues` | the wrapper renumbers fields and drops the scope |
-//! | `nvmlDeviceGetMaxMigDeviceCount`, `nvmlDeviceGetMigDeviceHandleByIndex`, `nvmlDeviceGetGpuInstanceId`, `nvmlDeviceGetComputeInstanceId`, `nvmlDeviceGetAttributes_v2`, `nvmlDeviceGetGpuInstanceById`, `nvmlGpuInstanceGetInfo`, `nvmlDeviceGetGpuInstanceProfileInfo` | the wrapper hands MIG devices out as devices that know no GPU, and has nothing of GPU instances |
+//! | `nvmlDeviceGetMaxMigDeviceCount`, `nvmlDeviceGetMigDeviceHandleByIndex`, `nvmlDeviceGetGpuInstanceId`, `nvmlDeviceGetComputeInstanceId`, `nvmlDeviceGetAttributes_v2`, `nvmlDeviceGetGpuInstanceById`, `nvmlGpuInstanceGetInfo`, `nvmlDeviceGetGpuInstanceProfileInfo`, `nvmlDeviceGetGpuInstanceRemainingCapacity` | the wrapper hands MIG devices out as devices that know no GPU, and has nothing of GPU instances |
 //! | `nvmlEventSetCreate`, `nvmlDeviceGetSupportedEventTypes`, `nvmlDeviceRegisterEvents`, `nvmlEventSetWait_v2`, `nvmlEventSetFree` | the wrapper frees the whole set when one GPU cannot be registered, and drops the instance ids |
 #![expect(unsafe_code, reason = "the binding of a C library")]
 
 mod abilities;
 mod condition;
 mod event_set;
+mod fabric;
+mod features;
 mod gpu;
 mod mig;
 mod text;
@@ -53,6 +56,11 @@ const START: &str = "dlopen, nvmlInit_v2, nvmlSystemGetDriverVersion";
 
 /// Room for a version; NVML asks for 80.
 const VERSION_SIZE: usize = 96;
+
+/// `NVML_STRUCT_VERSION`: the version stands above the size.
+const fn version_word(size: usize, version: u32) -> u32 {
+    size as u32 | version << 24
+}
 
 /// Who makes a call: the library as a whole, or one GPU of it.
 pub(crate) trait Caller {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gpu_model::{Inventory, Topology};
+use gpu_model::{DetailSet, Details, Inventory, Topology};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use worker::{CallError, Deadlines, Launch, Spec, StartError, Worker};
@@ -131,6 +131,17 @@ impl Nvml {
         self.ask(Subject::Inventory).await
     }
 
+    /// What the GPUs say of themselves beyond the inventory, as far as it is wanted. The GPUs are those of the last
+    /// inventory, if the worker that took it still runs; they are then not identified again, so a fabric costs one call
+    /// for each GPU, and one for each model that joins none. A GPU whose calls hang or crash is left out of the details
+    /// for a while, and of nothing else.
+    ///
+    /// # Errors
+    /// When the driver as a whole does not answer.
+    pub async fn details(&self, wanted: &DetailSet) -> Result<Details, NvmlError> {
+        self.ask(Subject::Details(wanted.clone())).await
+    }
+
     /// How the GPUs are wired. Slow on NVLink machines: ask after the inventory is served. A GPU that does
     /// not answer is left out.
     ///
@@ -203,8 +214,9 @@ impl Nvml {
     /// Asks about all GPUs, again without those that the worker did not survive, and again with each suspect
     /// whose pause is over.
     async fn ask<A: DeserializeOwned + Send + 'static>(&self, about: Subject) -> Result<A, NvmlError> {
-        let touch = match about {
+        let touch = match &about {
             Subject::Inventory | Subject::Probe => Touch::Gpu,
+            Subject::Details(_) => Touch::Details,
             Subject::Topology => Touch::Wiring,
         };
         let (mut crashed, mut blamed) = (BTreeSet::new(), 0);
@@ -213,7 +225,7 @@ impl Nvml {
         let mut retry = self.status.borrow().queries.abandoned == 0;
         loop {
             let skip = self.suspects().excused(touch, Instant::now(), retry);
-            let query = Query { about, reach: self.reach(), skip: skip.clone() };
+            let query = Query { about: about.clone(), reach: self.reach(), skip: skip.clone() };
             let error = match self.queries.ask::<Answer<A>>(&query).await {
                 Ok(Err(refusal)) => return Err(self.without_answer(refusal.into())),
                 Ok(Ok(answer)) => {

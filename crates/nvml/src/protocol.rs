@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gpu_model::GpuFailure;
+use gpu_model::{DetailSet, GpuFailure};
 use serde::{Deserialize, Serialize};
 
 use crate::reach::Reach;
@@ -25,10 +25,11 @@ pub(crate) struct Query {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
     Inventory,
+    Details(DetailSet),
     Topology,
     Probe,
 }

@@ -1,16 +1,17 @@
 //! The role that answers queries: one library, opened at the first query, given up with the process
 //! when it is of no use any more.
 
+mod details;
 mod inventory;
 mod liveness;
 mod mig;
 mod topology;
 
-use gpu_model::GpuFailure;
+use gpu_model::{GpuFailure, GpuUuid};
 use serde::Serialize;
 use worker::{Channel, ChannelError};
 
-use crate::binding::{Driver, Failure};
+use crate::binding::{Driver, Failure, Gpu};
 use crate::protocol::{Answer, Query, Refusal, Subject};
 use crate::reach::{Place, Reach};
 
@@ -21,6 +22,23 @@ struct Scope {
     skip: Vec<GpuFailure>,
 }
 
+/// GPUs that a question identified, for the next one: their handles live as long as the library.
+#[derive(Default)]
+struct Identified<'d> {
+    /// Of which GPUs these are all that could be identified.
+    reach: Reach,
+    gpus: Vec<Known<'d>>,
+}
+
+/// One of them.
+struct Known<'d> {
+    place: Place,
+    gpu: Gpu<'d>,
+    uuid: GpuUuid,
+    /// Device and vendor id on the PCI bus, as far as it could be read: the same number is the same model.
+    model: Option<u32>,
+}
+
 /// Serves queries until the parent wants no more, or the library is of no use: the parent then starts
 /// a fresh process for the next one.
 pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
@@ -29,11 +47,15 @@ pub(crate) fn run(channel: &Channel) -> Result<(), ChannelError> {
         Ok(driver) => driver,
         Err(refusal) => return channel.reply(&Answer::<()>::Err(refusal)),
     };
+    let mut identified = None;
     let mut next = Some(first);
     while let Some(query) = next {
         let scope = Scope { reach: query.reach, skip: query.skip };
         let usable = match query.about {
-            Subject::Inventory => answer(channel, inventory::take(&driver, &scope))?,
+            Subject::Inventory => answer(channel, inventory::take(&driver, &scope, &mut identified))?,
+            Subject::Details(wanted) => {
+                answer(channel, details::take(&driver, &scope, &wanted, identified.as_ref()))?
+            }
             Subject::Topology => answer(channel, topology::take(&driver, &scope))?,
             Subject::Probe => answer(channel, liveness::probe(&driver, &scope))?,
         };

@@ -17,9 +17,18 @@ const LONGEST: u32 = 64;
 pub(crate) enum Touch {
     /// The GPU itself.
     Gpu,
+    /// What it is asked for labels alone: a hang says nothing about questions without which no GPU is served.
+    Details,
     /// How it is wired to others, too: a hang may be the other one's fault, so it says nothing about
     /// questions that touch the GPU alone.
     Wiring,
+}
+
+impl Touch {
+    /// Whether a question that touches this touches that too.
+    fn includes(self, other: Touch) -> bool {
+        self == other || other == Touch::Gpu
+    }
 }
 
 /// The GPU whose call it was that failed like this, if it was one GPU's.
@@ -92,7 +101,7 @@ impl Suspects {
 
     /// Those that concern a question.
     fn suspects(&self, touch: Touch) -> impl Iterator<Item = (&(Touch, u32), &Suspect)> {
-        self.known.iter().filter(move |((own, _), _)| *own <= touch)
+        self.known.iter().filter(move |((own, _), _)| touch.includes(*own))
     }
 
     /// All of them, each with the time for which to leave it out; without `retry` there is no end to it.
@@ -104,7 +113,7 @@ impl Suspects {
     /// A question was answered about all but the `excused`.
     pub fn answered(&mut self, touch: Touch, excused: &[GpuFailure]) {
         let is_excused = |index: u32| excused.iter().any(|failure| failure.index == index);
-        self.known.retain(|(own, index), _| *own > touch || is_excused(*index));
+        self.known.retain(|(own, index), _| !touch.includes(*own) || is_excused(*index));
     }
 
     /// Something stood for so long that asked each of them when its pause was over.
@@ -203,6 +212,18 @@ mod tests {
         let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
         suspects.blame(Touch::Gpu, failure(3), start);
         assert_eq!(suspects.excused(Touch::Gpu, start + 100 * SECOND, false).len(), 1);
+    }
+
+    #[test]
+    fn hang_of_details_excuses_from_details_alone() {
+        let (mut suspects, start) = (Suspects::new(SECOND), Instant::now());
+        suspects.blame(Touch::Details, failure(1), start);
+        suspects.blame(Touch::Gpu, failure(2), start);
+        assert_eq!(excused(&suspects, Touch::Gpu, start), [2]);
+        assert_eq!(excused(&suspects, Touch::Details, start), [1, 2]);
+        assert_eq!(excused(&suspects, Touch::Wiring, start), [2]);
+        suspects.answered(Touch::Wiring, &[]);
+        assert_eq!(excused(&suspects, Touch::Details, start), [1]);
     }
 
     #[test]

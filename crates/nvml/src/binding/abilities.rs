@@ -18,6 +18,8 @@ pub(crate) struct Abilities {
     pub nvlink: bool,
     /// What kind of device is at an NVLink's other end (from R465).
     pub nvlink_kind: bool,
+    /// NVLink fabrics with their health; an older driver tells the place in them alone.
+    pub fabric_health: bool,
 }
 
 impl Abilities {
@@ -33,6 +35,7 @@ impl Abilities {
             nvlink: library.nvmlDeviceGetNvLinkState.is_ok()
                 && library.nvmlDeviceGetNvLinkRemotePciInfo_v2.is_ok(),
             nvlink_kind: library.nvmlDeviceGetNvLinkRemoteDeviceType.is_ok(),
+            fabric_health: library.nvmlDeviceGetGpuFabricInfoV.is_ok(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a GPU says of its own condition, in few calls: fields in one, and three more.
+//! What a GPU says of its own condition, in few calls: fields in one, and two more; that of its fabric is elsewhere.
 
 use nvml_wrapper_sys::bindings as sys;
 
 use super::gpu::Gpu;
-use super::{Failure, raw};
+use super::{Failure, raw, version_word};
 use crate::Code;
-use crate::probe::{Fabric, RecoveryAction, Rows, Slowdown};
+use crate::probe::{RecoveryAction, Rows, Slowdown};
 
 /// `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`: on no renumbering list.
 const FIELD_RECOVERY_ACTION: u32 = 230;
@@ -16,13 +16,11 @@ const FIELDS_ROWS: [u32; 2] = [144, 145];
 /// `NVML_FI_DEV_NVLINK_GET_STATE`, by link.
 const FIELD_LINK_STATE: u32 = 165;
 
-/// Links that are asked for: as many as a GPU of today has (`NVML_NVLINK_MAX_LINKS`).
-const LINKS: u32 = 18;
+/// Links that are asked for: as many as header 13.3 allows (`NVML_NVLINK_MAX_LINKS`).
+const LINKS: u32 = 36;
 
-/// `NVML_STRUCT_VERSION`: the version stands above the size.
-const fn version_word(size: usize, version: u32) -> u32 {
-    size as u32 | version << 24
-}
+/// `NVML_NVLINK_STATE_ACTIVE_TRAFFIC_DISABLED` of header 13.3, which the bindings lack.
+const LINK_WITHOUT_TRAFFIC: u32 = 3;
 
 /// What the fields tell; each may be missing by itself.
 pub(crate) struct Fields {
@@ -36,27 +34,33 @@ const FIELDS_CALL: &str = "nvmlDeviceGetFieldValues";
 impl Gpu<'_> {
     /// Recovery action, remapped rows and NVLinks: one call.
     pub fn condition_fields(&self) -> Result<Fields, Failure> {
-        if !self.driver.abilities.fields {
-            return Err(Failure { call: FIELDS_CALL, code: Code::NotSupported });
-        }
         let mut fields = vec![field(FIELD_RECOVERY_ACTION, 0)];
         fields.extend(FIELDS_ROWS.map(|number| field(number, 0)));
-        fields.extend((0..LINKS).map(|link| field(FIELD_LINK_STATE, link)));
-        let count = fields.len() as i32;
-        raw!(self, Query, nvmlDeviceGetFieldValues(self.handle, count, fields.as_mut_ptr()))?;
+        fields.extend(link_fields());
+        self.ask_fields(&mut fields)?;
         let (recovery, rest) = (&fields[0], &fields[1..]);
         let (rows, links) = rest.split_at(FIELDS_ROWS.len());
-        let states: Vec<u64> = links.iter().map_while(|link| number(link).ok()).collect();
-        let links_up = states.iter().filter(|state| **state != 0).count() as u32;
         Ok(Fields {
             recovery: number(recovery).map(RecoveryAction::from),
             rows: number(&rows[0])
                 .and_then(|pending| Ok(Rows { pending: pending != 0, failed: number(&rows[1])? != 0 })),
-            links_up: match (states.is_empty(), number(&links[0])) {
-                (true, Err(failure)) => Err(failure),
-                _ => Ok(links_up),
-            },
+            links_up: links_up(links),
         })
+    }
+
+    /// NVLinks that are up: one call.
+    pub fn nvlinks_up(&self) -> Result<u32, Failure> {
+        let mut fields: Vec<_> = link_fields().collect();
+        self.ask_fields(&mut fields)?;
+        links_up(&fields)
+    }
+
+    fn ask_fields(&self, fields: &mut [sys::nvmlFieldValue_t]) -> Result<(), Failure> {
+        if !self.driver.abilities.fields {
+            return Err(Failure { call: FIELDS_CALL, code: Code::NotSupported });
+        }
+        let count = fields.len() as i32;
+        raw!(self, Query, nvmlDeviceGetFieldValues(self.handle, count, fields.as_mut_ptr()))
     }
 
     /// Whether uncorrectable errors of SRAM are above the threshold for a replacement. Only root is told.
@@ -66,23 +70,6 @@ impl Gpu<'_> {
         status.version = version_word(size_of_val(&status), 1);
         raw!(self, Query, nvmlDeviceGetSramEccErrorStatus(self.handle, &raw mut status))?;
         Ok(status.bThresholdExceeded != 0)
-    }
-
-    /// How it is in its NVLink fabric.
-    pub fn fabric(&self) -> Result<Fabric, Failure> {
-        const CALL: &str = "nvmlDeviceGetGpuFabricInfoV";
-        // SAFETY: plain numbers, for which zeros are a value. Version 3, which is longer, has room for version 2.
-        let mut info: sys::nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
-        info.version = version_word(size_of::<sys::nvmlGpuFabricInfo_v2_t>(), 2);
-        raw!(self, Query, nvmlDeviceGetGpuFabricInfoV(self.handle, &raw mut info))?;
-        match u32::from(info.state) {
-            sys::NVML_GPU_FABRIC_STATE_NOT_SUPPORTED => Err(Failure { call: CALL, code: Code::NotSupported }),
-            sys::NVML_GPU_FABRIC_STATE_NOT_STARTED => Ok(Fabric::NotStarted),
-            sys::NVML_GPU_FABRIC_STATE_IN_PROGRESS => Ok(Fabric::InProgress),
-            sys::NVML_GPU_FABRIC_STATE_COMPLETED if info.status != 0 => Ok(Fabric::Failed),
-            sys::NVML_GPU_FABRIC_STATE_COMPLETED => Ok(trouble(info.healthMask)),
-            _ => Err(Failure::senseless(CALL)),
-        }
     }
 
     /// What slows its clocks down beyond what it was told: heat, or a power brake.
@@ -115,6 +102,29 @@ impl From<u64> for RecoveryAction {
     }
 }
 
+fn link_fields() -> impl Iterator<Item = sys::nvmlFieldValue_t> {
+    (0..LINKS).map(|link| field(FIELD_LINK_STATE, link))
+}
+
+/// How many of the links are up, of as many as answer before one does not.
+fn links_up(links: &[sys::nvmlFieldValue_t]) -> Result<u32, Failure> {
+    let mut up = None;
+    for link in links {
+        let state = match (number(link), up) {
+            (Ok(state), _) => state,
+            (Err(_), Some(up)) => return Ok(up),
+            (Err(failure), None) => return Err(failure),
+        };
+        let is_up = match u32::try_from(state) {
+            Ok(sys::NVML_NVLINK_STATE_ACTIVE | sys::NVML_NVLINK_STATE_SLEEP) => 1,
+            Ok(sys::NVML_NVLINK_STATE_INACTIVE | LINK_WITHOUT_TRAFFIC) => 0,
+            _ => return Err(Failure::senseless(FIELDS_CALL)),
+        };
+        up = Some(up.unwrap_or(0) + is_up);
+    }
+    Ok(up.unwrap_or(0))
+}
+
 fn field(number: u32, scope: u32) -> sys::nvmlFieldValue_t {
     sys::nvmlFieldValue_t {
         fieldId: number,
@@ -142,21 +152,4 @@ fn number(field: &sys::nvmlFieldValue_t) -> Result<u64, Failure> {
         | sys::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT => number & u64::from(u32::MAX),
         _ => number,
     })
-}
-
-/// The first trouble in the mask, whose parts are two bits each and a number of four; 0 in each is "not supported".
-fn trouble(mask: u32) -> Fabric {
-    let is_true = |shift: u32| (mask >> shift) & 0x3 == sys::NVML_GPU_FABRIC_HEALTH_MASK_DEGRADED_BW_TRUE;
-    let configuration = (mask >> sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_INCORRECT_CONFIGURATION) & 0xf;
-    let is_right = configuration <= sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_NONE;
-    match () {
-        () if is_true(sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ROUTE_UNHEALTHY) => Fabric::RouteUnhealthy,
-        () if is_true(sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ROUTE_RECOVERY) => Fabric::RouteRecovery,
-        () if is_true(sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ACCESS_TIMEOUT_RECOVERY) => {
-            Fabric::AccessTimeout
-        }
-        () if is_true(sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_DEGRADED_BW) => Fabric::DegradedBandwidth,
-        () if !is_right => Fabric::Misconfigured,
-        () => Fabric::Well,
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_uint;
 
-use gpu_model::{MigAttributes, MigEngines, MigMode, MigUuid, Reading};
+use gpu_model::{MigAttributes, MigEngines, MigMode, MigProfile, MigUuid, Reading};
 use nvml_wrapper_sys::bindings as sys;
 
 use super::text::Text;
@@ -34,6 +34,14 @@ pub(crate) struct MigSize {
     pub compute_slices: u32,
     pub memory_bytes: Reading<u64>,
     pub attributes: MigAttributes,
+}
+
+/// A kind of GPU instance that a GPU can be cut in.
+struct Kind {
+    /// By which instances say what they are.
+    id: u32,
+    slices: u32,
+    memory_bytes: u64,
 }
 
 /// Which kinds of GPU instances one GPU has: ids, by which instances say what they are, in the order of the header's
@@ -90,8 +98,38 @@ impl<'d> Gpu<'d> {
         kinds.number_of(self, info.profileId).map(engines)
     }
 
-    /// The id of the kind that the header calls by this number; `None` where the GPU has no such kind.
-    fn instance_kind(&self, number: u32) -> Result<Option<u32>, Failure> {
+    /// The profiles of which one more GPU instance could be made now, in the order of the header's numbers. Only root is
+    /// told.
+    pub fn mig_room(&self, gpu_memory: u64) -> Result<Vec<MigProfile>, Failure> {
+        let mut room = Vec::new();
+        for number in 0..PROFILE_COUNT {
+            let Some(kind) = self.instance_kind(number)? else { continue };
+            if self.remaining_capacity(kind.id)? > 0 {
+                let Kind { slices, memory_bytes, .. } = kind;
+                let profile = MigProfile::new(slices, slices, memory_bytes, gpu_memory, engines(number));
+                let senseless = || Failure::senseless("nvmlDeviceGetGpuInstanceProfileInfo");
+                room.push(profile.ok_or_else(senseless)?);
+            }
+        }
+        Ok(room)
+    }
+
+    /// How many more instances of the kind with this id can be made.
+    fn remaining_capacity(&self, kind: u32) -> Result<u32, Failure> {
+        const CALL: &str = "nvmlDeviceGetGpuInstanceRemainingCapacity";
+        let mut count: c_uint = 0;
+        match raw!(self, Query, nvmlDeviceGetGpuInstanceRemainingCapacity(self.handle, kind, &raw mut count))
+        {
+            Ok(()) if count > MAX_MIG_DEVICES => Err(Failure::senseless(CALL)),
+            Ok(()) => Ok(count),
+            // This kind cannot be made.
+            Err(Failure { code: Code::NotSupported | Code::InvalidArgument, .. }) => Ok(0),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The kind that the header calls by this number; `None` where the GPU has no such kind.
+    fn instance_kind(&self, number: u32) -> Result<Option<Kind>, Failure> {
         let mut info = sys::nvmlGpuInstanceProfileInfo_t {
             id: 0,
             isP2pSupported: 0,
@@ -106,7 +144,11 @@ impl<'d> Gpu<'d> {
             memorySizeMB: 0,
         };
         match raw!(self, Query, nvmlDeviceGetGpuInstanceProfileInfo(self.handle, number, &raw mut info)) {
-            Ok(()) => Ok(Some(info.id)),
+            Ok(()) => Ok(Some(Kind {
+                id: info.id,
+                slices: info.sliceCount,
+                memory_bytes: info.memorySizeMB.saturating_mul(1 << 20),
+            })),
             Err(Failure { code: Code::NotSupported | Code::InvalidArgument, .. }) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -122,7 +164,7 @@ impl InstanceKinds {
         }
         let next = u32::try_from(self.0.len()).unwrap_or(PROFILE_COUNT);
         for number in next..PROFILE_COUNT {
-            let kind = gpu.instance_kind(number)?;
+            let kind = gpu.instance_kind(number)?.map(|kind| kind.id);
             self.0.push(kind);
             if kind == Some(id) {
                 return Ok(number);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gpu_model::{Gpu as Seen, Inventory, Reading};
 
-use super::{Scope, mig, of_one_gpu};
+use super::{Identified, Known, Scope, mig, of_one_gpu};
 use crate::binding::{Driver, Failure, Gpu, reading};
 use crate::protocol::Refusal;
 use crate::reach::Place;
@@ -13,29 +13,49 @@ use crate::reach::Place;
 /// Compute capabilities by PCI device id: the chip decides them, so one GPU of each kind is asked.
 type Capabilities = BTreeMap<u32, Reading<(u32, u32)>>;
 
-pub(super) fn take(driver: &Driver<'_>, scope: &Scope) -> Result<Inventory, Refusal> {
+/// The inventory; the GPUs in it are those that are `identified` from then on.
+pub(super) fn take<'d>(
+    driver: &'d Driver<'d>,
+    scope: &Scope,
+    identified: &mut Option<Identified<'d>>,
+) -> Result<Inventory, Refusal> {
     let versions = driver.versions()?;
     let (mut gpus, mut failures, mut capabilities) = (Vec::new(), Vec::new(), Capabilities::new());
+    let mut known = Vec::new();
     for place in scope.places(driver)? {
         if let Some(failure) = scope.failure(place.index) {
             failures.push(failure.clone());
             continue;
         }
-        match identified(driver, place) {
-            Ok((gpu, uuid)) => gpus.push(look(&gpu, uuid, &mut capabilities)?),
+        match identify(driver, place) {
+            Ok((gpu, uuid)) => {
+                let (seen, model) = look(&gpu, uuid.clone(), &mut capabilities)?;
+                gpus.push(seen);
+                known.push(Known { place, gpu, uuid, model });
+            }
             Err(failure) => failures.push(of_one_gpu(place.index, failure)?),
         }
     }
+    *identified = Some(Identified { reach: scope.reach.clone(), gpus: known });
     Ok(Inventory { driver: versions, gpus, failures })
 }
 
-fn identified<'d>(driver: &'d Driver<'d>, place: Place) -> Result<(Gpu<'d>, gpu_model::GpuUuid), Failure> {
+/// The GPU at a place, by its handle and UUID.
+pub(super) fn identify<'d>(
+    driver: &'d Driver<'d>,
+    place: Place,
+) -> Result<(Gpu<'d>, gpu_model::GpuUuid), Failure> {
     let gpu = driver.gpu(place)?;
     let uuid = gpu.uuid()?;
     Ok((gpu, uuid))
 }
 
-fn look(gpu: &Gpu<'_>, uuid: gpu_model::GpuUuid, known: &mut Capabilities) -> Result<Seen, Refusal> {
+/// What a GPU is, and its model.
+fn look(
+    gpu: &Gpu<'_>,
+    uuid: gpu_model::GpuUuid,
+    known: &mut Capabilities,
+) -> Result<(Seen, Option<u32>), Refusal> {
     let pci = reading(gpu.pci())?;
     let compute_capability = match pci.value().and_then(|pci| known.get(&pci.chip)) {
         Some(known) => known.clone(),
@@ -47,7 +67,8 @@ fn look(gpu: &Gpu<'_>, uuid: gpu_model::GpuUuid, known: &mut Capabilities) -> Re
     let memory_bytes = reading(gpu.memory_bytes())?;
     let mig_mode = reading(gpu.mig_mode())?;
     let parts = mig::take(gpu, &mig_mode, &memory_bytes)?;
-    Ok(Seen {
+    let model = pci.value().map(|pci| pci.chip);
+    let seen = Seen {
         index: gpu.index,
         uuid,
         minor: reading(gpu.minor())?,
@@ -60,5 +81,6 @@ fn look(gpu: &Gpu<'_>, uuid: gpu_model::GpuUuid, known: &mut Capabilities) -> Re
         mig_mode,
         mig_devices: parts.devices,
         mig_failures: parts.failures,
-    })
+    };
+    Ok((seen, model))
 }
