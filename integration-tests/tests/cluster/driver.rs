@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use test_cluster::{Verdict, until};
 
+use crate::daemon::{PLUGIN, container};
 use crate::node::{GPU, Node, PATIENCE, lock_own, repeats, wait};
 use crate::pod::{Order, Pod, gpu_nodes};
 use crate::restarts::{Held, takes_the_rest};
@@ -16,7 +17,8 @@ pub struct Restored<'a>(pub &'a Node);
 impl Drop for Restored<'_> {
     fn drop(&mut self) {
         self.0.truth.mends_all();
-        let restored = plugin::remove(self.0)
+        let restored = PLUGIN
+            .remove(self.0)
             .and_then(|()| simulation::clear(self.0))
             .and_then(|()| plugin::forget_health(self.0))
             .and_then(|()| simulation::lay(self.0))
@@ -37,17 +39,17 @@ fn f30_driver_that_hangs_leaves_pods_alone_and_holds_up_none_and_its_return_brin
     watched(&node, || {
         // While the plugin runs: what it knew last stays offered for a minute.
         simulation::tell(&node, &["fault", "hang", "nvmlDeviceGet*"]).unwrap();
-        plugin::wait_until_says(&node, "nvml-stuck").unwrap();
+        PLUGIN.wait_until_says(&node, "nvml-stuck").unwrap();
         takes_the_rest(&node);
         simulation::tell(&node, &["fault", "clear"]).unwrap();
-        plugin::wait_until_ready(&node).unwrap();
+        PLUGIN.wait_until_ready(&node).unwrap();
         node.wait_for_gpus(8, 8).unwrap();
 
         // At its start: it knows nothing, offers nothing, and is there.
         simulation::tell(&node, &["fault", "hang", "nvmlInit_v2"]).unwrap();
-        let plugin_pod = plugin::wait_until_running(&node).unwrap();
-        plugin::kill(&node, &plugin_pod).unwrap();
-        plugin::wait_until_says(&node, "nvmlInit_v2").unwrap();
+        let plugin_pod = PLUGIN.wait_until_running(&node).unwrap();
+        PLUGIN.kill(&node, &plugin_pod).unwrap();
+        PLUGIN.wait_until_says(&node, "nvmlInit_v2").unwrap();
         node.wait_until_gpus("no GPU to be allocatable", |_, allocatable| allocatable == 0).unwrap();
         let other = Pod::create(&node, &Order { name: "other", ..Order::default() }).unwrap();
         other.wait_for("Succeeded").unwrap();
@@ -66,14 +68,14 @@ fn f33_driver_library_that_crashes_again_and_again_costs_no_gpu_and_no_pod() {
     let _restored = Restored(&node);
     let (pod, before) = Held::create(&node);
     let starts = "gantry_device_plugin_nvml_worker_starts_total";
-    let settled = plugin::metric(&node, starts).unwrap();
+    let settled = PLUGIN.metric(&node, starts).unwrap();
     watched(&node, || {
         let every_100th = ["fault", "crash", "nvmlDeviceGet*", "--probability=1%", "--seed=33"];
         simulation::tell(&node, &every_100th).unwrap();
         for _ in 0..repeats(2, 20) {
-            let started = plugin::metric(&node, starts).unwrap();
+            let started = PLUGIN.metric(&node, starts).unwrap();
             wait("another worker to be started", || {
-                let now = plugin::metric(&node, starts)?;
+                let now = PLUGIN.metric(&node, starts)?;
                 Ok(if now > started { Verdict::Done(()) } else { Verdict::Waiting(now.to_string()) })
             })
             .unwrap();
@@ -81,11 +83,11 @@ fn f33_driver_library_that_crashes_again_and_again_costs_no_gpu_and_no_pod() {
             takes_the_rest(&node);
         }
         simulation::tell(&node, &["fault", "clear"]).unwrap();
-        plugin::wait_until_ready(&node).unwrap();
+        PLUGIN.wait_until_ready(&node).unwrap();
     });
-    assert!(plugin::metric(&node, starts).unwrap() > settled);
-    let after = plugin::wait_until_running(&node).unwrap();
-    assert_eq!(plugin::container(&after)["restartCount"], 0, "the plugin itself died");
+    assert!(PLUGIN.metric(&node, starts).unwrap() > settled);
+    let after = PLUGIN.wait_until_running(&node).unwrap();
+    assert_eq!(container(&after)["restartCount"], 0, "the plugin itself died");
     before.assert_undisturbed(&pod);
 }
 
@@ -95,7 +97,7 @@ fn f36_driver_that_is_unloaded_under_a_running_pod_takes_the_gpus_and_brings_the
     let Some(node) = lock_own("unloaded driver") else { return };
     let _restored = Restored(&node);
     let (pod, before) = Held::create(&node);
-    let process = plugin::container(&plugin::wait_until_running(&node).unwrap())["containerID"].clone();
+    let process = container(&PLUGIN.wait_until_running(&node).unwrap())["containerID"].clone();
     watched(&node, || {
         for _ in 0..repeats(1, 10) {
             simulation::clear(&node).unwrap();
@@ -105,8 +107,8 @@ fn f36_driver_that_is_unloaded_under_a_running_pod_takes_the_gpus_and_brings_the
             takes_the_rest(&node);
         }
     });
-    let after = plugin::wait_until_running(&node).unwrap();
-    assert_eq!(plugin::container(&after)["containerID"], process);
+    let after = PLUGIN.wait_until_running(&node).unwrap();
+    assert_eq!(container(&after)["containerID"], process);
     before.assert_undisturbed(&pod);
 }
 
@@ -130,10 +132,10 @@ fn f23_lost_gpu_leaves_seven_and_pods_are_admitted_on_those() {
 fn driver_that_appears_after_the_plugin_started_is_picked_up_without_a_restart() {
     let Some(node) = lock_own("late driver") else { return };
     let _restored = Restored(&node);
-    plugin::remove(&node).unwrap();
+    PLUGIN.remove(&node).unwrap();
     simulation::clear(&node).unwrap();
     plugin::deploy(&node).unwrap();
-    let before = plugin::wait_until_running(&node).unwrap();
+    let before = PLUGIN.wait_until_running(&node).unwrap();
     let reasons = not_ready(&node).unwrap();
     assert!(reasons.contains("\"no-driver\""), "{reasons}");
     // The kubelet remembers for a while how many there were.
@@ -141,10 +143,10 @@ fn driver_that_appears_after_the_plugin_started_is_picked_up_without_a_restart()
 
     simulation::lay(&node).unwrap();
     node.wait_for_gpus(8, 8).unwrap();
-    plugin::wait_until_ready(&node).unwrap();
-    let after = plugin::wait_until_running(&node).unwrap();
+    PLUGIN.wait_until_ready(&node).unwrap();
+    let after = PLUGIN.wait_until_running(&node).unwrap();
     for field in ["containerID", "restartCount"] {
-        assert_eq!(plugin::container(&before)[field], plugin::container(&after)[field], "{field}");
+        assert_eq!(container(&before)[field], container(&after)[field], "{field}");
     }
     let pod = Pod::create(&node, &Order { gpus: 8, ..Order::default() }).unwrap();
     pod.wait_for("Succeeded").unwrap();
@@ -153,7 +155,7 @@ fn driver_that_appears_after_the_plugin_started_is_picked_up_without_a_restart()
 /// What /ready says once it says that it looked for the driver.
 fn not_ready(node: &Node) -> Result<String> {
     until("/ready to say that there is no driver", PATIENCE, || {
-        let answer = match plugin::ask(node, "/ready") {
+        let answer = match PLUGIN.ask(node, "/ready") {
             Ok(answer) => answer,
             Err(error) => return Ok(Verdict::Waiting(error.to_string())),
         };

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::daemon::PLUGIN;
 use crate::driver::Restored;
 use crate::node::{Node, lock_own, repeats, text};
 use crate::pod::{Order, Pod, gpu_nodes};
@@ -61,8 +62,8 @@ fn f41_sick_gpu_stays_sick_over_restarts_of_plugin_and_kubelet() {
                 plugin::replace(&node).unwrap();
             }
             let registrations = node.registrations().unwrap();
-            let plugin_pod = plugin::wait_until_running(&node).unwrap();
-            plugin::kill(&node, &plugin_pod).unwrap();
+            let plugin_pod = PLUGIN.wait_until_running(&node).unwrap();
+            PLUGIN.kill(&node, &plugin_pod).unwrap();
             node.wait_for_registration_after(registrations).unwrap();
             node.wait_for_fresh_gpus(8, 7).unwrap();
             runs_on(&node, 5, &free);

@@ -5,8 +5,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::daemon::PLUGIN;
 use crate::node::{GPU, Node, lock_own, text};
-use crate::plugin;
 use crate::pod::{Order, Pod, assert_isolated};
 
 /// A person's `lease hold` that goes on in the foreground. The lease is over at the latest when its time is.
@@ -23,7 +23,7 @@ impl Hold {
         let gpu = format!("--gpu={gpu}");
         let words =
             ["hold", &gpu, "--purpose=e2e", "--who=e2e", "--expires=5m", "--timeout=1m", "--output=json"];
-        let mut command = plugin::command_in(node, &[&["lease"], &words[..]].concat())?;
+        let mut command = PLUGIN.command_in(node, &[&["lease"], &words[..]].concat())?;
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start kubectl")?;
         let mut said = child.stdout.take().context("the output of kubectl")?;
@@ -63,9 +63,9 @@ fn leased_gpu_is_not_allocatable_until_it_is_given_back_and_a_pod_on_another_not
     // The kubelet itself has confirmed it, and no pod holds it.
     assert_eq!((&hold.lease["unconfirmed"], &hold.lease["held"]), (&Value::Array(vec![]), &Value::from(0)));
     node.wait_for_gpus(8, 7).unwrap();
-    plugin::wait_until_says(&node, "leased by e2e").unwrap();
+    PLUGIN.wait_until_says(&node, "leased by e2e").unwrap();
     let list: Value =
-        serde_json::from_str(&plugin::run_in(&node, &["lease", "list", "--output=json"]).unwrap()).unwrap();
+        serde_json::from_str(&PLUGIN.run_in(&node, &["lease", "list", "--output=json"]).unwrap()).unwrap();
     assert_eq!(
         (list.as_array().map(Vec::len), text(&list[0]["state"])),
         (Some(1), "live".to_owned()),
@@ -79,7 +79,7 @@ fn leased_gpu_is_not_allocatable_until_it_is_given_back_and_a_pod_on_another_not
     drop(too_many);
 
     let asked = ["lease", "release", &hold.id(), "--who=e2e", "--why=the test is over", "--wait=20s"];
-    let said = plugin::run_in(&node, &asked).unwrap();
+    let said = PLUGIN.run_in(&node, &asked).unwrap();
     assert!(said.contains("given back"), "{said}");
     let ended = hold.child.wait().unwrap();
     assert!(ended.success(), "lease hold: {ended}");

@@ -12,6 +12,7 @@
 )]
 
 mod conformance;
+mod daemon;
 mod driver;
 mod health;
 mod images;
@@ -27,6 +28,7 @@ mod plugin;
 mod pod;
 mod protocols;
 mod restarts;
+mod rights;
 mod scheduling;
 mod sharing;
 mod simulation;

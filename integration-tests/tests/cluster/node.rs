@@ -11,6 +11,7 @@ use history::Truth;
 use serde_json::Value;
 use test_cluster::{Cluster, DEFAULT_NAME, Kubectl, Verdict, kubectl_program, until};
 
+use crate::daemon::PLUGIN;
 use crate::{images, plugin, simulation};
 
 /// Names a cluster to use instead of our own: its nodes' owner has laid the simulated driver and loaded the
@@ -137,7 +138,7 @@ impl Node {
     /// after that are those of the plugin to come.
     fn clear(&self) -> Result<()> {
         self.kubectl.delete(&["pods", &format!("--selector={MARK}")])?;
-        plugin::remove(self)?;
+        PLUGIN.remove(self)?;
         self.wait_until_gpus("no GPU to be allocatable", |_, allocatable| allocatable == 0)
     }
 
@@ -190,7 +191,7 @@ impl Node {
                 false => Verdict::Waiting(format!("capacity {capacity}, allocatable {allocatable}")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
     /// Waits until the node shows so much of a resource.
@@ -201,7 +202,7 @@ impl Node {
                 now => Verdict::Waiting(format!("{now:?}")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
     /// Waits until the node shows so much of a resource, all of it allocatable; `meanwhile` sees every look at the node.
@@ -219,7 +220,7 @@ impl Node {
                 now => Verdict::Waiting(format!("{now:?}")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
     /// Waits until the node shows so many GPUs in a report that the kubelet made after this call: what is on the
@@ -240,7 +241,7 @@ impl Node {
                 false => Verdict::Waiting(format!("{fresh} fresh reports, the last of {now:?}")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
     /// The Node object.
@@ -266,7 +267,7 @@ impl Node {
                 now => Verdict::Waiting(format!("{now} registrations")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", plugin::summary(self)))
+        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 }
 

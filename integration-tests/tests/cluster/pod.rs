@@ -7,8 +7,9 @@ use integration_tests::probe::{CONTROL_NODES, Report};
 use serde_json::{Value, json};
 use test_cluster::Verdict;
 
+use crate::daemon::{PLUGIN, container};
 use crate::node::{GPU, MARK, Node, text, wait};
-use crate::{images, plugin, simulation};
+use crate::{images, simulation};
 
 /// The driver libraries that programs are linked with.
 const LIBRARIES: &str = "libcuda.so.1,libnvidia-ml.so.1";
@@ -127,7 +128,7 @@ impl<'a> Pod<'a> {
     /// For messages: what the pod and the plugin say.
     fn context(&self) -> String {
         let log = self.log().unwrap_or_else(|error| error.to_string());
-        format!("its log: {log}\nplugin: {}", plugin::summary(self.node))
+        format!("its log: {log}\nplugin: {}", PLUGIN.summary(self.node))
     }
 
     /// What the probe found first. The pod must run or have run.
@@ -163,8 +164,7 @@ impl<'a> Pod<'a> {
     /// What the pod's status says of the health of each id that the kubelet gave to the container.
     pub fn health(&self) -> Result<BTreeMap<String, String>> {
         let pod = self.get()?;
-        let resources =
-            plugin::container(&pod)["allocatedResourcesStatus"].as_array().cloned().unwrap_or_default();
+        let resources = container(&pod)["allocatedResourcesStatus"].as_array().cloned().unwrap_or_default();
         let ids = resources
             .iter()
             .flat_map(|resource| resource["resources"].as_array().cloned().unwrap_or_default());
@@ -183,7 +183,7 @@ impl<'a> Pod<'a> {
     /// The container as it runs now.
     pub fn running(&self) -> Result<Running> {
         let pod = self.get()?;
-        let container = plugin::container(&pod);
+        let container = container(&pod);
         let started = container["state"]["running"]["startedAt"].as_str();
         Ok(Running {
             id: text(&container["containerID"]),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 
+use crate::daemon::{PLUGIN, container};
 use crate::node::{Node, lock_own, repeats, text};
 use crate::plugin;
 use crate::pod::{Order, Pod, Running, assert_isolated};
@@ -39,13 +40,13 @@ fn f04_plugin_that_dies_under_a_running_pod_and_churn_leaves_it_alone_and_brings
                 plugin::replace(&node).unwrap();
             }
             let registrations = node.registrations().unwrap();
-            let plugin_pod = plugin::wait_until_running(&node).unwrap();
+            let plugin_pod = PLUGIN.wait_until_running(&node).unwrap();
             let churn = Pod::create(&node, &Order { name: "churn", gpus: 1, ..Order::default() }).unwrap();
-            plugin::kill(&node, &plugin_pod).unwrap();
+            PLUGIN.kill(&node, &plugin_pod).unwrap();
             node.wait_for_registration_after(registrations).unwrap();
             node.wait_for_fresh_gpus(8, 8).unwrap();
             churn.wait_for("Succeeded").unwrap();
-            let after = plugin::wait_until_running(&node).unwrap();
+            let after = PLUGIN.wait_until_running(&node).unwrap();
             let uid = |pod: &serde_json::Value| text(&pod["metadata"]["uid"]);
             assert_eq!(uid(&after), uid(&plugin_pod), "the pod was replaced");
         }
@@ -87,15 +88,12 @@ fn f09_stream_that_is_cut_is_registered_anew_and_the_running_pod_is_left_alone()
     watched(&node, || {
         for _ in 0..repeats(1, 20) {
             let registrations = node.registrations().unwrap();
-            let plugin_pod = plugin::wait_until_running(&node).unwrap();
+            let plugin_pod = PLUGIN.wait_until_running(&node).unwrap();
             assert!(plugin::cut_connections(&node, &plugin_pod).unwrap() > 0, "nothing was cut");
             node.wait_for_registration_after(registrations).unwrap();
             node.wait_for_fresh_gpus(8, 8).unwrap();
-            let after = plugin::wait_until_running(&node).unwrap();
-            assert_eq!(
-                plugin::container(&after)["containerID"],
-                plugin::container(&plugin_pod)["containerID"]
-            );
+            let after = PLUGIN.wait_until_running(&node).unwrap();
+            assert_eq!(container(&after)["containerID"], container(&plugin_pod)["containerID"]);
         }
         takes_the_rest(&node);
     });

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use crate::daemon::{PLUGIN, container};
 use crate::node::{GPU, Locked, amounts, lock_own};
 use crate::plugin;
 use crate::pod::{Order, Pod, assert_isolated};
@@ -36,7 +37,7 @@ fn config_that_changes_reaches_the_running_plugin_and_leaves_running_pods_alone(
     node.wait_for_amount(GPU, 16, dips).unwrap();
     assert!(looks > 0);
     plugin::configure(&node, BROKEN).unwrap();
-    plugin::wait_until_says(&node, "config-invalid").unwrap();
+    PLUGIN.wait_until_says(&node, "config-invalid").unwrap();
     assert_eq!(node.amounts(GPU).unwrap(), (16, 16));
 
     // The same process on the same registration, and the pod noticed nothing.
@@ -60,7 +61,7 @@ fn renamed_shares_are_requested_by_their_own_name() {
 
 /// What tells the plugin's process from one that was started anew.
 fn plugin_process(node: &Locked) -> Result<String> {
-    let pod = plugin::wait_until_running(node)?;
-    let container = plugin::container(&pod);
+    let pod = PLUGIN.wait_until_running(node)?;
+    let container = container(&pod);
     Ok(format!("{} {}", container["containerID"], container["restartCount"]))
 }

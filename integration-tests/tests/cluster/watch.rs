@@ -9,8 +9,8 @@ use std::time::Duration;
 use history::{Container, Progress, Seen, check, gpu_states, pod_resources, record};
 use serde_json::Value;
 
+use crate::daemon::PLUGIN;
 use crate::node::{MARK, Node, text};
-use crate::plugin;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,7 +43,7 @@ pub fn watched<T>(node: &Node, body: impl FnOnce() -> T) -> T {
 fn look(node: &Node, socket: &Path) -> Seen {
     let resources = pod_resources(socket, "default").ok();
     let status = node.get().ok().map(|found| allocatable(&found));
-    let states = plugin::ask(node, "/metrics").ok().map(|page| gpu_states(&page));
+    let states = PLUGIN.ask(node, "/metrics").ok().map(|page| gpu_states(&page));
     let (allocatable, held) = resources.map(|found| (found.allocatable, found.held)).unzip();
     Seen { allocatable, held, status, states, containers: containers(node) }
 }
