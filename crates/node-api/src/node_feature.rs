@@ -1,0 +1,60 @@
+//! The NodeFeature object of this node, as Node Feature Discovery reads it (`nfd.k8s-sigs.io/v1alpha1`).
+//!
+//! The object is ours alone: it is read, created or replaced, and written only where it differs.
+
+mod document;
+mod keeper;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use keeper::{NodeFeatureKeeper, NodeFeatureKept, remove_node_feature};
+
+/// Where the object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFeaturePlace {
+    /// Its namespace: where the daemon's pod is, since Node Feature Discovery reads all of them.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The node that it speaks of.
+    pub node: String,
+    /// Who writes it.
+    pub manager: String,
+    /// The object with which it shall be deleted. Where the API server refuses it, the NodeFeature has none.
+    pub owner: Option<Owner>,
+}
+
+/// An owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// As `apps/v1`.
+    pub api_version: String,
+    /// As `DaemonSet`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What the object shall say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DesiredFeatures {
+    /// Tells one wish from another; it grows with each.
+    pub generation: u64,
+    /// The labels that Node Feature Discovery is asked to set.
+    pub labels: BTreeMap<String, String>,
+    /// What its rules can match on.
+    pub features: Features,
+}
+
+/// What a NodeFeatureRule can match on. The outer key is the feature's name, as `nvidia.gpu`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Names without values.
+    pub flags: BTreeMap<String, BTreeSet<String>>,
+    /// Names with values.
+    pub attributes: BTreeMap<String, BTreeMap<String, String>>,
+    /// One set of names with values for each instance.
+    pub instances: BTreeMap<String, Vec<BTreeMap<String, String>>>,
+}

@@ -1,0 +1,186 @@
+//! The loop that keeps the NodeFeature object.
+
+use std::time::Duration;
+
+use hyper::Method;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::document::{document, says};
+use super::{DesiredFeatures, NodeFeaturePlace};
+use crate::backoff::Backoff;
+use crate::cluster::{Call, Cluster, encoded};
+use crate::error::ApiError;
+use crate::labels::Trouble;
+
+/// Between looks at an object that is as it shall be, in multiples of [`crate::Timing::poll`]: whoever deletes it waits so long
+/// for the next.
+const LOOKS: u32 = 5;
+
+/// Keeps a [`DesiredFeatures`] in a NodeFeature object.
+#[derive(Debug)]
+pub struct NodeFeatureKeeper {
+    cluster: Cluster,
+    place: NodeFeaturePlace,
+    desired: watch::Receiver<Option<DesiredFeatures>>,
+    publish: watch::Sender<NodeFeatureKept>,
+    kept: NodeFeatureKept,
+    backoff: Backoff,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFeatureKept {
+    /// The latest generation that the object said. None: none yet.
+    pub applied: Option<u64>,
+    /// Why it isn't known that it does now.
+    pub trouble: Option<Trouble>,
+    /// Why the object goes without the owner reference that it should have.
+    pub owner_refused: Option<String>,
+    /// How often the object was created or replaced.
+    pub writes: u64,
+}
+
+impl NodeFeatureKeeper {
+    /// A keeper of that object, and what it will publish. Nothing is written while `desired` has none.
+    pub fn new(
+        cluster: Cluster,
+        place: NodeFeaturePlace,
+        desired: watch::Receiver<Option<DesiredFeatures>>,
+    ) -> (NodeFeatureKeeper, watch::Receiver<NodeFeatureKept>) {
+        let (publish, receiver) = watch::channel(NodeFeatureKept::default());
+        let (kept, backoff) = (NodeFeatureKept::default(), Backoff::default());
+        (NodeFeatureKeeper { cluster, place, desired, publish, kept, backoff }, receiver)
+    }
+
+    /// Keeps until nobody desires any more. The object stays.
+    pub async fn run(mut self) {
+        let mut not_before = None;
+        loop {
+            let desired = self.desired.borrow_and_update().clone();
+            let wake = match desired {
+                None => None,
+                // A new wish doesn't cut a pause short.
+                Some(_) if not_before.is_some_and(|at| at > Instant::now()) => not_before,
+                Some(desired) => {
+                    let (pause, failed) = self.step(&desired).await;
+                    let until = Instant::now() + pause;
+                    not_before = failed.then_some(until);
+                    Some(until)
+                }
+            };
+            self.publish.send_if_modified(|known| {
+                let changed = *known != self.kept;
+                known.clone_from(&self.kept);
+                changed
+            });
+            let wake = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.desired.changed() => if changed.is_err() { return },
+                () = wake => {}
+            }
+        }
+    }
+
+    /// Looks, and writes where it differs; the pause after it, and whether it failed.
+    async fn step(&mut self, desired: &DesiredFeatures) -> (Duration, bool) {
+        match self.converge(desired).await {
+            Ok(()) => {
+                self.backoff.reset();
+                self.kept.applied = Some(desired.generation);
+                self.kept.trouble = None;
+                (self.cluster.timing().poll * LOOKS, false)
+            }
+            Err(error) => {
+                let trouble = Trouble::of(&error);
+                if self.kept.trouble.as_ref().map(|it| it.reason) != Some(trouble.reason) {
+                    let (reason, error) = (trouble.reason, &trouble.message);
+                    tracing::warn!(reason, error, "the NodeFeature object is not written");
+                }
+                self.kept.trouble = Some(trouble);
+                (self.backoff.after_failure(self.cluster.timing(), error.retry_after()), true)
+            }
+        }
+    }
+
+    async fn converge(&mut self, desired: &DesiredFeatures) -> Result<(), ApiError> {
+        let found = self.read().await?;
+        let owner = self.place.owner.clone().filter(|_| self.kept.owner_refused.is_none());
+        let version = found.as_ref().and_then(|it| it["metadata"]["resourceVersion"].as_str());
+        let wanted = document(&self.place, desired, owner.as_ref(), version);
+        if found.as_ref().is_some_and(|found| says(found, &wanted)) {
+            return Ok(());
+        }
+        match self.write(&wanted, found.is_some()).await {
+            // The API server wants rights on the owner for some references, and admission may have rules of its own.
+            Err(error) if owner.is_some() && matches!(error.code(), Some(400 | 403 | 422)) => {
+                let bare = document(&self.place, desired, None, version);
+                self.write(&bare, found.is_some()).await?;
+                tracing::warn!(error = error.chain(), "the NodeFeature object goes without an owner");
+                self.kept.owner_refused = Some(error.chain());
+            }
+            written => written?,
+        }
+        self.kept.writes += 1;
+        Ok(())
+    }
+
+    async fn read(&self) -> Result<Option<Value>, ApiError> {
+        let call = Call::new(
+            "get",
+            "nodefeatures",
+            Method::GET,
+            object_path(&self.place.namespace, &self.place.name),
+        );
+        let body = match self.cluster.call(call).await {
+            // Also where the definition is missing: creating it then says so.
+            Err(error) if error.code() == Some(404) => return Ok(None),
+            answer => answer?,
+        };
+        let found: Value =
+            serde_json::from_slice(&body).map_err(|error| ApiError::Garbage { what: error.to_string() })?;
+        if found["kind"] != "NodeFeature" || found["metadata"]["name"] != self.place.name.as_str() {
+            return Err(ApiError::Garbage { what: format!("an object of kind {}", found["kind"]) });
+        }
+        Ok(Some(found))
+    }
+
+    async fn write(&self, object: &Value, exists: bool) -> Result<(), ApiError> {
+        let NodeFeaturePlace { namespace, name, manager, .. } = &self.place;
+        let (verb, method, path) = if exists {
+            ("update", Method::PUT, object_path(namespace, name))
+        } else {
+            ("create", Method::POST, collection_path(namespace))
+        };
+        let path = format!("{path}?fieldManager={}", encoded(manager));
+        let body = object.to_string().into_bytes();
+        self.cluster.call(Call { body, ..Call::new(verb, "nodefeatures", method, path) }).await.map(|_| ())
+    }
+}
+
+/// Deletes the object, as an uninstallation does. One that isn't there is no error; says whether it was.
+///
+/// # Errors
+/// The failed request; nothing is tried again.
+pub async fn remove_node_feature(cluster: &Cluster, namespace: &str, name: &str) -> Result<bool, ApiError> {
+    let call = Call::new("delete", "nodefeatures", Method::DELETE, object_path(namespace, name));
+    match cluster.call(call).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(404) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn collection_path(namespace: &str) -> String {
+    format!("/apis/nfd.k8s-sigs.io/v1alpha1/namespaces/{}/nodefeatures", encoded(namespace))
+}
+
+fn object_path(namespace: &str, name: &str) -> String {
+    format!("{}/{}", collection_path(namespace), encoded(name))
+}
