@@ -39,18 +39,26 @@
 
 pub mod admin;
 mod args;
+mod beat;
 mod build;
+mod columns;
+mod completions;
 mod error;
 mod executor;
+pub mod files;
 pub mod log;
 mod metrics;
 mod readiness;
 mod runtime;
 mod shutdown;
+pub mod stdout;
 mod tasks;
 
 pub use args::{ParseDurationError, RuntimeArgs, parse_duration};
+pub use beat::beat;
 pub use build::{About, BuildInfo};
+pub use columns::aligned;
+pub use completions::print_completions;
 pub use error::{error_chain, fail, fail_usage};
 pub use executor::block_on;
 pub use metrics::own_metrics;

@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use node_host::HostPath;
+use daemon::beat;
+use node_host::{FileIdentity, HostPath};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::beat::beat;
 use crate::cdi_proof::{self, Proof, Unproven};
-use crate::file_identity::FileIdentity;
 
 /// How often the runtime is asked while there is no proof.
 const RETRY: Duration = Duration::from_secs(2);

@@ -5,12 +5,12 @@ use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
 
+use config_file::text;
+use daemon::stdout;
 use gpu_config::{Finding, Mode};
 use serde_json::{Value, json};
 
 use crate::args::Output;
-use crate::config_text;
-use crate::stdout;
 
 /// Stands for the standard input.
 const STDIN: &str = "-";
@@ -34,11 +34,7 @@ pub fn check(file: &Path, mode: Mode, output: Output) -> ExitCode {
 
 fn try_check(file: &Path, mode: Mode, output: Output) -> anyhow::Result<bool> {
     let name = file.display().to_string();
-    let text = if file == Path::new(STDIN) {
-        config_text::of(&name, io::stdin())
-    } else {
-        config_text::of_file(file)
-    }?;
+    let text = if file == Path::new(STDIN) { text::of(&name, io::stdin()) } else { text::of_file(file) }?;
     let verdict = match gpu_config::read(&name, &text, mode) {
         Ok(checked) => Verdict { errors: Vec::new(), warnings: checked.warnings },
         Err(invalid) => Verdict { errors: invalid.findings, warnings: Vec::new() },

@@ -19,12 +19,12 @@ use crate::args::{
     BehaviourArgs, CdiProofMode, CommandLine, Face, Given, InjectionArgs, Kubelet, Paths, Place,
     UnsupportedArgs,
 };
-use crate::config_file::Fixed;
+use crate::fixed::Fixed;
 use crate::health::{self, HealthPaths};
 use crate::injection::{Injection, InjectionFlags};
 use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
-use crate::{cdi_gate, config_file, driver, holders};
+use crate::{cdi_gate, driver, holders};
 
 /// Where drivers are installed, in the order of search: on the host, or by a driver container.
 const DRIVER_ROOTS: [&str; 2] = ["/", "/run/nvidia/driver"];
@@ -63,6 +63,8 @@ pub struct Config {
     pub offering: OfferingFlags,
     /// The config file, if there is one.
     pub config_file: Option<config_file::Settings>,
+    /// What it said at the start of what holds until the end.
+    pub fixed: Fixed,
     /// The kubelet's socket.
     pub kubelet_socket: PathBuf,
     /// Where it is learnt what pods hold.
@@ -190,7 +192,9 @@ impl Config {
         };
         let config_file =
             config_file.map(|given| config_file_at(given, face.mode, &state_dir)).transpose()?;
-        let fixed = config_file.as_ref().map(|file| file.fixed.clone()).unwrap_or_default();
+        let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
+        let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();
+        let of_start = fixed.clone();
         let place = |place: Place| match place {
             Place::Local(given) if face.roots_are_hosts && given.name.starts_with("--") => Place::Host(given),
             place => place,
@@ -296,6 +300,7 @@ impl Config {
             fails_without_driver: fails,
             offering,
             config_file,
+            fixed: of_start,
             kubelet_socket,
             holders,
             instance,
@@ -332,10 +337,7 @@ fn config_file_at(
     state_dir: &LocalPath,
 ) -> Result<config_file::Settings, ConfigError> {
     let path = absolute(given)?;
-    let settings =
-        config_file::Settings { path, mode, state_dir: state_dir.clone(), fixed: Fixed::default() };
-    let fixed = settings.at_start().map(|config| Fixed::of(&config)).unwrap_or_default();
-    Ok(config_file::Settings { fixed, ..settings })
+    Ok(config_file::Settings { path, mode, state_dir: state_dir.clone() })
 }
 
 fn of_file(key: &str, path: Option<String>) -> Option<Given> {

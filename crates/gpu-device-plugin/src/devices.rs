@@ -4,16 +4,18 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use config_file::text;
+use daemon::aligned;
+use daemon::stdout;
 use gpu_model::names::RESOURCE_GPU_MANAGEMENT;
 use gpu_model::{Inventory, Reading};
 use node_contract::Lease;
 use nvml::Nvml;
 
 use crate::args::Output;
-use crate::columns::aligned;
 use crate::config::Config;
 use crate::leases::LeasePlaces;
-use crate::{config_text, offering, stdout};
+use crate::offering;
 
 /// Lists the GPUs on standard output.
 pub async fn list(config: &Config, output: Output) -> ExitCode {
@@ -50,7 +52,7 @@ pub async fn inventory(config: &Config) -> anyhow::Result<Inventory> {
 fn management(config: &Config) -> anyhow::Result<String> {
     let flags = &config.offering;
     let file = config.config_file.as_ref().map(|file| {
-        let text = config_text::of_file(&file.path)?;
+        let text = text::of_file(&file.path)?;
         let checked = gpu_config::read(&file.path.display().to_string(), &text, flags.injection.mode)?;
         anyhow::Ok(checked.config)
     });

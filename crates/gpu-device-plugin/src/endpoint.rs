@@ -12,6 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
+use daemon::files::Files;
 use gpu_model::ResourceName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -21,7 +22,6 @@ use tonic::transport::Server;
 
 use crate::cdi_gate::CdiGate;
 use crate::config::Instance;
-use crate::files::Files;
 use crate::held::Granted;
 use crate::kubelet_view::KubeletView;
 use crate::leases::HandedLists;

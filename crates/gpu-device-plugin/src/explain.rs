@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use config_file::text;
+use daemon::stdout;
 use gpu_model::Inventory;
 
 use crate::args::Output;
 use crate::config::Config;
+use crate::devices;
 use crate::explanation::explain;
-use crate::{config_text, devices, stdout};
 
 /// Stands for the node that the program is on.
 pub const LIVE: &str = "live";
@@ -28,7 +30,7 @@ pub async fn run(config: &Config, node: &str, output: Output) -> ExitCode {
 
 async fn try_run(config: &Config, node: &str, output: Output) -> anyhow::Result<bool> {
     let (name, text) = match &config.config_file {
-        Some(file) => (file.path.display().to_string(), config_text::of_file(&file.path)?),
+        Some(file) => (file.path.display().to_string(), text::of_file(&file.path)?),
         None => ("no config file".to_owned(), String::new()),
     };
     let inventory: Inventory = if node == LIVE {

@@ -10,14 +10,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use daemon::beat;
+use daemon::files::{Files, FilesGone};
 use node_contract::HeldFile;
-use node_host::{BootId, LocalPath};
+use node_host::{BootId, FileIdentity, LocalPath, atomic};
 use tokio::sync::{mpsc, watch};
 
 use crate::absent::{finish, until};
-use crate::beat::beat;
-use crate::file_identity::FileIdentity;
-use crate::files::{self, Files, FilesGone};
 use crate::held::{Belief, Granted, Held, Ids, collect};
 use crate::metrics::Metrics;
 use crate::pod_resources::{self, AskError};
@@ -214,7 +213,7 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
 }
 
 fn keep(path: &LocalPath, file: HeldFile) -> Result<(), String> {
-    files::make_folder_of(path)?;
+    atomic::make_folder_of(path)?;
     file.write(path).map_err(|error| daemon::error_chain(&error).to_string())
 }
 

@@ -16,9 +16,9 @@ use inotify::{EventMask, EventStream, WatchMask};
 use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
-use crate::beat::beat;
-use crate::file_identity::FileIdentity;
-use crate::folder_events;
+use daemon::beat;
+use file_watch::folder_events;
+use node_host::FileIdentity;
 
 /// How often the files are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +231,7 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 fn watch_folder(folder: &Path) -> io::Result<EventStream<Vec<u8>>> {
-    folder_events::of(folder, WatchMask::empty())
+    folder_events(folder, WatchMask::empty())
 }
 
 #[cfg(test)]

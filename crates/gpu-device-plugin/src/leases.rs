@@ -13,16 +13,16 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use daemon::beat;
+use daemon::files::{Files, FilesGone};
+use file_watch::FileWatch;
 use gpu_model::{GpuUuid, ResourceName};
 use node_contract::{Acknowledgement, FoundLease, Lease, LeaseFolder, LeaseState, Observed, Presence};
 use node_host::BootId;
 use tokio::sync::watch;
 
 use crate::absent::{finish, until};
-use crate::beat::beat;
 use crate::config::Instance;
-use crate::config_file::FileWatch;
-use crate::files::{Files, FilesGone};
 use crate::health::now;
 use crate::holders::Holdings;
 use crate::metrics::Metrics;

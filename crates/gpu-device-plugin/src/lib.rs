@@ -25,16 +25,11 @@ mod affinity;
 mod allocate;
 mod annotation;
 mod args;
-mod beat;
 mod board;
 mod cdi_gate;
 mod cdi_proof;
 mod check;
-mod columns;
-mod completions;
 mod config;
-mod config_file;
-mod config_text;
 mod connect;
 mod device_id;
 mod devices;
@@ -42,9 +37,7 @@ mod driver;
 mod endpoint;
 mod explain;
 mod explanation;
-mod file_identity;
-mod files;
-mod folder_events;
+mod fixed;
 mod health;
 mod held;
 mod holders;
@@ -71,7 +64,6 @@ mod spec_file;
 mod staging;
 mod standing;
 mod state;
-mod stdout;
 mod streams;
 
 use std::hash::{BuildHasher, RandomState};
@@ -94,7 +86,7 @@ const ABOUT: daemon::About = daemon::About { name: "gpu-device-plugin", admin_po
 pub fn run() -> ExitCode {
     let mut line = Args::read();
     match &line.command {
-        Some(Command::Completions { shell }) => return completions::print(*shell),
+        Some(Command::Completions { shell }) => return daemon::print_completions(Args::definition(), *shell),
         Some(Command::Check { file, output }) => return check::check(file, line.face.mode, *output),
         Some(Command::Explain { config: Some(file), .. }) => {
             // A path that is nowhere is told when it is read.

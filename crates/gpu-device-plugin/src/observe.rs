@@ -14,6 +14,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config_file::InForce;
+use daemon::beat;
+use daemon::files::{self, Files, FilesGone};
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
 use node_host::{BootId, HostRoot, LocalPath};
 use nvml::{Event, EventStream, Nvml, NvmlError, Probe};
@@ -23,12 +26,9 @@ use tokio::time::timeout;
 
 use crate::absent::{finish, until};
 use crate::affinity::NodeAffinity;
-use crate::beat::beat;
 use crate::board::Board;
 use crate::cdi_gate::CdiGate;
-use crate::config_file::InForce;
 use crate::driver;
-use crate::files::{self, Files, FilesGone};
 use crate::health::evidence;
 use crate::holders::{Holdings, Use};
 use crate::host_devices::HostDevices;

@@ -21,16 +21,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::files::Files;
 use gpu_model::ResourceName;
 use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
+use node_host::FileIdentity;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cdi_gate::CdiGate;
-use crate::file_identity::FileIdentity;
-use crate::files::Files;
 use crate::kubelet_socket::Sighting;
 use crate::kubelet_view::KubeletView;
 use crate::metrics::ResourceMetrics;

@@ -6,16 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use daemon::beat;
+use daemon::files::{Files, FilesGone};
 use gpu_health::{Cause, Record};
 use gpu_model::{GpuUuid, Inventory};
 use node_contract::{HealthRecord, InstanceHealth, NodeReport, REPORT_PATH};
-use node_host::{BootId, HostRoot, LocalPath, boot_id};
+use node_host::{BootId, FileIdentity, HostRoot, LocalPath, atomic, boot_id};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::beat::beat;
-use crate::file_identity::FileIdentity;
-use crate::files::{self, Files, FilesGone};
 use crate::health::timestamp;
 
 /// How often the file is looked at: seldom, since each look wakes an idle node.
@@ -142,7 +141,7 @@ impl Reporter {
 }
 
 fn write(report: &NodeReport, path: &LocalPath) -> Result<FileIdentity, String> {
-    files::make_folder_of(path)?;
+    atomic::make_folder_of(path)?;
     report.write(path).map_err(|error| daemon::error_chain(&error).to_string())?;
     FileIdentity::of(path.as_path()).map_err(|error| format!("{path}: {error}"))
 }

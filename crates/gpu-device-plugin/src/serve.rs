@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use config_file::{ConfigFile, Hooks, InForce};
+use daemon::files::{Files, FilesGone};
 use gpu_health::Ledger;
 use node_contract::{LeaseFolder, MAX_REQUESTS, REPORT_PATH};
 use node_host::HostRoot;
@@ -15,10 +17,9 @@ use tokio::sync::{mpsc, watch};
 use crate::board::{Board, Opened};
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
-use crate::config_file::{self, ConfigFile, InForce};
 use crate::driver;
 use crate::endpoint::{Endpoint, Surroundings};
-use crate::files::{Files, FilesGone};
+use crate::fixed::Fixed;
 use crate::health::{self, HealthPaths, Keeper, Kept};
 use crate::held::Granted;
 use crate::holders::{self, Holders, Holdings, Use};
@@ -53,6 +54,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         fails_without_driver,
         offering,
         config_file,
+        fixed,
         kubelet_socket,
         holders,
         instance,
@@ -75,7 +77,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let (gate, cdi) = watch::channel(CdiGate::Closed);
     let (handed, first_list) = watch::channel(false);
     let asked = hang_ups(runtime)?;
-    let in_force = keep_config(config_file, runtime, &metrics, asked.clone())?;
+    let in_force = keep_config(config_file, fixed, runtime, &metrics, asked.clone())?;
     let (uses_cdi, is_used) = watch::channel(None);
     let foretold = foretell(in_force.clone(), offering.clone(), uses_cdi.clone());
 
@@ -328,6 +330,7 @@ fn hang_ups(runtime: &daemon::Runtime) -> anyhow::Result<watch::Receiver<u64>> {
 /// Keeps the config that is in force; without a config file that is an empty one.
 fn keep_config(
     settings: Option<config_file::Settings>,
+    fixed: Fixed,
     runtime: &daemon::Runtime,
     metrics: &Metrics,
     asked: watch::Receiver<u64>,
@@ -338,7 +341,13 @@ fn keep_config(
     let (in_force, reader) = watch::channel(None);
     let files = Files::start().context("no thread for the config file")?;
     let component = runtime.readiness().component("config");
-    let keeper = ConfigFile { settings, in_force, asked, files, metrics: metrics.clone(), component };
+    let metrics = metrics.clone();
+    let hooks = Hooks {
+        read: Box::new(move |is_valid| metrics.config(is_valid)),
+        late: Box::new(move |config| fixed.changes(&Fixed::of(config))),
+        without: "nothing is offered until there is one that can be used",
+    };
+    let keeper = ConfigFile { settings, in_force, asked, files, component, hooks };
     run_until_stopped(runtime, "config", keeper.run());
     Ok(reader)
 }

@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::file_identity::FileIdentity;
+use node_host::FileIdentity;
 
 mod cleaning;
 mod connection;

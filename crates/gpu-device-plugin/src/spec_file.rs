@@ -11,12 +11,11 @@ use std::path::PathBuf;
 use cdi::Spec;
 use cdi::builder::{GpuSpec, Kept as KeptNames};
 use gpu_model::{Gpu, GpuUuid, Inventory, MigUuid};
-use node_host::{HostRoot, LocalPath};
+use node_host::{FileIdentity, HostRoot, LocalPath};
 
 use self::names::Gone;
 use self::surroundings::Surroundings;
 use crate::driver::{self, Settings};
-use crate::file_identity::FileIdentity;
 use crate::host_devices::HostDevices;
 use crate::injection::Need;
 

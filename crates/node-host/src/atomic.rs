@@ -54,6 +54,15 @@ impl WriteError {
     }
 }
 
+/// Makes the folder that a file is to stand in, and those above it.
+///
+/// # Errors
+/// When the system refuses, in words.
+pub fn make_folder_of(file: &LocalPath) -> Result<(), String> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    fs::create_dir_all(folder.as_path()).map_err(|error| format!("cannot make {folder}: {error}"))
+}
+
 /// Replaces the file at `path` by `bytes`, with the permission bits `mode` whatever the umask. Its folder
 /// must exist.
 pub fn write(path: &LocalPath, bytes: &[u8], mode: u32) -> Result<(), WriteError> {

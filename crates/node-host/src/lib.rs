@@ -10,6 +10,7 @@ pub mod capability;
 mod companion;
 pub mod device;
 mod driver_root;
+mod file_identity;
 mod kernel;
 mod machine;
 mod path;
@@ -23,6 +24,7 @@ pub use driver_root::{
     DriverBinary, DriverFile, DriverFiles, DriverLibrary, DriverRoot, FilesError, ListError, NoDriver,
     NoVersion, daemon_sockets, multiarch,
 };
+pub use file_identity::FileIdentity;
 pub use kernel::{BootId, ReadError, boot_id, numa_node};
 pub use machine::{DriverFlavour, driver_flavour, machine_product};
 pub use path::{HostPath, LocalPath, NotAHostPath};

@@ -24,7 +24,9 @@ const FLOORS: &[(&str, Floor)] = &[
     ("gpu-health", Floor::Rules),
     ("gpu-model", Floor::Rules),
     ("cdi", Floor::Edge),
+    ("config-file", Floor::Edge),
     ("daemon", Floor::Edge),
+    ("file-watch", Floor::Edge),
     ("kubelet-api", Floor::Edge),
     ("node-api", Floor::Edge),
     ("node-contract", Floor::Edge),
@@ -49,8 +51,16 @@ const FLOORS: &[(&str, Floor)] = &[
 ];
 
 /// The allowed edges among the crates of floor 1: (who, whom).
-const EDGES_BETWEEN_EDGES: &[(&str, &str)] =
-    &[("cdi", "node-host"), ("node-contract", "node-host"), ("nvml", "worker")];
+const EDGES_BETWEEN_EDGES: &[(&str, &str)] = &[
+    ("cdi", "node-host"),
+    ("config-file", "daemon"),
+    ("config-file", "file-watch"),
+    ("config-file", "node-host"),
+    ("file-watch", "daemon"),
+    ("file-watch", "node-host"),
+    ("node-contract", "node-host"),
+    ("nvml", "worker"),
+];
 
 /// Who may depend on a crate that only some may know: (crate, its users, reason).
 const RESERVED: &[(&str, &[&str], &str)] = &[
@@ -84,6 +94,7 @@ const PURE: &[&str] = &[
 const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("kubelet-api", "gpu-model", "it knows the kubelet's messages, not what they mean"),
     ("worker", "gpu-model", "it knows a child process, no GPU"),
+    ("config-file", "gpu-model", "it knows what is in force, not what follows from it"),
     ("daemon", "gpu-model", "every daemon has it, also one without GPUs"),
     ("node-api", "gpu-model", "it knows Nodes and labels, not what GPUs are"),
     ("fake-apiserver", "node-api", "it is to judge the client, as the real API server does"),

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use daemon::aligned;
+use daemon::stdout;
 use gpu_health::{Boot, Ledger, Record, Settings, Subject, what_to_do};
 use gpu_model::Inventory;
 use jiff::Timestamp;
@@ -17,8 +19,7 @@ use tokio::time::sleep;
 
 use super::{HealthPaths, timestamp};
 use crate::args::{HealthCommand, Output, PersonArgs};
-use crate::columns::aligned;
-use crate::{person, stdout};
+use crate::person;
 
 /// How often an answer is looked for.
 const LOOK: Duration = Duration::from_millis(50);

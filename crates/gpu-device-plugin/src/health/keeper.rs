@@ -9,6 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::time::Duration;
 
+use daemon::files::{Files, FilesGone, PATIENCE};
+use file_watch::FileWatch;
 use gpu_health::{Boot, Ledger, SavedLedger, Settings};
 use node_contract::{HealthAnswer, HealthFile, HealthRequest};
 use node_host::{BootId, LocalPath};
@@ -17,8 +19,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::HealthPaths;
-use crate::config_file::FileWatch;
-use crate::files::{Files, FilesGone, PATIENCE};
 
 /// Pause before the lock or the file is tried again.
 const RETRY: Duration = Duration::from_secs(2);

@@ -6,6 +6,8 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use daemon::aligned;
+use daemon::stdout;
 use gpu_model::{GpuUuid, Inventory};
 use node_contract::{Answers, EndError, FoundLease, Holder, Lease, LeaseHold, LeaseRequest, LeaseState};
 use serde::Serialize;
@@ -14,9 +16,8 @@ use tokio::time::sleep;
 use super::interrupt::Interrupts;
 use super::places::{LeasePlaces, Meant};
 use crate::args::{HoldArgs, LeaseCommand, Output, ReleaseArgs};
-use crate::columns::aligned;
 use crate::health::now;
-use crate::{person, stdout};
+use crate::person;
 
 /// How often answers are looked for.
 const LOOK: Duration = Duration::from_millis(100);

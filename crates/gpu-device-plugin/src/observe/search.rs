@@ -6,7 +6,7 @@ use gpu_model::Inventory;
 use nvml::{NvmlError, RoleState};
 use tokio::time::sleep;
 
-use crate::files::{self, told_when_stuck};
+use daemon::files::{self, told_when_stuck};
 
 use super::leasing::Remembered;
 use super::silence::code_of;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use daemon::files::{self, told_when_stuck};
 use gpu_config::Config;
 use gpu_model::Gpu;
 
 use super::{Keeping, Watching};
-use crate::files::{self, told_when_stuck};
 use crate::injection::{Injection, Need};
 use crate::modprobe;
 use crate::spec_file::{Depth, Kept, SpecFile, Wanted};

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use kubelet_api::deviceplugin::v1beta1::RegisterRequest;
 use kubelet_api::deviceplugin::v1beta1::registration_client::RegistrationClient;
+use node_host::FileIdentity;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::connect::{self, ConnectError};
-use crate::file_identity::FileIdentity;
 
 /// The attempt failed.
 #[derive(Debug, Error)]

@@ -1,4 +1,4 @@
-//! The text of a config file, bounded. It knows files, and nothing of what a config says.
+//! The text of a config file, bounded.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -12,7 +12,7 @@ const EVENT_BUFFER: usize = 4096;
 ///
 /// # Errors
 /// When it is no folder, or the system has no watch to give: its limits are per user.
-pub fn of(folder: &Path, more: WatchMask) -> io::Result<EventStream<Vec<u8>>> {
+pub fn folder_events(folder: &Path, more: WatchMask) -> io::Result<EventStream<Vec<u8>>> {
     let inotify = Inotify::init()?;
     let names = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM;
     let folder_itself = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::beat;
 use inotify::{EventStream, WatchMask};
+use node_host::FileIdentity;
 use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
-use crate::beat::beat;
-use crate::file_identity::FileIdentity;
 use crate::folder_events;
 
 /// How often the file is looked at beside inotify.
@@ -72,8 +72,8 @@ impl FileWatch {
         let is_bound =
             self.bound.as_ref().is_some_and(|(folder, _)| Some(folder.place()) == now.map(|now| now.place()));
         if !is_bound {
-            self.bound = now
-                .and_then(|now| Some((now, folder_events::of(&self.folder, WatchMask::CLOSE_WRITE).ok()?)));
+            self.bound =
+                now.and_then(|now| Some((now, folder_events(&self.folder, WatchMask::CLOSE_WRITE).ok()?)));
         }
     }
 }

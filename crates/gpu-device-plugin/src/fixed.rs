@@ -39,11 +39,6 @@ impl Fixed {
             (self.cdi_hook_path != now.cdi_hook_path, "flags.plugin.nvidiaCTKPath"),
             (self.fail_on_init_error != now.fail_on_init_error, "flags.failOnInitError"),
         ];
-        let changed: Vec<&str> =
-            keys.into_iter().filter(|(changed, _)| *changed).map(|(_, key)| key).collect();
-        let verb = if changed.len() == 1 { "takes" } else { "take" };
-        (!changed.is_empty()).then(|| {
-            format!("{} changed since the start and {verb} effect at the next start", changed.join(", "))
-        })
+        config_file::changed_keys(&keys)
     }
 }

@@ -1,24 +1,18 @@
 //! The config file, read at the start, when it changes, and when a person asks for it (SIGHUP).
 //!
 //! A file that cannot be used changes nothing: the last good one stays in force, and is kept in the state folder, so that
-//! it does also when the plugin starts anew. `/ready` and the log say what is wrong.
+//! it does also when the daemon starts anew. `/ready` and the log say what is wrong.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use daemon::files::{Files, FilesGone};
+use file_watch::FileWatch;
 use gpu_config::{Checked, Config, Mode};
 use node_host::{LocalPath, atomic};
 use tokio::sync::watch::{Receiver, Sender};
 
-use crate::config_text;
-use crate::files::{self, Files, FilesGone};
-use crate::metrics::Metrics;
-
-mod fixed;
-mod watch;
-
-pub use fixed::Fixed;
-pub use watch::FileWatch;
+use crate::text;
 
 /// Name of the last good config in the state folder.
 const KEPT: &str = "config.yaml";
@@ -38,8 +32,6 @@ pub struct Settings {
     pub mode: Mode,
     /// The folder for the last good one.
     pub state_dir: LocalPath,
-    /// What it said at the start of what holds until the end.
-    pub fixed: Fixed,
 }
 
 impl Settings {
@@ -61,10 +53,23 @@ pub struct ConfigFile {
     pub asked: Receiver<u64>,
     /// A thread of its own: a config on a disk that hangs holds up nothing else.
     pub files: Files,
-    /// Counts.
-    pub metrics: Metrics,
     /// Readiness.
     pub component: daemon::Component,
+    /// What else the daemon does about it.
+    pub hooks: Hooks,
+}
+
+/// Says in words what of a config comes too late.
+pub type Late = Box<dyn Fn(&Config) -> Option<String> + Send + Sync>;
+
+/// What a daemon does about its config file beside taking up what is in force.
+pub struct Hooks {
+    /// Told of each file that was read and differs from the one before: whether it can be used.
+    pub read: Box<dyn Fn(bool) + Send + Sync>,
+    /// What of a config has no effect before the next start, in words; nothing where all has.
+    pub late: Late,
+    /// What it means that there is no config that can be used, in words.
+    pub without: &'static str,
 }
 
 /// What was read.
@@ -109,15 +114,15 @@ impl ConfigFile {
             tracing::warn!(%path, %warning, "config");
         }
         tracing::info!(%path, "config in force");
-        match self.settings.fixed.changes(&Fixed::of(&checked.config)) {
-            Some(changes) => {
-                tracing::warn!(%path, changes, "config");
-                self.component.ready_but(changes);
+        match (self.hooks.late)(&checked.config) {
+            Some(late) => {
+                tracing::warn!(%path, late, "config");
+                self.component.ready_but(late);
             }
             None => self.component.ready(),
         }
         self.put_in_force(checked.config);
-        self.metrics.config(true);
+        (self.hooks.read)(true);
         let kept = self.settings.state_dir.join(KEPT);
         if let Err(problem) = self.files.run(move || keep(&kept, &text)).await? {
             tracing::warn!(problem, "the config is in force, and cannot be kept for the next start");
@@ -126,7 +131,7 @@ impl ConfigFile {
     }
 
     async fn refuse(&self, problem: String) -> Result<(), FilesGone> {
-        self.metrics.config(false);
+        (self.hooks.read)(false);
         if self.in_force.borrow().is_none() {
             let kept = Settings { path: self.settings.state_dir.join(KEPT).into(), ..self.settings.clone() };
             if let Ok(Read { checked, .. }) = self.files.run(move || read(&kept)).await? {
@@ -136,7 +141,7 @@ impl ConfigFile {
         let consequence = if self.in_force.borrow().is_some() {
             "the last good one stays in force"
         } else {
-            "nothing is offered until there is one that can be used"
+            self.hooks.without
         };
         tracing::error!(problem, consequence, "the config cannot be used");
         self.component.not_ready("config-invalid", format!("{problem}\n{consequence}"));
@@ -149,8 +154,7 @@ impl ConfigFile {
 }
 
 fn read(settings: &Settings) -> Result<Read, String> {
-    let text =
-        config_text::of_file(&settings.path).map_err(|error| daemon::error_chain(&error).to_string())?;
+    let text = text::of_file(&settings.path).map_err(|error| daemon::error_chain(&error).to_string())?;
     let name = settings.path.display().to_string();
     let checked = gpu_config::read(&name, &text, settings.mode).map_err(|invalid| invalid.to_string())?;
     Ok(Read { text, checked })
@@ -158,11 +162,20 @@ fn read(settings: &Settings) -> Result<Read, String> {
 
 /// Keeps the text for the next start, unless it is kept already.
 fn keep(path: &LocalPath, text: &str) -> Result<(), String> {
-    if config_text::of_file(path.as_path()).is_ok_and(|kept| kept == text) {
+    if text::of_file(path.as_path()).is_ok_and(|kept| kept == text) {
         return Ok(());
     }
-    files::make_folder_of(path)?;
+    atomic::make_folder_of(path)?;
     atomic::write(path, text.as_bytes(), KEPT_MODE).map_err(|error| daemon::error_chain(&error).to_string())
+}
+
+/// That these keys of a config file changed since the start, in words: (whether it did, key). Nothing where none did.
+pub fn changed_keys(keys: &[(bool, &str)]) -> Option<String> {
+    let changed: Vec<&str> = keys.iter().filter(|(changed, _)| *changed).map(|(_, key)| *key).collect();
+    let verb = if changed.len() == 1 { "takes" } else { "take" };
+    (!changed.is_empty()).then(|| {
+        format!("{} changed since the start and {verb} effect at the next start", changed.join(", "))
+    })
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
 
-use node_host::LocalPath;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+
+use crate::readiness::Component;
 
 /// How long work may take without a word about it. A disk under load takes seconds.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ impl Files {
 pub async fn told_when_stuck<T>(
     work: impl Future<Output = T>,
     patience: Duration,
-    component: &daemon::Component,
+    component: &Component,
 ) -> T {
     let mut work = std::pin::pin!(work);
     if let Ok(done) = timeout(patience, &mut work).await {
@@ -73,22 +74,13 @@ pub async fn told_when_stuck<T>(
     work.await
 }
 
-/// Makes the folder that a file is to stand in, and those above it.
-///
-/// # Errors
-/// When the system refuses, in words.
-pub fn make_folder_of(file: &LocalPath) -> Result<(), String> {
-    let Some(folder) = file.parent() else { return Ok(()) };
-    std::fs::create_dir_all(folder.as_path()).map_err(|error| format!("cannot make {folder}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn work_that_hangs_is_told_and_still_waited_for() {
-        let readiness = daemon::Readiness::new();
+        let readiness = crate::Readiness::new();
         let component = readiness.component("cdi-spec");
         let files = Files::start().unwrap();
         let (release, parked) = mpsc::channel::<u32>();

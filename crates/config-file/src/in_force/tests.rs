@@ -37,13 +37,16 @@ impl Rig {
                 path: self.folder().join("config.yaml"),
                 mode: Mode::Strict,
                 state_dir: LocalPath::new(self.dir.path().join("state")),
-                fixed: Fixed::default(),
             },
             in_force,
             asked,
             files: Files::start().unwrap(),
-            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             component: self.readiness.component("config"),
+            hooks: Hooks {
+                read: Box::new(|_| {}),
+                late: Box::new(|_| None),
+                without: "nothing is offered until there is one that can be used",
+            },
         };
         tokio::spawn(file.run());
         (reader, ask)
