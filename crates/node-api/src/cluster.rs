@@ -27,17 +27,10 @@ pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=m
 /// The cluster's API server. Clones share client and counts.
 #[derive(Clone)]
 pub struct Cluster {
-    origin: Origin,
+    access: Access,
     timing: Timing,
     client: Arc<Mutex<Option<Client>>>,
     requests: Requests,
-}
-
-/// Where a client comes from.
-#[derive(Clone)]
-enum Origin {
-    Credentials(Access),
-    Given(Client),
 }
 
 /// A request to be made.
@@ -64,22 +57,7 @@ impl Cluster {
     /// Prepares to speak to the API server; it neither reads nor sends anything yet. Credentials that aren't there or
     /// make no sense are a failed request's reason, and are read again for the next one.
     pub fn connect(access: Access, timing: Timing) -> Cluster {
-        Cluster {
-            origin: Origin::Credentials(access),
-            timing,
-            client: Arc::default(),
-            requests: Requests::default(),
-        }
-    }
-
-    /// Speaks through a given client, as tests in virtual time do.
-    pub fn over(client: Client, timing: Timing) -> Cluster {
-        Cluster {
-            origin: Origin::Given(client),
-            timing,
-            client: Arc::default(),
-            requests: Requests::default(),
-        }
+        Cluster { access, timing, client: Arc::default(), requests: Requests::default() }
     }
 
     /// The waits that everything over this cluster keeps to.
@@ -150,14 +128,10 @@ impl Cluster {
     }
 
     async fn client(&self) -> Result<Client, ApiError> {
-        let access = match &self.origin {
-            Origin::Given(client) => return Ok(client.clone()),
-            Origin::Credentials(access) => access,
-        };
         if let Some(client) = self.known().clone() {
             return Ok(client);
         }
-        let client = access.client().await.map_err(|source| self.access_error(source.into()))?;
+        let client = self.access.client().await.map_err(|source| self.access_error(source.into()))?;
         *self.known() = Some(client.clone());
         Ok(client)
     }
@@ -167,11 +141,7 @@ impl Cluster {
     }
 
     fn access_error(&self, source: Arc<dyn Error + Send + Sync>) -> ApiError {
-        let access = match &self.origin {
-            Origin::Credentials(access) => access.to_string(),
-            Origin::Given(_) => "a given client".to_owned(),
-        };
-        ApiError::Access { access, source }
+        ApiError::Access { access: self.access.to_string(), source }
     }
 
     fn note(&self, verb: &'static str, resource: &'static str, outcome: Result<u16, &ApiError>) {
@@ -207,6 +177,6 @@ pub(crate) fn encoded(value: &str) -> String {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Cluster").field("timing", &self.timing).finish_non_exhaustive()
+        out.debug_struct("Cluster").field("access", &self.access).finish_non_exhaustive()
     }
 }
