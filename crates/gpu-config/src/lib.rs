@@ -14,6 +14,7 @@ mod config;
 mod devices;
 mod file;
 mod finding;
+mod fit;
 mod keys;
 mod pattern;
 mod read;
@@ -27,6 +28,7 @@ pub use config::{
 };
 pub use devices::{DeviceRef, Devices, ParseDeviceRefError};
 pub use finding::{Finding, InvalidConfig};
+pub use fit::{NamedDevice, NamedMig};
 pub use pattern::Pattern;
 pub use read::{Checked, Mode, read};
 pub use reference::{json_schema, markdown};

@@ -11,9 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use gpu_config::{
-    ComputeCapability, DeviceFilter, DeviceRef, GpuRule, GpuSelector, Memory, MigRule, MigStrategy,
-};
+use gpu_config::{DeviceFilter, GpuRule, MigRule, MigStrategy, NamedDevice, NamedMig};
 use gpu_model::names::{NVIDIA_DOMAIN, RESOURCE_GPU, RESOURCE_GPU_MANAGEMENT};
 use gpu_model::{Gpu, GpuUuid, MigDevice, MigProfile, MigUuid, ResourceName};
 
@@ -131,18 +129,19 @@ impl Offered {
         self.shares.unwrap_or(1)
     }
 
-    fn is(&self, device: &DeviceRef) -> bool {
-        let Some(own) = &self.gpu else { return false };
-        match (device, &self.unit, self.mig) {
-            (DeviceRef::Gpu(index), Unit::Gpu(_), _) => *index == own.index,
-            (DeviceRef::GpuUuid(uuid), Unit::Gpu(own), _) => uuid == own,
-            (DeviceRef::Mig(gpu, index), _, Some(place)) => (*gpu, *index) == (own.index, place.index),
-            (DeviceRef::MigUuid(uuid), Unit::Mig(own), _) => uuid == own,
-            (DeviceRef::MigOfGpu(gpu, gi, ci), _, Some(place)) => {
-                *gpu == own.uuid && (*gi, *ci) == (place.gpu_instance, place.compute_instance)
-            }
-            _ => false,
-        }
+    /// By all its names; none for what is no device of its own.
+    fn named(&self) -> Option<NamedDevice<'_>> {
+        let gpu = self.gpu.as_ref()?;
+        let mig = match (&self.unit, self.mig) {
+            (Unit::Mig(uuid), Some(place)) => Some(NamedMig {
+                index: place.index,
+                uuid,
+                gpu_instance: place.gpu_instance,
+                compute_instance: place.compute_instance,
+            }),
+            _ => None,
+        };
+        Some(NamedDevice { gpu_index: gpu.index, gpu: &gpu.uuid, mig })
     }
 }
 
@@ -179,22 +178,7 @@ pub fn resource_map(offering: &Offering, gpus: &[Gpu]) -> ResourceMap {
 }
 
 fn is_meant(gpu: &Gpu, filter: &DeviceFilter, remarks: &mut Vec<String>) -> bool {
-    let product = gpu.product.value().map_or("", String::as_str);
-    let fits = |selector: &GpuSelector| match selector {
-        GpuSelector::Index(index) => *index == gpu.index,
-        GpuSelector::Uuid(uuid) => *uuid == gpu.uuid,
-        GpuSelector::Pci(address) => gpu.pci.value() == Some(address),
-        GpuSelector::Product(pattern) => pattern.fits(product),
-    };
-    let reason = if gpu.is_display() {
-        "it drives the machine's display"
-    } else if filter.exclude.iter().any(fits) {
-        "the config excludes it"
-    } else if filter.include.as_ref().is_some_and(|include| !include.iter().any(fits)) {
-        "the config does not include it"
-    } else {
-        return true;
-    };
+    let Some(reason) = filter.leaves_out(gpu) else { return true };
     remarks.push(format!("GPU {} ({}) is not offered: {reason}", gpu.index, gpu.uuid));
     false
 }
@@ -284,21 +268,11 @@ fn tell_empty(partitioned: &[&Gpu], remarks: &mut Vec<String>) {
 }
 
 fn gpu_rule(gpu: &Gpu, rules: &[GpuRule]) -> ResourceName {
-    let fits = |rule: &&GpuRule| {
-        let memory = gpu.memory_bytes.value().map(|bytes| Memory(*bytes));
-        let capability =
-            gpu.compute_capability.value().map(|(major, minor)| ComputeCapability(*major, *minor));
-        rule.product.fits(gpu.product.value().map_or("", String::as_str))
-            && (rule.memory.is_open() || memory.is_some_and(|memory| rule.memory.contains(&memory)))
-            && (rule.compute_capability.is_open()
-                || capability.is_some_and(|capability| rule.compute_capability.contains(&capability)))
-    };
-    rules.iter().find(fits).map_or_else(gpu_resource, |rule| rule.resource.clone())
+    rules.iter().find(|rule| rule.fits(gpu)).map_or_else(gpu_resource, |rule| rule.resource.clone())
 }
 
 fn mig_rule(mig: &MigDevice, rules: &[MigRule]) -> Option<ResourceName> {
-    let profile = mig.profile.to_string();
-    rules.iter().find(|rule| rule.profile.fits(&profile)).map(|rule| rule.resource.clone())
+    rules.iter().find(|rule| rule.fits(mig.profile)).map(|rule| rule.resource.clone())
 }
 
 /// The resource of a profile, as NVIDIA's device plugin names it.

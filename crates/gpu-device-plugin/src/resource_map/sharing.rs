@@ -20,10 +20,8 @@ pub(super) fn share(
     let mut shared = Resources::new();
     for (resource, devices) in resources {
         for (at, mut device) in devices.into_iter().enumerate() {
-            let entry = entries
-                .iter()
-                .position(|entry| entry.resource == resource && means(&entry.devices, at, &device));
-            let name = match entry.map(|entry| (entry, &entries[entry])) {
+            let entry = sharing.and_then(|sharing| sharing.entry(&resource, at, device.named()));
+            let name = match entry {
                 None => resource.clone(),
                 Some((number, entry)) => {
                     used[number] = true;
@@ -37,15 +35,6 @@ pub(super) fn share(
     let unused = entries.iter().zip(used).filter(|(_, used)| !used).map(|(entry, _)| entry);
     remarks.extend(unused.map(met_nothing));
     shared
-}
-
-/// Whether an entry means the device at this position of its resource.
-fn means(devices: &Devices, at: usize, device: &Offered) -> bool {
-    match devices {
-        Devices::All => true,
-        Devices::Count(count) => at < *count as usize,
-        Devices::These(these) => these.iter().any(|reference| device.is(reference)),
-    }
 }
 
 fn met_nothing(entry: &SharedResource) -> String {
