@@ -37,13 +37,13 @@ fn dgx() -> Facts {
 
 /// Every label of a node on which nothing is special.
 #[test]
-fn plain_node() {
+fn plain_node_has_every_label_of_a_node() {
     check("plain", &dgx(), &Settings { timestamp: Some(1_764_158_400), ..Settings::default() });
 }
 
 /// That NVIDIA's face has exactly NVIDIA's labels: also on a node where ours would have much to say.
 #[test]
-fn compat_face() {
+fn compat_face_has_the_labels_of_nvidias_alone() {
     let mut facts = dgx();
     facts.health.insert(uuid(0), Health::Unhealthy { reason: HealthReason::Lost });
     let compat =
@@ -113,7 +113,7 @@ fn guest_without_a_driver() {
 
 /// Every group, where GPUs answer differently.
 #[test]
-fn every_group() {
+fn every_group_has_its_labels_where_gpus_differ() {
     let mut facts = node(vec![gpu(0, A100), cut(1, A100, &["3g.40gb"])]);
     let details = &mut facts.driver.as_mut().unwrap().details;
     details.confidential_compute = Reading::Value(false);
