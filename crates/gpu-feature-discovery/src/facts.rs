@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use gpu_config::{DeviceFilter, GpuRule, MigRule, MigStrategy, TimeSlicing};
 use gpu_model::{Detail, DetailSet, Details, GpuUuid, Health, Inventory, PciAddress};
+use node_host::vgpu::{VgpuError, VgpuHostDriver};
+use node_host::{DriverFlavour, pci};
 use thiserror::Error;
 
 /// What is known of the node.
@@ -20,7 +22,7 @@ pub struct Facts {
     pub machine: Option<String>,
     /// The PCI functions of NVIDIA's (vendor 10de), of every class; none where the bus cannot be read.
     pub pci: Option<Vec<PciFunction>>,
-    /// Which of its two kernel drivers runs; none where that cannot be told.
+    /// Which of NVIDIA's kernel modules is loaded; none where that cannot be told.
     pub flavour: Option<DriverFlavour>,
 }
 
@@ -40,37 +42,14 @@ pub struct PciFunction {
     pub address: PciAddress,
     /// Its class of 24 bits, such as 0x030200 for a 3D controller.
     pub class: u32,
-    /// Whether it is a virtual GPU, by its config space.
-    pub vgpu: VgpuReading,
+    /// The host's driver if it is a virtual GPU, by its config space.
+    pub vgpu: Result<Option<VgpuHostDriver>, VgpuError>,
 }
 
-/// Whether a PCI function is a virtual GPU, and of which host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VgpuReading {
-    /// It is none.
-    Absent,
-    /// It is one.
-    Present(VgpuHost),
-    /// Its config space cannot be read that far, which takes privileges, or makes no sense.
-    Unreadable,
-}
-
-/// What a virtual GPU tells of the host's driver.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VgpuHost {
-    /// Its version, such as `460.16`.
-    pub driver_version: Option<String>,
-    /// Its branch, such as `r460_00`.
-    pub driver_branch: Option<String>,
-}
-
-/// NVIDIA's two kernel drivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DriverFlavour {
-    /// The open kernel modules.
-    Open,
-    /// The proprietary ones.
-    Proprietary,
+impl From<&pci::PciFunction> for PciFunction {
+    fn from(function: &pci::PciFunction) -> Self {
+        Self { address: function.address, class: function.class, vgpu: function.vgpu() }
+    }
 }
 
 /// How labels are made.

@@ -10,10 +10,12 @@ use gpu_model::names::{
 };
 use gpu_model::{Details, FabricState, GpuDetails, Reading};
 
+use node_host::DriverFlavour;
+
 use super::node::Node;
 use super::sheet::{LabelValue, Sheet};
 use super::whole::count;
-use crate::facts::{DriverFlavour, Facts, Group};
+use crate::facts::{Facts, Group};
 
 pub(super) fn label(
     group: Group,

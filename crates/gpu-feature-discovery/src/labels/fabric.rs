@@ -10,7 +10,7 @@ use super::sheet::{LabelValue, Sheet};
 /// Only where all GPUs that have joined one are in the same.
 pub(super) fn label(gpus: &[&GpuDetails], sheet: &mut Sheet) {
     let joined = gpus.iter().filter_map(|gpu| match &gpu.fabric {
-        Reading::Value(FabricState::Joined { cluster, clique }) if is_one(cluster) => {
+        Reading::Value(FabricState::Joined { cluster: Some(cluster), clique }) if is_one(cluster) => {
             Some((cluster, *clique))
         }
         _ => None,

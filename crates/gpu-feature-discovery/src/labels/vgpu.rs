@@ -3,28 +3,29 @@
 use gpu_model::names::{LABEL_VGPU_HOST_DRIVER_BRANCH, LABEL_VGPU_HOST_DRIVER_VERSION, LABEL_VGPU_PRESENT};
 
 use super::sheet::{LabelValue, Sheet};
-use crate::facts::{Facts, VgpuHost, VgpuReading};
+use crate::facts::Facts;
 
 pub(super) fn label(facts: &Facts, sheet: &mut Sheet) {
     let Some(functions) = &facts.pci else { return };
-    let mut hosts: Vec<_> = functions
+    let mut functions: Vec<_> = functions.iter().collect();
+    functions.sort_by_key(|function| function.address);
+    let hosts: Vec<_> =
+        functions.iter().filter_map(|function| function.vgpu.as_ref().ok()?.as_ref()).collect();
+    let errors: Vec<_> = functions
         .iter()
-        .filter_map(|function| match &function.vgpu {
-            VgpuReading::Present(host) => Some((function.address, host)),
-            VgpuReading::Absent | VgpuReading::Unreadable => None,
-        })
+        .filter_map(|function| Some((function.address, function.vgpu.as_ref().err()?)))
         .collect();
-    hosts.sort_by_key(|(address, host)| (*address, &host.driver_version, &host.driver_branch));
-    if hosts.is_empty() && functions.iter().any(|function| function.vgpu == VgpuReading::Unreadable) {
-        sheet.remark("whether GPUs are virtual is unknown: their PCI config space cannot be read".to_owned());
-        return;
-    }
-    sheet.put(LABEL_VGPU_PRESENT, LabelValue::flag(!hosts.is_empty()));
-    let mut first = |key: &str, of: fn(&VgpuHost) -> Option<&String>| {
-        if let Some(text) = hosts.iter().find_map(|(_, host)| of(host)) {
-            sheet.put(key, LabelValue::text(text));
+    let is_present = !hosts.is_empty() || errors.iter().any(|(_, error)| error.is_vgpu());
+    if let Some((address, error)) = errors.first() {
+        sheet.remark(format!("of the PCI function {address}: {error}"));
+        if !is_present {
+            return;
         }
-    };
-    first(LABEL_VGPU_HOST_DRIVER_VERSION, |host| host.driver_version.as_ref());
-    first(LABEL_VGPU_HOST_DRIVER_BRANCH, |host| host.driver_branch.as_ref());
+    }
+    sheet.put(LABEL_VGPU_PRESENT, LabelValue::flag(is_present));
+    // Of several, the first that tells something.
+    if let Some(host) = hosts.iter().find(|host| !host.version.is_empty()).or(hosts.first()) {
+        sheet.put(LABEL_VGPU_HOST_DRIVER_VERSION, LabelValue::text(&host.version));
+        sheet.put(LABEL_VGPU_HOST_DRIVER_BRANCH, LabelValue::text(&host.branch));
+    }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use gpu_config::{Devices, MigStrategy, SharedResource, TimeSlicing};
-use gpu_feature_discovery::facts::{
-    DriverFacts, DriverFlavour, Face, Facts, Group, PciFunction, Settings, VgpuHost, VgpuReading,
-};
+use gpu_feature_discovery::facts::{DriverFacts, Face, Facts, Group, PciFunction, Settings};
 use gpu_model::{
     Details, DriverVersions, FabricState, Gpu, GpuDetails, GpuFailure, Health, HealthReason, Inventory,
     MigAttributes, MigDevice, MigEngines, MigFailure, MigMode, MigProfile, PciAddress, PcieLink, Reading,
 };
+use node_host::DriverFlavour;
+use node_host::vgpu::{VgpuError, VgpuHostDriver};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -146,7 +146,7 @@ fn details() -> impl Strategy<Value = GpuDetails> {
     let fabric = prop_oneof![
         Just(FabricState::InProgress),
         number().prop_map(|status| FabricState::Failed { status }),
-        (text(), 0u32..2).prop_map(|(cluster, clique)| FabricState::Joined { cluster, clique }),
+        (option::of(text()), 0u32..2).prop_map(|(cluster, clique)| FabricState::Joined { cluster, clique }),
     ];
     let link = (number(), number()).prop_map(|(generation, width)| PcieLink { generation, width });
     let of = (
@@ -172,11 +172,10 @@ fn details() -> impl Strategy<Value = GpuDetails> {
 
 fn function() -> impl Strategy<Value = PciFunction> {
     let vgpu = prop_oneof![
-        Just(VgpuReading::Absent),
-        Just(VgpuReading::Unreadable),
-        (option::of(text()), option::of(text())).prop_map(|(driver_version, driver_branch)| {
-            VgpuReading::Present(VgpuHost { driver_version, driver_branch })
-        }),
+        Just(Ok(None)),
+        text().prop_map(|reason| Err(VgpuError::Unreadable { reason })),
+        Just(Err(VgpuError::NoHostDriver { at: 0x40, problem: "there is no record of it" })),
+        (text(), text()).prop_map(|(version, branch)| Ok(Some(VgpuHostDriver { version, branch }))),
     ];
     let class = prop_oneof![Just(0x03_0200), Just(0x03_0000), any::<u32>()];
     (address(), class, vgpu).prop_map(|(address, class, vgpu)| PciFunction { address, class, vgpu })

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use gpu_config::MigStrategy;
-use gpu_feature_discovery::facts::{
-    DriverFlavour, Face, Facts, Group, PciFunction, Settings, VgpuHost, VgpuReading,
-};
+use gpu_feature_discovery::facts::{Face, Facts, Group, PciFunction, Settings};
 use gpu_feature_discovery::labels::label;
 use gpu_model::{GpuFailure, Health, HealthReason, PcieLink, Reading};
+use node_host::DriverFlavour;
+use node_host::vgpu::VgpuHostDriver;
 
 use crate::nodes::{A100, H100, Model, T4, address, cut, gpu, joined, node, settings, uuid};
 
@@ -98,15 +98,9 @@ fn several_models_and_gpus_that_fail() {
 /// What is known without a driver, of a guest with virtual GPUs: of two hosts' answers, the first by address.
 #[test]
 fn guest_without_a_driver() {
-    let host = |version: &str| VgpuHost {
-        driver_version: Some(version.to_owned()),
-        driver_branch: Some("r550_00".to_owned()),
-    };
-    let function = |at, version| PciFunction {
-        address: address(at),
-        class: 0x03_0000,
-        vgpu: VgpuReading::Present(host(version)),
-    };
+    let host = |version: &str| VgpuHostDriver { version: version.to_owned(), branch: "r550_00".to_owned() };
+    let function =
+        |at, version| PciFunction { address: address(at), class: 0x03_0000, vgpu: Ok(Some(host(version))) };
     let pci = Some(vec![function(1, "550.2"), function(0, "550.1")]);
     check("guest", &Facts { pci, ..Facts::default() }, &Settings::default());
 }

@@ -1,9 +1,5 @@
 //! Feature discovery from facts to labels.
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, and says how far it came"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says how far it came")]
 
 mod arbitrary;
 mod catalogue;

@@ -1,7 +1,7 @@
 //! Nodes to label, in few words.
 
 use gpu_config::{MigStrategy, Mode, read};
-use gpu_feature_discovery::facts::{DriverFacts, Facts, PciFunction, Settings, VgpuReading};
+use gpu_feature_discovery::facts::{DriverFacts, Facts, PciFunction, Settings};
 use gpu_model::{
     Details, DriverVersions, FabricState, Gpu, GpuDetails, GpuUuid, Inventory, MigAttributes, MigDevice,
     MigMode, PciAddress, Reading,
@@ -70,17 +70,14 @@ pub fn details(index: u32) -> GpuDetails {
 }
 
 pub fn joined(clique: u32) -> Reading<FabricState> {
-    let cluster = "b78d24b6-5a1e-4f2e-9a1b-0d9b0c6d6b10".to_owned();
+    let cluster = Some("b78d24b6-5a1e-4f2e-9a1b-0d9b0c6d6b10".to_owned());
     Reading::Value(FabricState::Joined { cluster, clique })
 }
 
 /// A node of such GPUs, on which everything can be read.
 pub fn node(gpus: Vec<Gpu>) -> Facts {
-    let function = |gpu: &Gpu| PciFunction {
-        address: *gpu.pci.value().unwrap(),
-        class: 0x03_0200,
-        vgpu: VgpuReading::Absent,
-    };
+    let function =
+        |gpu: &Gpu| PciFunction { address: *gpu.pci.value().unwrap(), class: 0x03_0200, vgpu: Ok(None) };
     let pci = gpus.iter().map(function).collect();
     let details = Details {
         gpus: gpus.iter().map(|gpu| details(gpu.index)).collect(),
