@@ -46,6 +46,7 @@ mod completions;
 mod error;
 mod executor;
 pub mod files;
+mod given;
 pub mod log;
 mod metrics;
 mod readiness;
@@ -61,6 +62,10 @@ pub use columns::aligned;
 pub use completions::print_completions;
 pub use error::{error_chain, fail, fail_usage};
 pub use executor::block_on;
+pub use given::{
+    ConfigError, Given, absolute, absolute_flag, between, given, strongest, strongest_source,
+    without_empty_variable, word,
+};
 pub use metrics::own_metrics;
 pub use readiness::{Component, ComponentState, Readiness, ReadinessReport};
 pub use runtime::{Runtime, StartError};

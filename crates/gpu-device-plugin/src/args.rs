@@ -8,11 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, Resettable};
+use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use daemon::parse_duration;
+use daemon::{parse_duration, without_empty_variable, word};
 use gpu_config::{MOST_DAEMONS, MigStrategy, SharedPolicy};
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use node_driver::{DriverArgs, NvmlArgs};
 
 mod compat;
 mod given;
@@ -24,7 +24,7 @@ mod lease;
 const THEIRS: &str = "nvidia-device-plugin";
 
 pub use compat::{Face, UnsupportedArgs};
-pub use given::{Given, Kubelet, Paths, Place};
+pub use given::{Kubelet, Paths};
 pub use health::{HealthCommand, PersonArgs};
 pub use injection::InjectionArgs;
 pub use lease::{HoldArgs, LeaseCommand, ReleaseArgs};
@@ -90,17 +90,6 @@ impl Args {
         let paths = paths.settle(&matches, &mut definition)?;
         Ok(CommandLine { command, paths, behaviour, injection, unsupported, face, runtime })
     }
-}
-
-/// A variable that is set to nothing says nothing: charts set those that nobody gave a value.
-fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
-    let value = arg.get_env().and_then(std::env::var_os);
-    if value.is_some_and(|value| value.is_empty()) { arg.env(Resettable::Reset) } else { arg }
-}
-
-/// A word of a config file, as a flag. The error lists the words that there are.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde::de::value::Error> {
-    T::deserialize(text.into_deserializer())
 }
 
 /// The command line as it is meant.
@@ -223,43 +212,9 @@ pub struct PathArgs {
     #[arg(long, env = "GANTRY_POD_RESOURCES_SOCKET", value_name = "PATH")]
     pub pod_resources_socket: Option<PathBuf>,
 
-    /// Root of the driver's files, as this process sees it, below the host's root [default: the host's, then
-    /// /run/nvidia/driver on it]
-    #[arg(long, env = "GANTRY_DRIVER_ROOT", value_name = "DIR")]
-    pub driver_root: Option<PathBuf>,
-
-    /// NVIDIA's name for the same, as the host names it
-    #[arg(long, env = "NVIDIA_DRIVER_ROOT", value_name = "DIR", hide = true)]
-    pub nvidia_driver_root: Option<PathBuf>,
-
-    /// Where this process sees the driver root; --driver-root is then the host's name of it
-    #[arg(
-        long,
-        env = "GANTRY_DRIVER_ROOT_CTR_PATH",
-        value_name = "DIR",
-        visible_alias = "container-driver-root"
-    )]
-    pub driver_root_ctr_path: Option<PathBuf>,
-
-    /// NVIDIA's variable for the same
-    #[arg(long, env = "DRIVER_ROOT_CTR_PATH", value_name = "DIR", hide = true)]
-    pub nvidia_driver_root_ctr_path: Option<PathBuf>,
-
-    /// NVIDIA's other variable for the same
-    #[arg(long, env = "CONTAINER_DRIVER_ROOT", value_name = "DIR", hide = true)]
-    pub nvidia_container_driver_root: Option<PathBuf>,
-
-    /// Root whose /dev has the device nodes [default: the driver root if it has them, else the host's]
-    #[arg(long, env = "GANTRY_DEV_ROOT", value_name = "DIR")]
-    pub dev_root: Option<PathBuf>,
-
-    /// NVIDIA's name for the same, as the host names it
-    #[arg(long, env = "NVIDIA_DEV_ROOT", value_name = "DIR", hide = true)]
-    pub nvidia_dev_root: Option<PathBuf>,
-
-    /// The NVML library, instead of the one in the driver root
-    #[arg(long, env = "GANTRY_NVML_LIBRARY", value_name = "FILE")]
-    pub nvml_library: Option<PathBuf>,
+    /// Where the driver is
+    #[command(flatten)]
+    pub driver: DriverArgs,
 
     /// Config file, YAML or JSON; read again when it changes. `check FILE` says what is wrong with one
     #[arg(long, env = "CONFIG_FILE", value_name = "FILE")]
@@ -306,13 +261,9 @@ pub struct BehaviourArgs {
     #[arg(long, env = "GANTRY_PROBE_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = parse_duration)]
     pub probe_interval: Duration,
 
-    /// How long one NVML call may make no progress before its worker is given up
-    #[arg(long, env = "GANTRY_NVML_CALL_TIMEOUT", value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
-    pub nvml_call_timeout: Duration,
-
-    /// The same for the call that initialises NVML, which loads the driver where it does not persist
-    #[arg(long, env = "GANTRY_NVML_INIT_TIMEOUT", value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
-    pub nvml_init_timeout: Duration,
+    /// How long NVML may take
+    #[command(flatten)]
+    pub nvml: NvmlArgs,
 
     /// What MIG devices become: none (each GPU is offered whole), single (nvidia.com/gpu) or mixed
     /// (nvidia.com/mig-PROFILE) [default: the config file's, then none]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::{ConfigError, Given, absolute, absolute_flag, between};
 use gpu_config::{DiscoveryStrategy, Mode};
 use gpu_health::HealthChecksError;
 use gpu_model::ResourceName;
@@ -11,23 +12,18 @@ use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use kubelet_api::podresources::POD_RESOURCES_SOCKET;
 use node_contract::HELD_FILE;
-use node_host::device::NonDevices;
-use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
-use thiserror::Error;
+use node_driver::{FilePaths, host_path, known_path};
+use node_host::{HostPath, HostRoot, LocalPath};
 
 use crate::args::{
-    BehaviourArgs, CdiProofMode, CommandLine, Face, Given, InjectionArgs, Kubelet, Paths, Place,
-    UnsupportedArgs,
+    BehaviourArgs, CdiProofMode, CommandLine, Face, InjectionArgs, Kubelet, Paths, UnsupportedArgs,
 };
 use crate::fixed::Fixed;
 use crate::health::{self, HealthPaths};
 use crate::injection::{Injection, InjectionFlags};
 use crate::offering::OfferingFlags;
 use crate::socket::SocketNames;
-use crate::{cdi_gate, driver, holders};
-
-/// Where drivers are installed, in the order of search: on the host, or by a driver container.
-const DRIVER_ROOTS: [&str; 2] = ["/", "/run/nvidia/driver"];
+use crate::{cdi_gate, holders};
 
 /// Where runtimes have their CRI sockets.
 const CRI_SOCKETS: [&str; 3] =
@@ -38,21 +34,6 @@ const CDI_DIR: &str = "/var/run/cdi";
 
 /// Folder for what outlives the process.
 const STATE_DIR: &str = "/var/lib/gantry/device-plugin";
-
-/// How else a driver root can be named.
-const OTHER_DRIVER_ROOT: &str =
-    "the host's path as --driver-root and this process's as --driver-root-ctr-path";
-
-/// How else the root of the device nodes can be named.
-const OTHER_DEV_ROOT: &str = "the host's path as --nvidia-dev-root";
-
-/// Longest pause after a crash of the NVML library. A driver that is half installed crashes it too, and the whole one is
-/// to be picked up within 10 s, the pause between two searches included.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(7);
-
-/// What the simulated driver's library reads; passed on to the workers, which inherit nothing. Where it is set, plain
-/// files may stand for device nodes: without root the simulator can make no others.
-const SIMULATOR_VARIABLE: &str = "NVML_SIM_DIR";
 
 /// Settings of the plugin.
 #[derive(Clone, Debug)]
@@ -72,11 +53,13 @@ pub struct Config {
     /// What tells this process from any other one.
     pub instance: Instance,
     /// Where the driver is.
-    pub driver: driver::Settings,
+    pub driver: node_driver::Settings,
     /// NVML's workers.
     pub nvml: nvml::Config,
     /// Folder for our CDI spec.
     pub cdi_dir: LocalPath,
+    /// NVIDIA's program for CDI hooks, where hooks are wanted.
+    pub cdi_hook: Option<HostPath>,
     /// How CDI is proven.
     pub cdi_gate: cdi_gate::Settings,
     /// Folder for files that other daemons read.
@@ -89,34 +72,6 @@ pub struct Config {
     pub health_paths: HealthPaths,
     /// What is not as it was meant, and does not matter in compat mode.
     pub warnings: Vec<String>,
-}
-
-/// A setting that cannot work.
-#[derive(Debug, Error)]
-#[error("{name} {value:?}: {hint}")]
-pub struct ConfigError {
-    name: String,
-    value: String,
-    hint: String,
-}
-
-impl ConfigError {
-    fn new(name: &str, value: impl Into<String>, hint: impl ToString) -> Self {
-        Self { name: name.to_owned(), value: value.into(), hint: hint.to_string() }
-    }
-
-    fn of_health(error: HealthChecksError) -> Self {
-        match error {
-            HealthChecksError::Word { variable, word } => {
-                Self::new(variable, word, "expected numbers from 1, separated by commas, `all` or `xids`")
-            }
-            HealthChecksError::Class { word, reason } => Self::new("--xid-classes", word, reason),
-        }
-    }
-
-    fn of(given: &Given, hint: impl ToString) -> Self {
-        Self::new(&given.name, given.path.display().to_string(), hint)
-    }
 }
 
 /// What tells this process from any other one.
@@ -145,8 +100,7 @@ impl Config {
         let BehaviourArgs {
             cdi_proof,
             probe_interval,
-            nvml_call_timeout,
-            nvml_init_timeout,
+            nvml,
             mig_strategy,
             shared_devices_allocation_policy,
             gpu_management,
@@ -158,28 +112,14 @@ impl Config {
         } = behaviour;
         let mut warnings = passed_over(&unsupported, face.mode)?;
         between("--probe-interval", probe_interval, Duration::from_secs(1), Duration::from_secs(3600))?;
-        between(
-            "--nvml-call-timeout",
-            nvml_call_timeout,
-            Duration::from_millis(100),
-            Duration::from_secs(3600),
-        )?;
-        between(
-            "--nvml-init-timeout",
-            nvml_init_timeout,
-            Duration::from_millis(100),
-            Duration::from_secs(3600),
-        )?;
+        let nvml = nvml.config()?;
 
         let host = HostRoot::new(absolute_flag("--host-root", runtime.host_root.clone())?);
         let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir.clone())?);
         let Paths {
             kubelet,
             pod_resources_socket,
-            driver_root,
-            driver_root_ctr_path,
-            dev_root,
-            nvml_library,
+            driver,
             config_file,
             state_dir,
             cdi_hook_path,
@@ -188,52 +128,23 @@ impl Config {
         } = paths;
         let state_dir = match state_dir {
             Some(given) => LocalPath::new(absolute(given)?),
-            None => host.resolved(&known(STATE_DIR)?),
+            None => host.resolved(&known_path(STATE_DIR)?),
         };
         let config_file =
             config_file.map(|given| config_file_at(given, face.mode, &state_dir)).transpose()?;
         let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
         let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();
         let of_start = fixed.clone();
-        let place = |place: Place| match place {
-            Place::Local(given) if face.roots_are_hosts && given.name.starts_with("--") => Place::Host(given),
-            place => place,
+        let of_file = FilePaths {
+            driver_root: fixed.driver_root,
+            container_driver_root: fixed.container_driver_root,
+            dev_root: fixed.dev_root,
         };
-        let (driver_root, dev_root) = (driver_root.map(place), dev_root.map(place));
-        // Where the flag names this process's path, the file's name for the same has no place.
-        let is_local = matches!(driver_root, Some(Place::Local(_)));
-        let driver_root_ctr_path = driver_root_ctr_path.or_else(|| {
-            let of_file = of_file("flags.plugin.containerDriverRoot", fixed.container_driver_root);
-            of_file.filter(|_| !is_local)
-        });
-        let driver_root =
-            driver_root.or_else(|| of_file("flags.nvidiaDriverRoot", fixed.driver_root).map(Place::Host));
-        let dev_root = dev_root.or_else(|| of_file("flags.nvidiaDevRoot", fixed.dev_root).map(Place::Host));
-        let hook = cdi_hook_path.or_else(|| of_file("flags.plugin.nvidiaCTKPath", fixed.cdi_hook_path));
-        let simulator = std::env::var_os(SIMULATOR_VARIABLE);
-        let candidates = match (driver_root, driver_root_ctr_path) {
-            (root, Some(local)) => vec![driver_root_seen_at(root, local)?],
-            (Some(place @ Place::Local(_)), None) => vec![driver_root_at(&host, place)?],
-            (Some(place), None) => {
-                let mut roots = mounted_driver_root(Some(place.clone()), face)?;
-                roots.push(driver_root_at(&host, place)?);
-                roots
-            }
-            (None, None) => {
-                let mut roots = mounted_driver_root(None, face)?;
-                roots.extend(default_driver_roots(&host)?);
-                roots
-            }
-        };
-        let driver = driver::Settings {
-            candidates,
-            device_root: dev_root.map(|place| root_at(&host, place, OTHER_DEV_ROOT)).transpose()?,
-            non_devices: if simulator.is_some() { NonDevices::Simulated } else { NonDevices::Refused },
-            library: nvml_library.map(absolute).transpose()?,
-            stage: run_dir.join("device-plugin/stage"),
-            host: host.clone(),
-            hook: hook.as_ref().map(host_path).transpose()?,
-        };
+        let driver = driver.resolve(&host, of_file, face.places, run_dir.join("device-plugin/stage"))?;
+        let hook = cdi_hook_path
+            .or_else(|| Given::of_file("flags.plugin.nvidiaCTKPath", fixed.cdi_hook_path))
+            .map(|given| host_path(&given))
+            .transpose()?;
 
         let resource: ResourceName = RESOURCE_GPU
             .parse()
@@ -264,9 +175,9 @@ impl Config {
             classes: xid_classes,
             probe_interval,
         };
-        let (health, meaningless) = health::settings(&given).map_err(ConfigError::of_health)?;
+        let (health, meaningless) = health::settings(&given).map_err(of_health)?;
         if let Some(error) = meaningless.first().filter(|_| face.mode == Mode::Strict) {
-            return Err(ConfigError::of_health(error.clone()));
+            return Err(of_health(error.clone()));
         }
         warnings.extend(meaningless.iter().map(ToString::to_string));
         let health_paths = HealthPaths::new(&state_dir, &run_dir);
@@ -279,7 +190,7 @@ impl Config {
                 (local, on_host)
             }
             None => {
-                let on_host = known(CDI_DIR)?;
+                let on_host = known_path(CDI_DIR)?;
                 (host.resolved(&on_host), on_host)
             }
         };
@@ -290,11 +201,6 @@ impl Config {
             }
         };
 
-        let mut nvml = nvml::Config::default();
-        nvml.deadlines.query = nvml_call_timeout;
-        nvml.deadlines.init = nvml_init_timeout;
-        nvml.backoff.max = LONGEST_BACKOFF;
-        nvml.extra_env.extend(simulator.map(|dir| (SIMULATOR_VARIABLE.into(), dir)));
         let fails = fail_on_init_error.or(fixed.fail_on_init_error).unwrap_or(face.fail_on_init_error);
         Ok(Self {
             fails_without_driver: fails,
@@ -307,6 +213,7 @@ impl Config {
             driver,
             nvml,
             cdi_dir,
+            cdi_hook: hook,
             cdi_gate,
             run_dir,
             probe_interval,
@@ -340,10 +247,6 @@ fn config_file_at(
     Ok(config_file::Settings { path, mode, state_dir: state_dir.clone() })
 }
 
-fn of_file(key: &str, path: Option<String>) -> Option<Given> {
-    Some(Given { path: path?.into(), name: format!("the config file's {key}") })
-}
-
 fn injection_flags(given: InjectionArgs, face: Face) -> InjectionFlags {
     InjectionFlags {
         strategies: given.device_list_strategy,
@@ -360,52 +263,13 @@ fn injection_flags(given: InjectionArgs, face: Face) -> InjectionFlags {
     }
 }
 
-/// The driver root where NVIDIA's manifests mount it, if it is to be looked for there.
-fn mounted_driver_root(root: Option<Place>, face: Face) -> Result<Vec<DriverRoot>, ConfigError> {
-    let mounted = face.container_driver_root.filter(|path| Path::new(path).is_dir());
-    let Some(path) = mounted else { return Ok(Vec::new()) };
-    let local = Given { path: path.into(), name: "default".to_owned() };
-    driver_root_seen_at(root, local).map(|root| vec![root])
-}
-
-/// The driver root that the host has under one name, and this process under another.
-fn driver_root_seen_at(root: Option<Place>, local: Given) -> Result<DriverRoot, ConfigError> {
-    let on_host = match root {
-        Some(Place::Local(given) | Place::Host(given)) => host_path(&given)?,
-        None => HostPath::root(),
-    };
-    Ok(DriverRoot::at(on_host, LocalPath::new(absolute(local)?)))
-}
-
-fn driver_root_at(host: &HostRoot, place: Place) -> Result<DriverRoot, ConfigError> {
-    let root = root_at(host, place, OTHER_DRIVER_ROOT)?;
-    Ok(DriverRoot::at(root.host().clone(), root.local().clone()))
-}
-
-fn default_driver_roots(host: &HostRoot) -> Result<Vec<DriverRoot>, ConfigError> {
-    let root = |path: &&str| {
-        let root = host.root_of(known(path)?);
-        Ok(DriverRoot::at(root.host().clone(), root.local().clone()))
-    };
-    DRIVER_ROOTS.iter().map(root).collect()
-}
-
-/// A root by either kind of name. What the spec names are the host's paths, so one that this process alone has a name
-/// for is of no use.
-fn root_at(host: &HostRoot, place: Place, otherwise: &str) -> Result<Root, ConfigError> {
-    let given = match place {
-        Place::Host(given) => return Ok(host.root_of(host_path(&given)?)),
-        Place::Local(given) => given,
-    };
-    let local = LocalPath::new(absolute(given.clone())?);
-    host.root_at(local.clone()).ok_or_else(|| {
-        let seen = host.as_root().local();
-        let below = host_path(&given).map_or_else(|_| seen.clone(), |path| host.local(&path));
-        let hint = format!(
-            "this process has the host's files below {seen}, and this path is not there: give {below}, or {otherwise}"
-        );
-        ConfigError::of(&given, hint)
-    })
+fn of_health(error: HealthChecksError) -> ConfigError {
+    match error {
+        HealthChecksError::Word { variable, word } => {
+            ConfigError::new(variable, word, "expected numbers from 1, separated by commas, `all` or `xids`")
+        }
+        HealthChecksError::Class { word, reason } => ConfigError::new("--xid-classes", word, reason),
+    }
 }
 
 /// The kubelet's socket, whose folder has to have room for ours.
@@ -421,7 +285,7 @@ fn kubelet_socket(
             (absolute(given.clone())?.join(plugins).join(KUBELET_SOCKET_NAME), given.name)
         }
         None => {
-            let folder = host.resolved(&known(DEVICE_PLUGIN_DIR)?);
+            let folder = host.resolved(&known_path(DEVICE_PLUGIN_DIR)?);
             (folder.join(KUBELET_SOCKET_NAME).into(), "--kubelet-dir".to_owned())
         }
     };
@@ -443,44 +307,17 @@ fn beside(kubelet_socket: &Path) -> PathBuf {
 fn cri_sockets(host: &HostRoot, named: Option<Given>) -> Result<Vec<PathBuf>, ConfigError> {
     match named {
         Some(socket) => Ok(vec![absolute(socket)?]),
-        None => {
-            CRI_SOCKETS.iter().map(|socket| known(socket).map(|path| host.resolved(&path).into())).collect()
-        }
+        None => CRI_SOCKETS
+            .iter()
+            .map(|socket| known_path(socket).map(|path| host.resolved(&path).into()))
+            .collect(),
     }
-}
-
-/// A path of ours, which is well formed.
-fn known(path: &str) -> Result<HostPath, ConfigError> {
-    HostPath::new(path).map_err(|error| ConfigError::new("default", path, error))
-}
-
-fn host_path(given: &Given) -> Result<HostPath, ConfigError> {
-    let text =
-        given.path.to_str().ok_or_else(|| ConfigError::of(given, "a path on the host must be UTF-8"))?;
-    HostPath::new(text).map_err(|error| ConfigError::of(given, error))
-}
-
-fn absolute(given: Given) -> Result<PathBuf, ConfigError> {
-    absolute_flag(&given.name, given.path)
-}
-
-fn absolute_flag(name: &str, path: PathBuf) -> Result<PathBuf, ConfigError> {
-    if path.is_absolute() {
-        return Ok(path);
-    }
-    let hint = "an absolute path is needed, such as /var/lib/kubelet";
-    Err(ConfigError::new(name, path.display().to_string(), hint))
-}
-
-fn between(flag: &'static str, value: Duration, least: Duration, most: Duration) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::new(flag, format!("{value:?}"), format!("it must be between {least:?} and {most:?}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use node_host::DriverRoot;
+
     use super::*;
     use crate::args::Args;
 

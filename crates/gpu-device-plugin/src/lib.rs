@@ -33,7 +33,6 @@ mod config;
 mod connect;
 mod device_id;
 mod devices;
-mod driver;
 mod endpoint;
 mod explain;
 mod explanation;
@@ -69,8 +68,9 @@ mod streams;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
-use args::{Args, Command, Given};
+use args::{Args, Command};
 use config::{Config, Instance};
+use daemon::Given;
 
 /// What a worker of this program can be: NVML's roles, and its own.
 pub fn roles() -> Vec<worker::Role> {

@@ -1,18 +1,14 @@
 //! Every metric of the plugin, declared and touched here alone.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use gpu_health::xid::XidClass;
 use gpu_health::{Record, Transition};
 use gpu_model::{Health, ResourceName};
-use nvml::{RoleStatus, Status};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use tokio::sync::watch;
 
 use crate::state::{Device, State};
 
@@ -27,7 +23,7 @@ use leases::LeaseMetrics;
 use unavailable::UnavailableGauge;
 
 /// What every name begins with.
-const PREFIX: &str = "gantry_device_plugin";
+pub const PREFIX: &str = "gantry_device_plugin";
 
 /// Bounds of the answers' durations, in seconds: the kubelet is answered from memory, in microseconds.
 const RPC_BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.05, 0.5];
@@ -389,72 +385,5 @@ fn name_of(health: &Health) -> &'static str {
         Health::Degraded { .. } => "degraded",
         Health::Unhealthy { .. } => "unhealthy",
         Health::Unknown { .. } => "unknown",
-    }
-}
-
-/// Reads the workers' own counts when it is scraped.
-#[derive(Debug)]
-pub struct NvmlMetrics {
-    status: watch::Receiver<Status>,
-    roles: [RoleCounters; 2],
-    /// One scrape at a time adds what is new.
-    updating: Mutex<()>,
-}
-
-#[derive(Debug)]
-struct RoleCounters {
-    calls: IntCounter,
-    starts: IntCounter,
-    abandoned: IntGauge,
-}
-
-impl NvmlMetrics {
-    /// Registers what the workers count.
-    ///
-    /// # Errors
-    /// When a name is taken already.
-    pub fn register(registry: &Registry, status: watch::Receiver<Status>) -> Result<(), prometheus::Error> {
-        let roles = [RoleCounters::new("queries")?, RoleCounters::new("events")?];
-        registry.register(Box::new(Self { status, roles, updating: Mutex::new(()) }))
-    }
-}
-
-impl RoleCounters {
-    fn new(role: &str) -> Result<Self, prometheus::Error> {
-        let opts =
-            |name: &str, help: &str| Opts::new(format!("{PREFIX}_{name}"), help).const_label("role", role);
-        Ok(Self {
-            calls: IntCounter::with_opts(opts("nvml_calls_total", "NVML calls that the workers made."))?,
-            starts: IntCounter::with_opts(opts("nvml_worker_starts_total", "NVML workers started."))?,
-            abandoned: IntGauge::with_opts(opts(
-                "nvml_workers_abandoned",
-                "Workers that hang in the driver and cannot be ended.",
-            ))?,
-        })
-    }
-
-    fn update(&self, status: &RoleStatus) {
-        self.calls.inc_by(status.calls.saturating_sub(self.calls.get()));
-        self.starts.inc_by(status.starts.saturating_sub(self.starts.get()));
-        self.abandoned.set(to_gauge(status.abandoned as u64));
-    }
-
-    fn all(&self) -> [&dyn Collector; 3] {
-        [&self.calls, &self.starts, &self.abandoned]
-    }
-}
-
-impl Collector for NvmlMetrics {
-    fn desc(&self) -> Vec<&Desc> {
-        self.roles.iter().flat_map(RoleCounters::all).flat_map(Collector::desc).collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let status = self.status.borrow().clone();
-        let _one = self.updating.lock().unwrap_or_else(PoisonError::into_inner);
-        for (counters, status) in self.roles.iter().zip([&status.queries, &status.events]) {
-            counters.update(status);
-        }
-        self.roles.iter().flat_map(RoleCounters::all).flat_map(Collector::collect).collect()
     }
 }

@@ -28,7 +28,6 @@ use crate::absent::{finish, until};
 use crate::affinity::NodeAffinity;
 use crate::board::Board;
 use crate::cdi_gate::CdiGate;
-use crate::driver;
 use crate::health::evidence;
 use crate::holders::{Holdings, Use};
 use crate::host_devices::HostDevices;
@@ -80,7 +79,7 @@ pub struct Components {
 /// What the observer works with.
 pub struct Observer {
     /// Where the driver may be.
-    pub driver: driver::Settings,
+    pub driver: node_driver::Settings,
     /// NVML.
     pub nvml: Nvml,
     /// Makes the device nodes of unified memory where they are missing.

@@ -9,6 +9,7 @@ use config_file::{ConfigFile, Hooks, InForce};
 use daemon::files::{Files, FilesGone};
 use gpu_health::Ledger;
 use node_contract::{LeaseFolder, MAX_REQUESTS, REPORT_PATH};
+use node_driver::{NvmlMetrics, Role};
 use node_host::HostRoot;
 use nvml::Nvml;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +18,6 @@ use tokio::sync::{mpsc, watch};
 use crate::board::{Board, Opened};
 use crate::cdi_gate::{self, CdiGate};
 use crate::config::Config;
-use crate::driver;
 use crate::endpoint::{Endpoint, Surroundings};
 use crate::fixed::Fixed;
 use crate::health::{self, HealthPaths, Keeper, Kept};
@@ -26,7 +26,7 @@ use crate::holders::{self, Holders, Holdings, Use};
 use crate::kubelet_socket::KubeletWatch;
 use crate::kubelet_view::KubeletView;
 use crate::leases::{Claims, HandedLists, Leases, Yielded};
-use crate::metrics::{Metrics, NvmlMetrics};
+use crate::metrics::{self, Metrics};
 use crate::observe::{Components, Healths, Leasing, Observer};
 use crate::offering::{Offering, OfferingFlags};
 use crate::outlook::Outlook;
@@ -61,6 +61,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         driver,
         nvml,
         cdi_dir,
+        cdi_hook,
         cdi_gate,
         run_dir,
         probe_interval,
@@ -82,7 +83,12 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let foretold = foretell(in_force.clone(), offering.clone(), uses_cdi.clone());
 
     let nvml = Nvml::start(nvml, driver.library_source())?;
-    NvmlMetrics::register(&runtime.registry(), nvml.status())?;
+    NvmlMetrics::register(
+        &runtime.registry(),
+        metrics::PREFIX,
+        &[Role::Queries, Role::Events],
+        nvml.status(),
+    )?;
     let (findings, found) = watch::channel(None);
     let files = Files::start().context("no thread for file work")?;
     // Its own thread: the report's readers are other daemons, and a search that hangs is not theirs.
@@ -91,7 +97,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let pod_resources = holders.socket.clone();
     let holding = keep_holders(holders, &driver.host, asked.clone(), &metrics, runtime)?;
     let reporter = Reporter::new(&run_dir, &driver.host, report_files, report::LOOK);
-    let spec = SpecFile::new(cdi_dir, driver.host.clone());
+    let spec = SpecFile::new(cdi_dir, driver.host.clone(), cdi_hook);
     let outlook = Outlook::new().context("no thread for what recurs")?;
     let (kubelet, watching) = outlook.within(|| KubeletView::of(KubeletWatch::new(kubelet_socket)));
     let health = keep_health(health, health_paths, &driver, runtime)?;
@@ -226,7 +232,7 @@ async fn open_endpoints(
 fn keep_health(
     settings: gpu_health::Settings,
     paths: HealthPaths,
-    driver: &driver::Settings,
+    driver: &node_driver::Settings,
     runtime: &daemon::Runtime,
 ) -> anyhow::Result<Healths> {
     let checks = settings.checks.clone();

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use cdi::Spec;
 use cdi::builder::{GpuSpec, Kept as KeptNames};
 use gpu_model::{Gpu, GpuUuid, Inventory, MigUuid};
-use node_host::{FileIdentity, HostRoot, LocalPath};
+use node_driver::Settings;
+use node_host::device::DeviceNode;
+use node_host::{FileIdentity, HostPath, HostRoot, LocalPath};
 
 use self::names::Gone;
 use self::surroundings::Surroundings;
-use crate::driver::{self, Settings};
 use crate::host_devices::HostDevices;
 use crate::injection::Need;
 
@@ -36,6 +37,9 @@ pub struct Wanted {
     /// Whether daemons of the node get all nodes by a device of their own.
     pub management: bool,
 }
+
+/// The node without which CUDA does not start, while NVML works and all looks well.
+const UVM: &str = "nvidia-uvm";
 
 /// What came of keeping the spec.
 #[derive(Debug)]
@@ -66,6 +70,7 @@ pub struct KeptSpec {
 pub struct SpecFile {
     dir: LocalPath,
     host: HostRoot,
+    hook: Option<HostPath>,
     written: Option<Written>,
     gone: Gone,
 }
@@ -81,9 +86,9 @@ struct Written {
 }
 
 impl SpecFile {
-    /// No spec of this process yet, in this folder. Names of one that another process left stay resolvable.
-    pub fn new(dir: LocalPath, host: HostRoot) -> Self {
-        Self { dir, host, written: None, gone: Gone::default() }
+    /// No spec of this process yet, in this folder; with `hook`, NVIDIA's program for CDI hooks, where hooks are wanted. Names of one that another process left stay resolvable.
+    pub fn new(dir: LocalPath, host: HostRoot, hook: Option<HostPath>) -> Self {
+        Self { dir, host, hook, written: None, gone: Gone::default() }
     }
 
     /// Makes the file say what a container needs for each GPU and MIG device of `inventory`, and for the GPUs of `unlisted`
@@ -118,7 +123,7 @@ impl SpecFile {
         let driver = settings.find()?;
         let root = settings.device_root(driver);
         let nodes = settings.device_nodes(&root)?;
-        *has_uvm = Some(driver::has_uvm(&nodes.usable));
+        *has_uvm = Some(has_uvm_node(&nodes.usable));
         if *has_uvm == Some(false) && need >= Need::Nodes {
             // A spec without it starts containers in which CUDA fails; the old file stays for when it is back.
             return Err("the device node nvidia-uvm is missing".to_owned());
@@ -138,7 +143,7 @@ impl SpecFile {
         self.gone.note(inventory, &self.dir);
         let seen: Vec<Gpu> = self.gone.seen().chain(unlisted).cloned().collect();
         let kept = KeptNames { gpus: &seen, names: self.gone.names() };
-        let host = surroundings.clone().with(files, settings.hook.clone());
+        let host = surroundings.clone().with(files, self.hook.clone());
         let built = cdi::builder::build(inventory, &kept, &host)
             .map_err(|error| daemon::error_chain(&error).to_string())?;
         let is_current = self.written.as_ref().is_some_and(|written| written.built.spec == built.spec)
@@ -196,6 +201,11 @@ impl SpecFile {
             tracing::warn!(%problem, "the CDI spec names what this process does not find on the host");
         }
     }
+}
+
+/// Whether CUDA could start with these nodes.
+fn has_uvm_node(nodes: &[DeviceNode]) -> bool {
+    nodes.iter().any(|node| node.name == UVM)
 }
 
 impl KeptSpec {

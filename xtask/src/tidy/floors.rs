@@ -30,6 +30,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("kubelet-api", Floor::Edge),
     ("node-api", Floor::Edge),
     ("node-contract", Floor::Edge),
+    ("node-driver", Floor::Edge),
     ("node-host", Floor::Edge),
     ("nvml", Floor::Edge),
     ("worker", Floor::Edge),
@@ -59,6 +60,9 @@ const EDGES_BETWEEN_EDGES: &[(&str, &str)] = &[
     ("file-watch", "daemon"),
     ("file-watch", "node-host"),
     ("node-contract", "node-host"),
+    ("node-driver", "daemon"),
+    ("node-driver", "node-host"),
+    ("node-driver", "nvml"),
     ("nvml", "worker"),
 ];
 

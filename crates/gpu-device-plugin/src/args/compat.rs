@@ -2,12 +2,12 @@
 //! NVIDIA's; and NVIDIA's flags that nothing here follows.
 
 use clap::Args as ClapArgs;
+use daemon::word;
 use gpu_config::{DeviceListStrategy, DiscoveryStrategy, Mode};
-
-use super::word;
+use node_driver::PlaceFace;
 
 /// What holds where nobody says anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Face {
     /// How a config is read, and whether a setting without effect is refused.
     pub mode: Mode,
@@ -15,10 +15,8 @@ pub struct Face {
     pub device_list_strategy: DeviceListStrategy,
     /// Whether a driver that cannot be used at the start ends the program.
     pub fail_on_init_error: bool,
-    /// Whether `--driver-root` and `--dev-root` are the host's names, as NVIDIA's flags of these names are.
-    pub roots_are_hosts: bool,
-    /// Where the driver's root is mounted, if it is there.
-    pub container_driver_root: Option<&'static str>,
+    /// What names of paths mean.
+    pub places: PlaceFace,
 }
 
 impl Face {
@@ -29,16 +27,14 @@ impl Face {
                 mode: Mode::Compat,
                 device_list_strategy: DeviceListStrategy::Envvar,
                 fail_on_init_error: true,
-                roots_are_hosts: true,
-                container_driver_root: Some("/driver-root"),
+                places: PlaceFace { roots_are_hosts: true, container_driver_root: Some("/driver-root") },
             }
         } else {
             Face {
                 mode: Mode::Strict,
                 device_list_strategy: DeviceListStrategy::CdiCri,
                 fail_on_init_error: false,
-                roots_are_hosts: false,
-                container_driver_root: None,
+                places: PlaceFace { roots_are_hosts: false, container_driver_root: None },
             }
         }
     }

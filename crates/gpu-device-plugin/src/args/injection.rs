@@ -2,9 +2,8 @@
 
 use clap::Args as ClapArgs;
 use clap::builder::BoolishValueParser;
+use daemon::word;
 use gpu_config::{DeviceIdStrategy, DeviceListStrategy};
-
-use super::word;
 
 /// How a container gets its devices.
 #[derive(Debug, Default, ClapArgs)]

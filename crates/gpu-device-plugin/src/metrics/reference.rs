@@ -67,8 +67,7 @@ fn entries() -> Vec<Entry> {
     let mut collectors = collectors.into_inner();
     collectors.extend(daemon::own_metrics().unwrap());
     // One role stands for both: they have the same metrics.
-    let RoleCounters { calls, starts, abandoned } = RoleCounters::new("queries").unwrap();
-    collectors.extend([Box::new(calls) as Box<dyn Collector>, Box::new(starts), Box::new(abandoned)]);
+    collectors.extend(node_driver::NvmlMetrics::of_reference(PREFIX).unwrap());
     let mut entries: Vec<Entry> = collectors.iter().map(|collector| entry(collector.as_ref())).collect();
     entries.sort_by(|one, other| one.name.cmp(&other.name));
     entries

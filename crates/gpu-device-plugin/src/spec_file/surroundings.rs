@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use cdi::builder::Host;
 use gpu_model::{Inventory, PciAddress};
+use node_driver::Settings;
 use node_host::capability::MigMinors;
 use node_host::device::{DeviceNode, Nodes};
 use node_host::{
     Companions, DriverFile, DriverFiles, DriverRoot, HostPath, HostRoot, Root, daemon_sockets, display_nodes,
 };
-
-use crate::driver::Settings;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {

@@ -4,12 +4,9 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use node_host::device::{self, DeviceNode, Nodes, NonDevices};
-use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root, capability, stage};
+use node_host::device::{self, Nodes, NonDevices};
+use node_host::{DriverRoot, HostRoot, LocalPath, Root, capability, stage};
 use nvml::{Library, LibrarySource};
-
-/// The node without which CUDA does not start, while NVML works and all looks well.
-const UVM: &str = "nvidia-uvm";
 
 /// Where to look for the driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +23,6 @@ pub struct Settings {
     pub stage: LocalPath,
     /// The host.
     pub host: HostRoot,
-    /// NVIDIA's program for CDI hooks, where hooks are wanted.
-    pub hook: Option<HostPath>,
 }
 
 impl Settings {
@@ -100,9 +95,4 @@ impl Settings {
         };
         device::nodes(root, self.non_devices, capability_major).map_err(|error| in_words(&error))
     }
-}
-
-/// Whether CUDA could start with these nodes.
-pub fn has_uvm(nodes: &[DeviceNode]) -> bool {
-    nodes.iter().any(|node| node.name == UVM)
 }
