@@ -14,6 +14,7 @@ SANITIZED = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
 SANITIZED_AT = --target x86_64-unknown-linux-gnu --target-dir target/asan
 ASAN = target/asan/x86_64-unknown-linux-gnu/debug
 FUZZ = fuzz --seconds $$(($(MINUTES) * 60)) $(if $(SEED),--seed $(SEED))
+FUZZ_CORPORA = GANTRY_FUZZ_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_FUZZ_SEED=$(SEED))
 SOAK = GANTRY_SOAK_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_SOAK_SEED=$(SEED))
 
 help: ## Say what can be made
@@ -56,9 +57,9 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
-fuzz: ## Make inputs of the corpora of config files and ids, and read them (MINUTES=10 each, SEED=N)
-	GANTRY_FUZZ_MINUTES=$(MINUTES) $(if $(SEED),GANTRY_FUZZ_SEED=$(SEED)) \
-		$(CARGO) test -p gpu-config --test it -- --nocapture --test-threads=1 bad_input::corpus
+fuzz: ## Make inputs of the corpora of config files, ids and PCI configuration spaces, and read them (MINUTES=10 each, SEED=N)
+	$(FUZZ_CORPORA) $(CARGO) test -p gpu-config --test it -- --nocapture --test-threads=1 bad_input::corpus
+	$(FUZZ_CORPORA) $(CARGO) test -p node-host --test it -- --nocapture --test-threads=1 vgpu::corpus
 
 # One line for each piece; each runs for MINUTES.
 soak: ## Run what needs long: chaos among many processes, misuse of the library (also with AddressSanitizer), the fault matrix (MINUTES=10 each, SEED=N)

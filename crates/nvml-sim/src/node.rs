@@ -15,8 +15,8 @@ use crate::faults::Declared;
 use crate::latency::Latency;
 use crate::load::Load;
 use crate::mig::Wanted;
-use crate::model::Model;
-use crate::node_file::NodeFile;
+use crate::model::{Architecture, Model};
+use crate::node_file::{KernelModule, NodeFile, PciConfig, VgpuSection};
 use crate::pci::PciAddress;
 use crate::processes::ProcessEntry;
 use crate::state::State;
@@ -42,8 +42,12 @@ pub struct Node {
     pub cuda_version: u32,
     /// The branch whose functions the library of `nvml-sim run` and `root` has; all that there are where absent.
     pub symbols: Option<Branch>,
+    /// Which kernel module the driver's own file names.
+    pub kernel_module: KernelModule,
     /// Product name of the machine.
     pub machine: String,
+    /// Whether DMI tells it.
+    pub dmi: bool,
     /// NUMA node -> its CPUs.
     pub cpus: BTreeMap<u32, CpuList>,
     /// NUMA node -> its socket, as far as known.
@@ -100,6 +104,10 @@ pub struct Gpu {
     pub pcie: PciePlace,
     /// What each NVLink ends at.
     pub links: Vec<Link>,
+    /// The vGPU that it is on the PCI bus.
+    pub vgpu: Option<VgpuSection>,
+    /// How much of its PCI configuration space there is.
+    pub pci_config: PciConfig,
     /// What it is busy with.
     pub load: Load,
     /// The MIG instances of a node that was just made; nothing where MIG is off.
@@ -131,13 +139,17 @@ impl Node {
             .nvml
             .unwrap_or_else(|| format!("{}.{}", cuda_version / 1000, declared.driver.version));
         check.nvml(&nvml_version)?;
+        let has_open_only = gpus.iter().any(|gpu| gpu.model.architecture >= Architecture::Blackwell);
+        let own_module = if has_open_only { KernelModule::Open } else { KernelModule::Proprietary };
         let fabric = declared.fabric.map(|fabric| check.fabric(&fabric)).transpose()?;
         let mut node = Node {
             driver_version: declared.driver.version,
             nvml_version,
             cuda_version,
             symbols: declared.driver.symbols,
+            kernel_module: declared.driver.kernel_module.unwrap_or(own_module),
             machine: declared.machine.unwrap_or_else(|| "Simulated machine".to_owned()),
+            dmi: declared.dmi,
             cpus: declared.cpus,
             sockets,
             nvswitches: declared.nvswitches,

@@ -25,6 +25,9 @@ pub struct NodeFile {
     /// Product name of the machine, as DMI gives it.
     #[serde(default)]
     pub machine: Option<String>,
+    /// Whether the machine has DMI, which tells its product name in `/sys/class/dmi` of a host root.
+    #[serde(default = "yes")]
+    pub dmi: bool,
     /// From which UUIDs and serial numbers follow.
     pub seed: String,
     /// NUMA node -> its CPUs.
@@ -69,6 +72,20 @@ pub struct DriverSection {
     /// The branch whose functions its library has, in `nvml-sim run` and `root`; all that there are where absent.
     #[serde(default)]
     pub symbols: Option<Branch>,
+    /// Which of NVIDIA's kernel modules `/proc/driver/nvidia/version` names; where absent, the open one if a GPU is of
+    /// Blackwell or newer, which knows no other.
+    #[serde(default)]
+    pub kernel_module: Option<KernelModule>,
+}
+
+/// A kernel module of NVIDIA's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelModule {
+    /// The one whose source is open.
+    Open,
+    /// The proprietary one.
+    Proprietary,
 }
 
 /// The NVLink fabric.
@@ -117,10 +134,44 @@ pub struct GpuEntry {
     /// For each NVLink the index of the GPU at its other end, on machines without NVSwitch.
     #[serde(default)]
     pub nvlink_peers: Option<Vec<usize>>,
+    /// The vGPU that it is on the PCI bus of a host root; in NVML it is a GPU like others.
+    #[serde(default)]
+    pub vgpu: Option<VgpuSection>,
+    /// How much of its PCI configuration space is in a host root: all 256 bytes, the 64 that the kernel gives to a process
+    /// without `CAP_SYS_ADMIN`, or no file. Whole where absent.
+    #[serde(default)]
+    pub pci_config: PciConfig,
     /// What it is busy with.
     #[serde(default)]
     pub load: Load,
     /// Keys of the model that are different for this GPU.
     #[serde(default)]
     pub overrides: ModelLayer,
+}
+
+/// A vGPU: what its host writes into the PCI configuration space.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VgpuSection {
+    /// Version of the host's driver, quoted, such as `"535.129.03"`; ten characters at most.
+    pub host_version: String,
+    /// Branch of the host's driver, such as `r535_00`; ten characters at most.
+    pub host_branch: String,
+}
+
+/// How much of a PCI configuration space there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PciConfig {
+    /// All 256 bytes.
+    #[default]
+    Whole,
+    /// The 64 bytes that the kernel gives to a process without `CAP_SYS_ADMIN`.
+    Head,
+    /// No file.
+    Missing,
+}
+
+fn yes() -> bool {
+    true
 }

@@ -2,6 +2,7 @@
 //! each part knows its own files.
 
 mod capabilities;
+pub(crate) mod config_space;
 mod device_nodes;
 mod driver_files;
 mod elf;

@@ -1,24 +1,11 @@
-//! Bad input: files made to hurt, a corpus that is replayed, and inputs made from it. Targets are functions of bytes.
-//!
-//! `make test` replays `corpus/` and some thousand inputs made from it, the same each time; `make fuzz` goes on for minutes
-//! with others. An input that fails is written to `target/fuzz`: put it into the corpus with the repair.
+//! Bad input: files made to hurt, and corpora of configs and ids.
 
 use std::fmt::{Debug, Display};
-use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
-use fastrand::Rng;
+use corpus::{Corpus, Target};
 use gpu_config::{DeviceRef, GpuSelector, Memory, Mode, SleepInterval, read};
 use gpu_model::{GpuUuid, MigProfile, MigUuid, PciAddress, ResourceName};
-
-/// What takes any bytes and must not fail.
-type Target = fn(&[u8]);
-
-/// Inputs made in `make test`, for each target.
-const INPUTS: u64 = 3_000;
 
 /// An error is read by people, and stands in logs and on `/ready`.
 const LONGEST_ERROR: usize = 100 * 1000;
@@ -58,36 +45,6 @@ fn prints_back<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     }
 }
 
-fn package() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The inputs of a target, by name.
-fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = package().join("corpus").join(name);
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
-}
-
-/// Runs a target; an input that it fails on is kept.
-fn strike(name: &str, target: Target, input: &[u8]) {
-    if let Err(failure) = catch_unwind(AssertUnwindSafe(|| target(input))) {
-        let folder = package().join("../../target/fuzz");
-        fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(format!("{name}-{:016x}", hash(input)));
-        fs::write(&file, input).unwrap();
-        println!("{name} fails on {}", file.display());
-        resume_unwind(failure);
-    }
-}
-
-fn hash(input: &[u8]) -> u64 {
-    input
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// Pieces that parsers stumble over.
 const PIECES: [&str; 26] = [
     "\n",
@@ -118,59 +75,20 @@ const PIECES: [&str; 26] = [
     "::",
 ];
 
-/// Another input made of those that there are.
-fn made(dice: &mut Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = seeds[dice.usize(..seeds.len())].clone();
-    for _ in 0..=dice.usize(..6) {
-        let at = dice.usize(..input.len() + 1);
-        let end = (at + dice.usize(..24)).min(input.len());
-        match dice.usize(..5) {
-            0 => drop(input.drain(at..end)),
-            1 => drop(input.splice(at..at, PIECES[dice.usize(..PIECES.len())].bytes())),
-            2 => {
-                let twice = input[at..end].to_vec();
-                input.splice(at..at, twice);
-            }
-            3 => {
-                let other = &seeds[dice.usize(..seeds.len())];
-                let from = dice.usize(..other.len() + 1);
-                input.truncate(at);
-                input.extend_from_slice(&other[from..]);
-            }
-            _ => {
-                if let Some(byte) = input.get_mut(at) {
-                    *byte ^= 1 << dice.usize(..8);
-                }
-            }
-        }
-    }
-    input
-}
-
-/// Replays the corpus, and strikes with inputs made from it for as long as is wanted.
-fn fuzz(name: &str, target: Target) {
-    let seeds = corpus(name);
-    assert!(!seeds.is_empty());
-    seeds.iter().for_each(|seed| strike(name, target, seed));
-    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
-    let minutes = number("GANTRY_FUZZ_MINUTES").map(|minutes| Duration::from_secs(minutes * 60));
-    let mut dice = Rng::with_seed(number("GANTRY_FUZZ_SEED").unwrap_or(1).max(1));
-    let (begin, mut inputs) = (Instant::now(), 0);
-    while minutes.map_or(inputs < INPUTS, |minutes| begin.elapsed() < minutes) {
-        strike(name, target, &made(&mut dice, &seeds));
-        inputs += 1;
-    }
-    println!("{name}: {} seeds, {inputs} inputs made from them", seeds.len());
+/// Strikes with the corpus of this name.
+fn strike(name: &str, target: Target) {
+    let pieces = PIECES.map(str::as_bytes);
+    Corpus { package: env!("CARGO_MANIFEST_DIR"), name, pieces: &pieces }.strike(target);
 }
 
 #[test]
 fn corpus_of_configs_and_inputs_made_of_it_do_no_harm() {
-    fuzz("config", config);
+    strike("config", config);
 }
 
 #[test]
 fn corpus_of_ids_and_inputs_made_of_it_do_no_harm() {
-    fuzz("ids", ids);
+    strike("ids", ids);
 }
 
 /// What is said of a text that is refused.

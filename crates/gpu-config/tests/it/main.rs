@@ -1,11 +1,5 @@
 //! Config files: what is accepted, what is refused with which words, and the reference.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on fails, and says how far it came"
-)]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Tests of the host's files, on temporary folders that look like hosts.
 
-#![expect(clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
 mod atomic_write;
 mod companions;
@@ -9,6 +9,9 @@ mod driver_root;
 mod extras;
 mod fixture;
 mod kernel_files;
+mod machine;
 mod mig_capabilities;
 mod paths;
+mod pci_functions;
 mod staging;
+mod vgpu;

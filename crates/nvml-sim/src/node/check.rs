@@ -16,6 +16,7 @@ use crate::node_file::{FabricSection, GpuEntry, NodeFile};
 use crate::pci::PciAddress;
 use crate::presets;
 use crate::processes::ProcessEntry;
+use crate::root::config_space::VGPU_TEXT_BYTES;
 use crate::state::State;
 use crate::topology::{Link, PciePlace};
 use crate::yaml::{self, YamlError};
@@ -103,6 +104,7 @@ impl Check<'_> {
         if minor > MINOR_MAX {
             return Err(self.fail(at("minor"), format!("`{minor}` cannot be; write 0 to {MINOR_MAX}")));
         }
+        self.vgpu(&at("vgpu"), entry)?;
         let mut gpu = Gpu {
             index,
             place: index,
@@ -115,12 +117,24 @@ impl Check<'_> {
             memory_numa: entry.memory_numa,
             pcie: entry.pcie.unwrap_or_else(|| PciePlace::alone(socket.unwrap_or(0), index)),
             links: self.links(index, entry, node, &model)?,
+            vgpu: entry.vgpu.clone(),
+            pci_config: entry.pci_config,
             load: entry.load.clone(),
             model,
             mig_instances: None,
         };
         gpu.mig_instances = entry.mig_instances.as_ref().map(|words| self.layout(&gpu, words)).transpose()?;
         Ok(gpu)
+    }
+
+    /// Texts that have room in a vGPU's capability.
+    fn vgpu(&self, at: &str, entry: &GpuEntry) -> Result<(), NodeError> {
+        let Some(vgpu) = &entry.vgpu else { return Ok(()) };
+        for (key, value) in [("host-version", &vgpu.host_version), ("host-branch", &vgpu.host_branch)] {
+            limits::text(value, VGPU_TEXT_BYTES)
+                .map_err(|problem| self.fail(format!("{at}.{key}"), problem))?;
+        }
+        Ok(())
     }
 
     /// The MIG instances that a GPU has from the beginning: profiles that it has, and room for all.

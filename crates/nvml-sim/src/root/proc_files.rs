@@ -5,6 +5,7 @@ use super::device_nodes::MAJOR;
 use super::plan::Plan;
 use crate::identity;
 use crate::node::{Gpu, Node};
+use crate::node_file::KernelModule;
 use crate::state::State;
 
 /// File modes of capabilities' device nodes, as the driver prints them: in decimal.
@@ -54,10 +55,11 @@ pub fn plan_boot(plan: &mut Plan, node: &Node, state: &State) {
 /// The version of the driver that is loaded.
 pub fn plan_version(plan: &mut Plan, node: &Node) {
     let version = &node.driver_version;
-    plan.file(
-        VERSION,
-        format!("NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  (simulated by nvml-sim)\n"),
-    );
+    let module = match node.kernel_module {
+        KernelModule::Open => "Open Kernel Module for x86_64",
+        KernelModule::Proprietary => "x86_64 Kernel Module",
+    };
+    plan.file(VERSION, format!("NVRM version: NVIDIA UNIX {module}  {version}  (simulated by nvml-sim)\n"));
 }
 
 /// The GPUs that the driver has.

@@ -1,5 +1,6 @@
-//! PCI, DMI, NUMA and module files under /sys. It knows sysfs' format and the head of a PCI configuration space.
+//! PCI, DMI, NUMA and module files under /sys. It knows sysfs' format.
 
+use super::config_space::{self, Ids};
 use super::plan::Plan;
 use crate::drain::PciDevice;
 use crate::node::{Gpu, Node};
@@ -32,8 +33,10 @@ pub fn plan(plan: &mut Plan, node: &Node, state: &State) {
     for (numa, list) in &node.cpus {
         plan.file(format!("sys/devices/system/node/node{numa}/cpulist"), format!("{}\n", list.as_str()));
     }
-    plan.file("sys/class/dmi/id/product_name", format!("{}\n", node.machine));
-    plan.file("sys/class/dmi/id/sys_vendor", "Simulated\n");
+    if node.dmi {
+        plan.file("sys/class/dmi/id/product_name", format!("{}\n", node.machine));
+        plan.file("sys/class/dmi/id/sys_vendor", "Simulated\n");
+    }
     plan.file("sys/module/nvidia/version", format!("{}\n", node.driver_version));
     plan.file("sys/module/nvidia/initstate", "live\n");
 }
@@ -46,8 +49,10 @@ pub fn plan_pci(plan: &mut Plan, node: &Node, state: &State) {
             continue;
         }
         let model = &gpu.model;
-        let ids = Ids { device: model.pci_device, subsystem: model.pci_subsystem, class: model.pci_class };
-        pci_device(plan, gpu.pci, &ids, gpu.numa);
+        let (device, subsystem, class) = (model.pci_device, model.pci_subsystem, model.pci_class);
+        let ids = Ids { vendor: VENDOR, device, subsystem, class };
+        let config = config_space::of_gpu(&ids, gpu.vgpu.as_ref(), gpu.pci_config);
+        pci_device(plan, gpu.pci, &ids, gpu.numa, config);
         let folder = folder(gpu.pci);
         plan.file(folder.clone() + "/resource", regions(gpu));
         plan.file(folder.clone() + "/local_cpulist", cpus(node, gpu));
@@ -61,32 +66,29 @@ pub fn plan_pci(plan: &mut Plan, node: &Node, state: &State) {
         );
     }
     for switch in &node.nvswitches {
-        let ids = Ids { device: node.nvswitch_device, subsystem: 0, class: NVSWITCH_CLASS };
-        pci_device(plan, *switch, &ids, None);
+        let device = node.nvswitch_device;
+        let ids = Ids { vendor: VENDOR, device, subsystem: 0, class: NVSWITCH_CLASS };
+        pci_device(plan, *switch, &ids, None, Some(config_space::header(&ids)));
         plan.file(folder(*switch) + "/resource", resource_file(&[]));
     }
-}
-
-struct Ids {
-    device: u16,
-    subsystem: u16,
-    class: u32,
 }
 
 fn folder(pci: PciAddress) -> String {
     format!("sys/bus/pci/devices/{pci}")
 }
 
-fn pci_device(plan: &mut Plan, pci: PciAddress, ids: &Ids, numa: Option<u32>) {
+fn pci_device(plan: &mut Plan, pci: PciAddress, ids: &Ids, numa: Option<u32>, config: Option<Vec<u8>>) {
     let folder = folder(pci);
     let mut put = |name: &str, text: String| plan.file(format!("{folder}/{name}"), text + "\n");
-    put("vendor", format!("0x{VENDOR:04x}"));
+    put("vendor", format!("0x{:04x}", ids.vendor));
     put("device", format!("0x{:04x}", ids.device));
-    put("subsystem_vendor", format!("0x{VENDOR:04x}"));
+    put("subsystem_vendor", format!("0x{:04x}", ids.vendor));
     put("subsystem_device", format!("0x{:04x}", ids.subsystem));
     put("class", format!("0x{:06x}", ids.class));
     put("numa_node", numa.map_or("-1".to_owned(), |numa| numa.to_string()));
-    plan.file(folder + "/config", config_space(ids));
+    if let Some(config) = config {
+        plan.file(folder + "/config", config);
+    }
 }
 
 /// A GPU's regions: registers, frame buffer, and a window.
@@ -110,22 +112,6 @@ fn resource_file(regions: &[(usize, u64, u64, u64)]) -> String {
         format!("0x{first:016x} 0x{last:016x} 0x{flags:016x}\n")
     };
     (0..REGIONS).map(line).collect()
-}
-
-/// 256 bytes: ids and class, no capabilities.
-fn config_space(ids: &Ids) -> Vec<u8> {
-    let mut space = vec![0_u8; 256];
-    let mut put = |at: usize, bytes: &[u8]| {
-        if let Some(place) = space.get_mut(at..at + bytes.len()) {
-            place.copy_from_slice(bytes);
-        }
-    };
-    put(0x00, &VENDOR.to_le_bytes());
-    put(0x02, &ids.device.to_le_bytes());
-    put(0x09, &ids.class.to_le_bytes()[..3]);
-    put(0x2C, &VENDOR.to_le_bytes());
-    put(0x2E, &ids.subsystem.to_le_bytes());
-    space
 }
 
 fn cpus(node: &Node, gpu: &Gpu) -> String {

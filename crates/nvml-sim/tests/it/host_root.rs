@@ -58,6 +58,28 @@ fn root_has_the_files_of_a_driver() {
 }
 
 #[test]
+fn root_shows_what_the_node_file_says_of_dmi_kernel_module_and_pci_configuration() {
+    let yaml = "driver: {version: 580.95.05, cuda: \"13.0\", kernel-module: open}\nseed: guest\ndmi: false\ngpus:\n\
+        - {model: T4, pci: \"0000:01:00.0\", vgpu: {host-version: \"535.129.03\", host-branch: r535_00}}\n\
+        - {model: T4, pci: \"0000:02:00.0\", pci-config: head}\n\
+        - {model: T4, pci: \"0000:03:00.0\", pci-config: missing}\n";
+    let dir = tempfile::tempdir().unwrap();
+    let folder = StateFolder::create(&dir.path().join("node"), "guest.yaml".as_ref(), yaml).unwrap();
+    let host = dir.path().join("host");
+    lay(&folder, &host).unwrap();
+    assert!(!host.join("sys/class/dmi").exists());
+    let version = fs::read_to_string(host.join("proc/driver/nvidia/version")).unwrap();
+    assert!(version.contains("Open Kernel Module for x86_64  580.95.05"), "{version}");
+    let config = |bus: u8| fs::read(host.join(format!("sys/bus/pci/devices/0000:{bus:02x}:00.0/config")));
+    let vgpu = config(1).unwrap();
+    assert_eq!((vgpu.len(), vgpu[0x34]), (256, 0xD0));
+    assert_eq!(vgpu[0xD0..0xD7], *b"\x09\x68\x1bVF\x00\x16");
+    assert_eq!(vgpu[0xD7..0xEB], *b"535.129.03r535_00\0\0\0");
+    assert_eq!(config(2).unwrap().len(), 64);
+    assert!(config(3).is_err());
+}
+
+#[test]
 fn capabilities_of_mig_instances_follow_when_the_root_is_laid_again() {
     let (dir, folder) = node("dgx-h100");
     let library = dir.path().join("stand-in.so");

@@ -52,6 +52,15 @@ fn every_preset_file_is_a_preset_of_its_name() {
 }
 
 #[test]
+fn vgpu_whose_host_has_a_long_version_is_refused_with_its_place() {
+    let said = message(
+        "gpus:",
+        "gpus:\n  - {model: T4, pci: \"0000:09:00.0\", vgpu: {host-version: 535.129.030, host-branch: r}}",
+    );
+    assert!(said.contains("gpus[0].vgpu.host-version: "), "{said}");
+}
+
+#[test]
 fn identities_do_not_change_between_releases() {
     // People's goldens hold these.
     assert_eq!(preset("t4").gpus[0].uuid, "GPU-3df640ae-dda3-a15f-46e4-0fadbed1687a");

@@ -1,5 +1,5 @@
 //! An NVML library that lacks most functions and answers nonsense, as `BROKEN` in its environment says:
-//! `count`, `uuid`, `no-nul` or `imex`. Built as a C library for the tests beside it.
+//! `count`, `uuid`, `no-nul`, `imex`, `fabric` or `confidential`. Built as a C library for the tests beside it.
 #![expect(unsafe_code, reason = "a C library")]
 
 use std::ffi::{c_char, c_uint, c_void};
@@ -94,4 +94,41 @@ extern "C" fn nvmlDeviceGetFieldValues(_gpu: *mut c_void, _count: i32, values: *
 #[unsafe(no_mangle)]
 extern "C" fn nvmlDeviceGetName(_gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
     write(text, length, "A GPU", is_broken("no-nul"))
+}
+
+/// `nvmlGpuFabricInfo_t`.
+#[repr(C)]
+struct FabricInfo {
+    cluster: [u8; 16],
+    status: c_uint,
+    clique: c_uint,
+    state: u8,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetGpuFabricInfo(_gpu: *mut c_void, info: *mut FabricInfo) -> c_uint {
+    if !is_broken("fabric") {
+        return NOT_SUPPORTED;
+    }
+    // SAFETY: the caller gives a place for it. There is no state 4.
+    unsafe { info.write(FabricInfo { cluster: [7; 16], status: 0, clique: 1, state: 4 }) };
+    SUCCESS
+}
+
+/// `nvmlConfComputeSystemState_t`.
+#[repr(C)]
+struct ConfidentialState {
+    environment: c_uint,
+    feature: c_uint,
+    tools: c_uint,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlSystemGetConfComputeState(state: *mut ConfidentialState) -> c_uint {
+    if !is_broken("confidential") {
+        return NOT_SUPPORTED;
+    }
+    // SAFETY: the caller gives a place for it.
+    unsafe { state.write(ConfidentialState { environment: 2, feature: 1, tools: 0 }) };
+    SUCCESS
 }

@@ -18,7 +18,7 @@ crate::tests![
 ];
 
 /// NVML on the library of `tests/broken`.
-fn broken(what: &str) -> Nvml {
+pub fn broken(what: &str) -> Nvml {
     let built = std::env::current_exe().unwrap();
     let library = built.parent().unwrap().with_file_name("examples").join("libbroken_nvml.so");
     assert!(library.exists(), "{} is not built: `cargo build -p nvml --examples`", library.display());

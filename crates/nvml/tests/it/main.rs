@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
+mod details;
 mod driver;
 mod events;
 mod faults;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let tests: Vec<(&'static str, fn())> = [
         driver::TESTS,
         inventory::TESTS,
+        details::TESTS,
         mig::TESTS,
         topology::TESTS,
         probes::TESTS,

@@ -1,6 +1,6 @@
 //! The parts into which GPUs are cut, and that a change of them is seen.
 
-use gpu_model::{Gpu, MigDevice, MigFailure, MigMode, Reading};
+use gpu_model::{Gpu, MigAttributes, MigDevice, MigFailure, MigMode, Reading};
 use nvml_sim::Effect;
 
 use crate::node::{Node, block_on};
@@ -8,6 +8,7 @@ use crate::node::{Node, block_on};
 crate::tests![
     mig_devices_are_told_with_their_places_and_profiles,
     engines_of_a_gpu_instance_are_in_its_profile,
+    attributes_of_a_mig_device_are_its_own_multiprocessors_and_its_instances_engines,
     mig_device_that_cannot_be_read_stands_beside_the_others,
     parts_that_cannot_be_counted_are_one_failure_of_their_gpu,
     change_of_the_partitioning_is_seen_by_a_probe,
@@ -62,6 +63,29 @@ fn engines_of_a_gpu_instance_are_in_its_profile() {
         let profiles: Vec<_> =
             gpu(&node).mig_devices.iter().map(|device| device.profile.to_string()).collect();
         assert_eq!(profiles, expected);
+    }
+}
+
+fn attributes_of_a_mig_device_are_its_own_multiprocessors_and_its_instances_engines() {
+    let node = node("H100-SXM5-80GB", "1g.10gb+me@6, 3g.40gb@0/2c/1c");
+    let table = node.state.node().unwrap().gpus[0].model.mig.clone();
+    let gpu = gpu(&node);
+    assert!(gpu.mig_failures.is_empty(), "{gpu:?}");
+    for (profile, multiprocessors) in [("1g.10gb+me", 16), ("2c.3g.40gb", 32), ("1c.3g.40gb", 16)] {
+        let device = gpu.mig_devices.iter().find(|device| device.profile.to_string() == profile).unwrap();
+        let instance = profile.split_once("c.").map_or(profile, |(_, instance)| instance);
+        let instance = table.gpu_instances.iter().find(|kind| kind.name == instance).unwrap();
+        let engines = &instance.engines;
+        let expected = MigAttributes {
+            multiprocessors,
+            copy_engines: engines.copy,
+            decoders: engines.decode,
+            encoders: engines.encode,
+            jpeg_engines: engines.jpeg,
+            ofa_engines: engines.ofa,
+        };
+        assert_eq!(device.attributes, expected, "{profile}");
+        assert!(engines.copy > 0 && engines.decode > 0, "{profile}");
     }
 }
 
