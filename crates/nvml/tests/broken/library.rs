@@ -1,5 +1,6 @@
 //! An NVML library that lacks most functions and answers nonsense, as `BROKEN` in its environment says:
-//! `count`, `uuid`, `no-nul`, `imex`, `fabric` or `confidential`. Built as a C library for the tests beside it.
+//! `count`, `uuid`, `no-nul`, `imex`, `fabric`,
+//! `confidential` or `switches`. Built as a C library for the tests beside it.
 #![expect(unsafe_code, reason = "a C library")]
 
 use std::ffi::{c_char, c_uint, c_void};
@@ -125,10 +126,41 @@ struct ConfidentialState {
 
 #[unsafe(no_mangle)]
 extern "C" fn nvmlSystemGetConfComputeState(state: *mut ConfidentialState) -> c_uint {
-    if !is_broken("confidential") {
+    let feature = match (is_broken("confidential"), is_broken("switches")) {
+        (true, _) => 1,
+        (_, true) => NEITHER,
+        _ => return NOT_SUPPORTED,
+    };
+    // SAFETY: the caller gives a place for it.
+    unsafe { state.write(ConfidentialState { environment: 2, feature, tools: 0 }) };
+    SUCCESS
+}
+
+/// Neither on nor off; and among NVML's codes that of what is not supported.
+const NEITHER: c_uint = NOT_SUPPORTED;
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetEccMode(_gpu: *mut c_void, now: *mut c_uint, next: *mut c_uint) -> c_uint {
+    switch(now, next)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetGspFirmwareMode(
+    _gpu: *mut c_void,
+    on: *mut c_uint,
+    default: *mut c_uint,
+) -> c_uint {
+    switch(on, default)
+}
+
+fn switch(first: *mut c_uint, second: *mut c_uint) -> c_uint {
+    if !is_broken("switches") {
         return NOT_SUPPORTED;
     }
-    // SAFETY: the caller gives a place for it.
-    unsafe { state.write(ConfidentialState { environment: 2, feature: 1, tools: 0 }) };
+    // SAFETY: the caller gives places for two numbers.
+    unsafe {
+        first.write(NEITHER);
+        second.write(NEITHER);
+    }
     SUCCESS
 }

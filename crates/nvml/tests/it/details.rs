@@ -1,6 +1,6 @@
 //! What GPUs say of themselves beyond the inventory.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use gpu_model::{Detail, DetailSet, Details, FabricState, GpuDetails, PcieLink, Reading, failure};
 use nvml::Nvml;
@@ -17,7 +17,8 @@ crate::tests![
     details_of_every_machine_are_those_of_its_models,
     what_is_not_wanted_is_not_asked,
     room_for_mig_is_what_the_driver_could_still_make,
-    nonsense_is_a_failed_reading_and_no_lie,
+    number_beyond_all_sense_is_a_failed_reading_and_no_lie,
+    switch_that_is_neither_on_nor_off_is_a_failed_reading,
     state_of_a_fabric_that_is_none_is_a_failed_reading,
     confidential_computing_that_is_on_is_told,
     gpu_lost_after_the_inventory_fails_its_own_details,
@@ -41,7 +42,7 @@ fn details(nvml: &Nvml, wanted: &[Detail]) -> Details {
 }
 
 /// Lines of the library's own log of calls, initialisation included.
-fn calls_in(log: &PathBuf) -> usize {
+fn calls_in(log: &Path) -> usize {
     let files = std::fs::read_dir(log).unwrap().map(|file| file.unwrap().path());
     files.map(|file| std::fs::read_to_string(file).unwrap().lines().count()).sum()
 }
@@ -127,10 +128,10 @@ fn details_of_every_machine_are_those_of_its_models() {
                 Reading::NotSupported
             };
             let is_partitioned = of.mig_instances.is_some();
-            let link_count = u32::try_from(of.links.len()).unwrap();
-            let links = match link_count == 0 || is_partitioned {
+            // Those without a peer are down.
+            let links = match model.nvlinks == 0 || is_partitioned {
                 true => Reading::NotSupported,
-                false => Reading::Value(link_count),
+                false => Reading::Value(u32::try_from(of.links.len()).unwrap()),
             };
             let expected = GpuDetails {
                 uuid: of.uuid.parse().unwrap(),
@@ -204,50 +205,45 @@ fn room_for_mig_is_what_the_driver_could_still_make() {
     assert_eq!(told.gpus[0].mig_room, refused, "only root is told");
 }
 
-fn nonsense_is_a_failed_reading_and_no_lie() {
+fn number_beyond_all_sense_is_a_failed_reading_and_no_lie() {
     for seed in 0..4 {
         let node = Node::of("dgx-h100");
-        let garbage = || Effect::Garbage { seed };
-        for function in [
-            "nvmlDeviceGetEccMode",
-            "nvmlDeviceGetEnforcedPowerLimit",
-            "nvmlDeviceGetMaxPcieLink*",
-            "nvmlDeviceGetGspFirmwareMode",
-            "nvmlDeviceGetFieldValues",
-            "nvmlSystemGetConfComputeState",
-            "nvmlDeviceGetGpuFabricInfoV",
+        for (gpu, function) in [
+            (0, "nvmlDeviceGetMaxPcieLinkGeneration"),
+            (1, "nvmlDeviceGetMaxPcieLinkWidth"),
+            (2, "nvmlDeviceGetEnforcedPowerLimit"),
+            (3, "nvmlDeviceGetFieldValues"),
         ] {
-            node.fault(function, garbage(), None);
+            node.fault_of_gpu(gpu, function, Effect::Garbage { seed });
         }
-        let told = details(&node.nvml(), &ALL);
-        assert!(told.confidential_compute.value().is_none(), "{told:?}");
-        for gpu in &told.gpus {
-            let GpuDetails { fabric, ecc, nvlinks_up, pcie, power_limit_milliwatts, gsp, .. } = gpu;
-            assert_eq!(
-                (
-                    fabric.value(),
-                    ecc.value(),
-                    nvlinks_up.value(),
-                    pcie.value(),
-                    power_limit_milliwatts.value(),
-                    gsp.value()
-                ),
-                (None, None, None, None, None, None),
-            );
-        }
-        let partitioned = partitioned("A100-SXM4-80GB", "");
-        partitioned.fault("nvmlDeviceGetGpuInstanceRemainingCapacity", garbage(), None);
-        let told = details(&partitioned.nvml(), &ALL);
-        let call = "nvmlDeviceGetGpuInstanceRemainingCapacity".to_owned();
-        assert_eq!(told.gpus[0].mig_room, Reading::Failed { call, code: failure::SENSELESS });
-        assert!(told.gpus[0].ecc.value().is_some(), "it costs nothing else");
+        let gpus = details(&node.nvml(), &ALL).gpus;
+        assert_eq!(gpus[0].pcie, senseless("nvmlDeviceGetMaxPcieLinkGeneration"), "{seed}");
+        assert_eq!(gpus[1].pcie, senseless("nvmlDeviceGetMaxPcieLinkWidth"), "{seed}");
+        assert_eq!(gpus[2].power_limit_milliwatts, senseless("nvmlDeviceGetEnforcedPowerLimit"), "{seed}");
+        assert_eq!(gpus[3].nvlinks_up, senseless("nvmlDeviceGetFieldValues"), "{seed}");
+        assert!(gpus.iter().all(|gpu| gpu.ecc.value().is_some()), "it costs nothing else");
+
+        let node = partitioned("A100-SXM4-80GB", "");
+        const CAPACITY: &str = "nvmlDeviceGetGpuInstanceRemainingCapacity";
+        node.fault(CAPACITY, Effect::Garbage { seed }, None);
+        assert_eq!(details(&node.nvml(), &ALL).gpus[0].mig_room, senseless(CAPACITY), "{seed}");
     }
+}
+
+fn senseless<T>(call: &str) -> Reading<T> {
+    Reading::Failed { call: call.to_owned(), code: failure::SENSELESS }
+}
+
+fn switch_that_is_neither_on_nor_off_is_a_failed_reading() {
+    let told = details(&crate::garbage::broken("switches"), &ALL);
+    assert_eq!(told.confidential_compute, senseless("nvmlSystemGetConfComputeState"));
+    assert_eq!(told.gpus[0].ecc, senseless("nvmlDeviceGetEccMode"));
+    assert_eq!(told.gpus[0].gsp, senseless("nvmlDeviceGetGspFirmwareMode"));
 }
 
 fn state_of_a_fabric_that_is_none_is_a_failed_reading() {
     let told = details(&crate::garbage::broken("fabric"), &ALL);
-    let call = "nvmlDeviceGetGpuFabricInfo".to_owned();
-    assert_eq!(told.gpus[0].fabric, Reading::Failed { call, code: failure::SENSELESS });
+    assert_eq!(told.gpus[0].fabric, senseless("nvmlDeviceGetGpuFabricInfo"));
     // What this library lacks is not supported.
     assert_eq!((&told.gpus[0].ecc, &told.gpus[0].mig_room), (&Reading::NotSupported, &Reading::NotSupported));
 }
