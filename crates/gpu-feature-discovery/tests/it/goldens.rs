@@ -8,7 +8,7 @@ use gpu_feature_discovery::facts::{Face, Facts, Group, PciFunction, Settings};
 use gpu_feature_discovery::labels::label;
 use gpu_model::{GpuFailure, Health, HealthReason, PcieLink, Reading};
 use node_host::DriverFlavour;
-use node_host::vgpu::VgpuHostDriver;
+use node_host::vgpu::{VgpuError, VgpuHostDriver};
 
 use crate::nodes::{A100, H100, Model, T4, address, cut, gpu, joined, node, settings, uuid};
 
@@ -95,13 +95,15 @@ fn several_models_and_gpus_that_fail() {
     check("models", &facts, &Settings::default());
 }
 
-/// What is known without a driver, of a guest with virtual GPUs: of two hosts' answers, the first by address.
+/// What is known without a driver, of a guest with virtual GPUs: of those that tell their host's driver, the first by address.
 #[test]
 fn guest_without_a_driver() {
     let host = |version: &str| VgpuHostDriver { version: version.to_owned(), branch: "r550_00".to_owned() };
     let function =
         |at, version| PciFunction { address: address(at), class: 0x03_0000, vgpu: Ok(Some(host(version))) };
-    let pci = Some(vec![function(1, "550.2"), function(0, "550.1")]);
+    let mut silent = function(0, "");
+    silent.vgpu = Err(VgpuError::NoHostDriver { at: 0x40, problem: "there is no record of it" });
+    let pci = Some(vec![function(2, "550.2"), function(1, "550.1"), silent]);
     check("guest", &Facts { pci, ..Facts::default() }, &Settings::default());
 }
 

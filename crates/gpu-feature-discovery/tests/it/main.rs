@@ -6,3 +6,4 @@ mod catalogue;
 mod goldens;
 mod nodes;
 mod properties;
+mod rules;
