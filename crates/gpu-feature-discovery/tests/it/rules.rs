@@ -4,6 +4,7 @@ use gpu_config::MigStrategy;
 use gpu_feature_discovery::facts::{Facts, Settings};
 use gpu_feature_discovery::labels::{Labelled, label};
 use gpu_model::{Gpu, MigFailure, Reading};
+use node_host::vgpu::VgpuError;
 
 use crate::nodes::{A100, H100, Model, T4, cut, gpu, joined, node, settings};
 
@@ -80,16 +81,28 @@ fn whole_gpus_are_described_before_partitioned_ones_whatever_most_are() {
 
 #[test]
 fn mig_devices_of_one_profile_on_two_models_are_one_set_of_the_model_with_most() {
-    let facts = node(vec![cut(0, H100, &["1g.10gb"]), cut(1, A100, &["1g.10gb"; 2])]);
+    let mut facts = node(vec![cut(0, H100, &["1g.10gb"]), cut(1, A100, &["1g.10gb"; 2])]);
+    for mig in &mut facts.driver.as_mut().unwrap().inventory.gpus[1].mig_devices {
+        mig.attributes.multiprocessors = 14;
+    }
     let labelled = label(&facts, &settings(MigStrategy::Mixed, ""));
     assert_eq!(value(&labelled, "nvidia.com/mig-1g.10gb.count"), Some("3"));
     let product = value(&labelled, "nvidia.com/mig-1g.10gb.product");
     assert_eq!(product, Some("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"));
-    assert_eq!(
-        value(&labelled, "nvidia.com/gpu.product"),
-        Some("NVIDIA-H100-80GB-HBM3"),
-        "of two, the first"
-    );
+    assert_eq!(value(&labelled, "nvidia.com/mig-1g.10gb.multiprocessors"), Some("14"));
+    let product = value(&labelled, "nvidia.com/gpu.product");
+    assert_eq!(product, Some("NVIDIA-H100-80GB-HBM3"), "of two, the first");
+}
+
+#[test]
+fn virtual_gpu_is_present_if_it_says_so_and_unknown_if_it_cannot_be_read() {
+    let unread = VgpuError::Short { bytes: 64 };
+    let silent = VgpuError::NoHostDriver { at: 0x40, problem: "there is no record of it" };
+    for (vgpu, present) in [(Ok(None), Some("false")), (Err(unread), None), (Err(silent), Some("true"))] {
+        let mut facts = node(vec![gpu(0, T4)]);
+        facts.pci.as_mut().unwrap()[0].vgpu = vgpu;
+        assert_eq!(value(&label(&facts, &Settings::default()), "nvidia.com/vgpu.present"), present);
+    }
 }
 
 #[test]
