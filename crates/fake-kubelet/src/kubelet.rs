@@ -24,11 +24,11 @@ use tokio::{
     runtime::{self, Runtime},
     sync::{broadcast, oneshot, watch},
 };
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use crate::{
     admission::{self, AdmissionError, Allocation},
+    authority::accepted,
     events::{Event, EventLog, Happening},
     incarnation::{Incarnation, Settings},
     listen::{create_dir, listen_at, wipe_sockets},
@@ -385,11 +385,11 @@ async fn serve(kubelet: Arc<Incarnation>, starts: u64) -> io::Result<()> {
     let registry = listen_at(&settings.dir.join(KUBELET_SOCKET_NAME), settings.listen_gap).await?;
     kubelet.events.push_at(at, time, Event::Started { starts });
     let service = RegistrationServer::new(Registry(Arc::clone(&kubelet)));
-    tokio::spawn(Server::builder().serve_with_incoming(service, UnixListenerStream::new(registry)));
+    tokio::spawn(Server::builder().serve_with_incoming(service, accepted(registry)));
 
     let lister = listen_pod_resources(&settings.pod_resources_socket).await?;
     let service = PodResourcesListerServer::new(Lister(Arc::clone(&kubelet)));
-    tokio::spawn(Server::builder().serve_with_incoming(service, UnixListenerStream::new(lister)));
+    tokio::spawn(Server::builder().serve_with_incoming(service, accepted(lister)));
     Ok(())
 }
 

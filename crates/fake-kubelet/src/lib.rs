@@ -11,6 +11,7 @@
 
 mod admission;
 mod align;
+mod authority;
 mod books;
 mod checkpoint;
 pub mod conformance;

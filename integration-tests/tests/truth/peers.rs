@@ -252,17 +252,15 @@ fn plugin(node: &SimNode, args: &[&str]) -> Option<Process> {
         eprintln!("LEFT OUT: nvidia-device-plugin needs root, for its fixed folder");
         return None;
     }
-    // It calls the kubelet by the socket's path as host name, which a real kubelet takes and the fake one's HTTP library
-    // does not: so it stands in the folder, and gets a path that is a host name.
     let script = format!(
-        "mount -t tmpfs none /var/lib && mkdir -p {FOLDER} && mount --bind \"$0\" {FOLDER} && cd {FOLDER} && exec \"$@\""
+        "mount -t tmpfs none /var/lib && mkdir -p {FOLDER} && mount --bind \"$0\" {FOLDER} && exec \"$@\""
     );
     let mut command = node.command_at(&sim_node::find("nvml-sim").unwrap());
     command.arg("--dir").arg(node.driver().dir()).args(["run", "--private", "--root"]).arg(node.root());
     command.args(["--", "/bin/sh", "-c", &script]).arg(node.plugin_dir());
     command.arg(fetch::peer("device-plugin", "nvidia-device-plugin"));
     command.args(["--device-discovery-strategy=nvml", "--device-list-strategy=envvar"]);
-    command.args(["--fail-on-init-error=true", "--driver-root-ctr-path=/", "--kubelet-socket=kubelet.sock"]);
+    command.args(["--fail-on-init-error=true", "--driver-root-ctr-path=/"]);
     command.args(args).stdin(Stdio::null());
     Some(node.spawn_command("nvidia-device-plugin", command).unwrap())
 }
