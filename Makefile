@@ -57,9 +57,11 @@ bench: ## Print the performance table (PEERS=DIR measures other device plugins t
 	$(CARGO) build --release --workspace --bins --lib
 	$(CARGO) run --quiet --release -p bench -- $(if $(PEERS),--peers $(PEERS)) $(ARGS)
 
-fuzz: ## Make inputs of the corpora of config files, ids and PCI configuration spaces, and read them (MINUTES=10 each, SEED=N)
+fuzz: ## Make inputs of the corpora (config files, ids, PCI configuration spaces, bytes for sockets), and try them (MINUTES=10 each, SEED=N)
+	$(CARGO) build --workspace --bins --lib
 	$(FUZZ_CORPORA) $(CARGO) test -p gpu-config --test it -- --nocapture --test-threads=1 bad_input::corpus
 	$(FUZZ_CORPORA) $(CARGO) test -p node-host --test it -- --nocapture --test-threads=1 vgpu::corpus
+	$(FUZZ_CORPORA) $(CARGO) test -p gpu-device-plugin --lib --test it -- --nocapture --test-threads=1 corpus_of
 
 # One line for each piece; each runs for MINUTES.
 soak: ## Run what needs long: chaos among many processes, misuse of the library (also with AddressSanitizer), the fault matrix (MINUTES=10 each, SEED=N)

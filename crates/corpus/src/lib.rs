@@ -46,15 +46,23 @@ impl Corpus<'_> {
     /// # Panics
     /// When the target does; the input is written to a file first, which is told.
     pub fn strike(&self, target: Target) {
+        self.strike_times(INPUTS, target);
+    }
+
+    /// The same with so many inputs in `make test`, for a target that takes long for each.
+    ///
+    /// # Panics
+    /// As [`Corpus::strike`].
+    pub fn strike_times(&self, inputs_made: u64, mut target: impl FnMut(&[u8])) {
         let seeds = self.seeds();
         assert!(!seeds.is_empty(), "{self:?}");
-        seeds.iter().for_each(|seed| self.strike_with(target, seed));
+        seeds.iter().for_each(|seed| self.strike_with(&mut target, seed));
         let number = |variable| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
         let minutes = number(MINUTES).map(|minutes| Duration::from_secs(minutes * 60));
         let mut dice = Rng::with_seed(number(SEED).unwrap_or(1).max(1));
         let (begin, mut inputs) = (Instant::now(), 0);
-        while minutes.map_or(inputs < INPUTS, |minutes| begin.elapsed() < minutes) {
-            self.strike_with(target, &self.made(&mut dice, &seeds));
+        while minutes.map_or(inputs < inputs_made, |minutes| begin.elapsed() < minutes) {
+            self.strike_with(&mut target, &self.made(&mut dice, &seeds));
             inputs += 1;
         }
         println!("{}: {} seeds, {inputs} inputs made of them", self.name, seeds.len());
@@ -70,7 +78,7 @@ impl Corpus<'_> {
     }
 
     /// Runs a target; an input that it fails on is kept.
-    fn strike_with(&self, target: Target, input: &[u8]) {
+    fn strike_with(&self, target: &mut impl FnMut(&[u8]), input: &[u8]) {
         if let Err(failure) = catch_unwind(AssertUnwindSafe(|| target(input))) {
             let folder = Path::new(self.package).join("../../target/fuzz");
             fs::create_dir_all(&folder).unwrap();

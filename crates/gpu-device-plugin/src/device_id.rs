@@ -36,9 +36,14 @@ impl fmt::Display for DeviceId<'_> {
 
 #[cfg(test)]
 mod tests {
+    use corpus::Corpus;
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Pieces of ids, and what may be taken for some.
+    const PIECES: [&[u8]; 9] =
+        [b"::", b":", b"0", b"-1", b"+1", b"4294967296", b"GPU-", b"\0", "\u{663}".as_bytes()];
 
     proptest! {
         #[test]
@@ -52,6 +57,21 @@ mod tests {
         fn any_text_is_taken(text: String) {
             let _ = DeviceId::parse(&text);
         }
+    }
+
+    // A container would get another share, or the kubelet's books would have one device twice.
+    #[test]
+    fn corpus_of_device_ids_and_what_is_made_of_it_is_read_as_it_is_written() {
+        let package = env!("CARGO_MANIFEST_DIR");
+        Corpus { package, name: "device-ids", pieces: &PIECES }.strike(|bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            for line in text.lines() {
+                if let Some(id) = DeviceId::parse(line) {
+                    assert_eq!(id.to_string(), line);
+                    assert!(!id.unit.contains(SHARE) && id.share.is_some() == line.contains(SHARE), "{id:?}");
+                }
+            }
+        });
     }
 
     #[test]

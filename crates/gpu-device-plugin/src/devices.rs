@@ -1,6 +1,7 @@
 //! The subcommand `devices`: what the driver shows, through the same client as the daemon, and who has
 //! leased what of it.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,14 +9,41 @@ use config_file::text;
 use daemon::aligned;
 use daemon::stdout;
 use gpu_model::names::RESOURCE_GPU_MANAGEMENT;
-use gpu_model::{Inventory, Reading};
+use gpu_model::{GpuUuid, Inventory, Reading};
+use jiff::Timestamp;
 use node_contract::Lease;
 use nvml::Nvml;
+use serde::Serialize;
 
 use crate::args::Output;
 use crate::config::Config;
 use crate::leases::LeasePlaces;
 use crate::offering;
+
+/// What programs read: an inventory, which has more than `explain --node` asks for.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    inventory: &'a Inventory,
+    leases: Vec<Leased<'a>>,
+}
+
+/// A lease that counts.
+#[derive(Serialize)]
+struct Leased<'a> {
+    id: &'a str,
+    gpus: &'a BTreeSet<GpuUuid>,
+    who: &'a str,
+    purpose: &'a str,
+    expires_at: Timestamp,
+}
+
+impl<'a> Leased<'a> {
+    fn of(lease: &'a Lease) -> Leased<'a> {
+        let Lease { id, gpus, who, purpose, expires_at, .. } = lease;
+        Leased { id, gpus, who, purpose, expires_at: *expires_at }
+    }
+}
 
 /// Lists the GPUs on standard output.
 pub async fn list(config: &Config, output: Output) -> ExitCode {
@@ -29,7 +57,10 @@ async fn try_list(config: &Config, output: Output) -> anyhow::Result<()> {
     let leases = LeasePlaces::of(config).live()?;
     let inventory = inventory(config).await?;
     let text = match output {
-        Output::Json => serde_json::to_string_pretty(&inventory)? + "\n",
+        Output::Json => {
+            let leases = leases.iter().map(Leased::of).collect();
+            serde_json::to_string_pretty(&Shown { inventory: &inventory, leases })? + "\n"
+        }
         Output::Table => table(&inventory) + &management(config)? + &leased(&leases),
     };
     Ok(stdout::write(text.as_bytes())?)

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
+use nvml_sim::{Effect, Fault, Occurrence, freeze};
 use sim_node::{Process, Signal, SimNode};
 
-use crate::harness::{PATIENCE, RESOURCE, bare, counts, eventually, gpus, serving};
+use crate::harness::{
+    PATIENCE, QUICK, RESOURCE, bare, counts, eventually, first_questions_are_answered, gpus, serving,
+    serving_with,
+};
 use crate::leases::folder;
 
 fn lease(node: &SimNode, arguments: &[&str]) -> Command {
@@ -75,10 +80,24 @@ async fn second_owner_is_told_who_has_the_gpu_and_the_first_is_asked_to_give_it_
         assert!(table.contains(part), "{table}");
     }
     // The table of devices says so, too, and leaves the driver alone.
-    let devices =
-        node.command("gpu-device-plugin").unwrap().args(node.plugin_flags()).arg("devices").output().unwrap();
+    let asked = |arguments: &[&str]| {
+        let mut command = node.command("gpu-device-plugin").unwrap();
+        command.args(node.plugin_flags()).args(arguments).output().unwrap()
+    };
+    let devices = asked(&["devices"]);
     assert!(said(&devices).contains(&format!("{} is leased by ada", gpus(&node)[3])), "{}", said(&devices));
     let id = list(&node)[0]["id"].as_str().unwrap().to_owned();
+    // So does the inventory, which is one for `explain` all the same.
+    let devices = asked(&["devices", "--output=json"]);
+    let inventory: serde_json::Value = serde_json::from_slice(&devices.stdout).unwrap();
+    let [lease] = inventory["leases"].as_array().unwrap().as_slice() else { panic!("{inventory}") };
+    assert_eq!((lease["id"].as_str().unwrap(), lease["who"].as_str().unwrap()), (id.as_str(), "ada"));
+    assert_eq!(lease["gpus"].as_array().unwrap().len(), 2);
+    assert!(lease["expires_at"].is_string() && lease["purpose"] == "driver upgrade", "{lease}");
+    let file = node.dir().join("inventory.json");
+    fs::write(&file, &devices.stdout).unwrap();
+    let explained = asked(&["explain", "--node", file.to_str().unwrap()]);
+    assert!(said(&explained).contains("nvidia.com/gpu"), "{}", said(&explained));
     let asked = run(&node, &["release", &id, "--who=bob", "--why=the node is needed"]);
     assert_eq!(asked.status.code(), Some(0), "{}", said(&asked));
     assert!(first.wait(PATIENCE).unwrap().success());
@@ -155,6 +174,57 @@ fn gpu_that_nobody_knows_is_refused_by_name_and_a_node_without_daemons_needs_no_
     assert_eq!(folder(&node).daemons().unwrap().len(), 0);
 }
 
+/// Thaws, however the test ends: what hangs there could never be ended otherwise.
+struct Frozen<'a>(&'a Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        freeze::thaw(self.0).unwrap();
+    }
+}
+
+// Fails if `answer_releases` in worker/src/supervisor.rs does not wait for those that were given up: the driver would be
+// taken for free while a process still sits in it.
+#[tokio::test]
+async fn worker_that_not_even_sigkill_ends_holds_a_lease_up_with_the_reason_until_it_is_gone() {
+    let (node, kubelet, plugin) = serving_with(&[&QUICK[..], &["--nvml-call-timeout=1s"]].concat()).await;
+    reported(&node);
+    first_questions_are_answered(&plugin);
+    let driver = node.driver();
+    if let Err(error) = freeze::freeze(driver.dir()) {
+        // It needs root, loop devices and the programs that make and freeze a file system.
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let frozen = Frozen(driver.dir());
+    let fault = Fault { gpu: Some("2".into()), ..Fault::new("nvmlDevice*", Effect::Freeze) };
+    driver.add_fault(Fault { occurrence: Occurrence::Times(1), ..fault }).unwrap();
+    let abandoned =
+        || plugin.metric("gantry_device_plugin_nvml_workers_abandoned{role=\"queries\"}").unwrap();
+    eventually("a worker hangs in the driver", || if abandoned() > 0.5 { Ok(()) } else { Err("none") });
+
+    let owner = hold(&node, &["--gpu=2"]);
+    owner.says("has not let go").unwrap();
+    plugin.ready_and_says(&["leased by ada", "waits for the NVML workers to end"]).unwrap();
+    let late = run(&node, &["hold", "--gpu=3", "--purpose=x", "--timeout=1s", "--", "true"]);
+    assert!(said(&late).contains("has not let go"), "{}", said(&late));
+    let [lease] = list(&node).try_into().unwrap_or_else(|all| panic!("{all:?}"));
+    assert_eq!(
+        (lease["awaited"].as_array().unwrap().len(), lease["acknowledged"].as_array().unwrap().len()),
+        (1, 0)
+    );
+    let table = said(&run(&node, &["list"]));
+    assert!(table.contains("0 of 1") && table.contains("has not let go"), "{table}");
+    // The others are offered all the same.
+    counts(&kubelet, 8, 7);
+
+    drop(frozen);
+    owner.says("1 of 1 daemons have let go").unwrap();
+    assert!(abandoned() < 0.5);
+    owner.signal(Signal::INT).unwrap();
+    counts(&kubelet, 8, 8);
+}
+
 // What the page promises to run anywhere.
 #[tokio::test]
 async fn commands_of_the_page_run_as_they_stand_there() {
@@ -165,7 +235,7 @@ async fn commands_of_the_page_run_as_they_stand_there() {
     assert!(script.contains("lease hold"));
     let folder = sim_node::find("gpu-device-plugin").unwrap().parent().unwrap().to_owned();
     let path = format!("{}:/usr/bin:/bin", folder.display());
-    let mut shell = node.command_at(std::path::Path::new("/bin/bash"));
+    let mut shell = node.command_at(Path::new("/bin/bash"));
     shell.args(["-e", "-u", "-x", "-o", "pipefail", "-c", &script]);
     shell.env("PATH", path).env("GANTRY_HOST_ROOT", node.root()).env("GANTRY_RUN_DIR", node.run_dir());
     shell.env("GANTRY_KUBELET_DIR", node.kubelet_dir());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says where it fails by panicking there")]
 
 mod allocation;
+mod bad_input;
 mod cdi;
 mod chaos;
 mod driver;
