@@ -13,5 +13,6 @@ mod machine;
 mod mig_capabilities;
 mod paths;
 mod pci_functions;
+mod simulated_machines;
 mod staging;
 mod vgpu;
