@@ -5,10 +5,12 @@
 
 mod cases;
 mod client;
+mod definition;
 
 use std::net::SocketAddr;
 
 pub use client::{Client, Reply};
+pub use definition::node_feature_definition;
 
 /// Where to send requests.
 #[derive(Clone, Debug)]
@@ -28,7 +30,8 @@ pub struct Verdict {
     pub problem: Option<String>,
 }
 
-/// Runs all cases; those on NodeFeatures only where `node_features` says that they are defined.
+/// Runs all cases; those on NodeFeatures only where `node_features` says that they are defined, as they are once
+/// [`node_feature_definition`] is established.
 pub async fn run(target: &Target, node_features: bool) -> Vec<Verdict> {
     let client = Client::new(target.clone());
     let mut verdicts = Vec::new();

@@ -109,6 +109,7 @@ async fn credentials_that_come_late_are_found() {
 async fn node_that_comes_late_is_waited_for() {
     let mut bench = Bench::idle(timing()).await;
     bench.server.delete_node(NODE);
+    bench.server.inject(Fault::code(500), Times::Next(2), Some("get"));
     bench.run();
     bench.desire(1, ONE);
     bench.trouble("node-not-found").await;
