@@ -230,7 +230,10 @@ impl LabelKeeper {
         let any = !keys.is_empty();
         for (field, why) in keys {
             let Some(value) = wanted.get(&field).cloned() else { continue };
-            tracing::warn!(key = %field, reason = %why, "a key of the Node is left out");
+            // A try again that is refused again is no news.
+            if self.kept.refused.get(&field) != Some(&why) {
+                tracing::warn!(key = %field, reason = %why, "a key of the Node is left out");
+            }
             if let Some(events) = &self.events {
                 let reason = if matches!(why, Refusal::Owned { .. }) { "KeyConflict" } else { "KeyRefused" };
                 let note = format!("{field} is not set to {value:?}: {why}");

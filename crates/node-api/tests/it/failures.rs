@@ -140,3 +140,17 @@ async fn watch_that_breaks_or_expires_or_is_refused_misses_nothing() {
         assert_eq!(bench.label("example.com/a").as_deref(), Some("1"), "{breaking}");
     }
 }
+
+#[tokio::test]
+async fn watch_that_is_silent_is_opened_anew_without_a_look() {
+    let idle = node_api::Timing { watch_idle: Duration::from_millis(20), ..timing() };
+    let mut bench = Bench::idle(idle).await;
+    bench.run();
+    bench.desire(1, ONE);
+    bench.applied(1).await;
+    eventually(&bench.server, "it is opened anew", || bench.server.count("watch") > 4).await;
+    assert_eq!((bench.server.count("get"), bench.server.count("patch")), (1, 1));
+    assert_eq!(bench.kept.borrow().trouble, None);
+    bench.server.update_labels(NODE, "other", &[("example.com/a", None)]);
+    bench.until(|kept| kept.restored == 1).await;
+}

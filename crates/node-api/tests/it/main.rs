@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "in helpers, which clippy does not take for tests")]
 
 mod bench;
+mod events;
 mod failures;
 mod labels;
 mod node_feature;
