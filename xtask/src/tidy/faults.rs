@@ -2,6 +2,7 @@
 //! is called after a row stands in it and says which line's removal it notices.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
@@ -9,8 +10,9 @@ use super::Problem;
 /// The table.
 pub const MATRIX: &str = "docs/fault-matrix.md";
 
-/// The rows that there are: those of the kubelet, and those of all faults that name plugin, kubelet or NVML.
-const ROWS: [(char, u32); 2] = [('K', 30), ('F', 42)];
+/// The rows that there are: those of the kubelet, and those of all faults that name plugin, kubelet or NVML, labels or the
+/// Kubernetes API.
+const ROWS: [(char, RangeInclusive<u32>); 3] = [('K', 1..=30), ('F', 1..=42), ('F', 51..=57)];
 
 /// How a cell begins that names no test.
 const NONE: &str = "none: ";
@@ -108,7 +110,7 @@ fn is_row(word: &str) -> bool {
 }
 
 fn all_rows() -> impl Iterator<Item = String> {
-    ROWS.into_iter().flat_map(|(kind, last)| (1..=last).map(move |number| format!("{kind}{number}")))
+    ROWS.into_iter().flat_map(|(kind, numbers)| numbers.map(move |number| format!("{kind}{number}")))
 }
 
 #[cfg(test)]

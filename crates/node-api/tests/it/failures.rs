@@ -9,8 +9,9 @@ use crate::bench::{Bench, NODE, eventually, timing};
 const ONE: &[(&str, &str)] = &[("example.com/a", "1")];
 const OTHER: &[(&str, &str)] = &[("example.com/a", "2")];
 
+// Fails if a failed look ends the watcher, or its reason is not published.
 #[tokio::test]
-async fn server_that_fails_from_the_start_is_told_and_outlasted() {
+async fn f51_f52_server_that_fails_from_the_start_is_told_and_outlasted() {
     for (fault, reason) in [
         (Fault::Down, "api-unreachable"),
         (Fault::code(500), "api-failing"),
@@ -31,8 +32,9 @@ async fn server_that_fails_from_the_start_is_told_and_outlasted() {
     }
 }
 
+// Fails if a failed apply is not tried again after a pause.
 #[tokio::test]
-async fn server_that_fails_for_writes_keeps_the_last_labels_and_takes_the_new_ones_later() {
+async fn f51_f52_server_that_fails_for_writes_keeps_the_last_labels_and_takes_the_new_ones_later() {
     for (fault, reason) in [
         (Fault::Down, "api-unreachable"),
         (Fault::code(500), "api-failing"),
@@ -53,8 +55,9 @@ async fn server_that_fails_for_writes_keeps_the_last_labels_and_takes_the_new_on
     }
 }
 
+// Fails if requests have no deadline.
 #[tokio::test]
-async fn server_that_is_too_slow_is_given_up_and_asked_again() {
+async fn f52_server_that_is_too_slow_is_given_up_and_asked_again() {
     let mut bench = Bench::idle(node_api::Timing { answer: Duration::from_millis(300), ..timing() }).await;
     bench.server.inject(Fault::Slow(Duration::from_secs(3600)), Times::Next(1), None);
     bench.run();
@@ -63,8 +66,9 @@ async fn server_that_is_too_slow_is_given_up_and_asked_again() {
     bench.applied(1).await;
 }
 
+// Fails if Retry-After is not read, or the own back-off wins over it.
 #[tokio::test]
-async fn server_that_asks_for_a_pause_gets_it() {
+async fn f52_server_that_asks_for_a_pause_gets_it() {
     let wish = Duration::from_millis(200);
     // The server's second is cut to what a test can wait for.
     let mut bench = Bench::idle(node_api::Timing { max_retry_after: wish, ..timing() }).await;
@@ -79,8 +83,9 @@ async fn server_that_asks_for_a_pause_gets_it() {
     assert_eq!(at.iter().filter(|(code, _)| *code == 429).count(), 3);
 }
 
+// Fails if a 401 leaves the client with the token that it has.
 #[tokio::test]
-async fn token_that_expired_is_read_anew() {
+async fn f56_token_that_expired_is_read_anew() {
     let mut bench = Bench::start().await;
     bench.desire(1, ONE);
     bench.applied(1).await;

@@ -82,8 +82,9 @@ async fn label_that_another_deletes_comes_back_each_time() {
     assert_eq!(bench.server.count("patch"), 5);
 }
 
+// Fails if a conflict fails the whole apply, the apply is forced, or the key is never tried again.
 #[tokio::test]
-async fn label_that_another_changes_is_left_to_it_until_it_is_free() {
+async fn f53_label_that_another_changes_is_left_to_it_until_it_is_free() {
     let mut bench = Bench::start().await;
     bench.desire(1, TWO);
     bench.applied(1).await;
@@ -106,8 +107,9 @@ async fn label_that_another_changes_is_left_to_it_until_it_is_free() {
     assert!(bench.server.requests().iter().all(|request| !request.query.contains_key("force")));
 }
 
+// Fails if labels are taken off at the end, or applied without a look at the Node.
 #[tokio::test]
-async fn labels_survive_a_kill_and_the_next_start_writes_nothing() {
+async fn f55_labels_survive_a_kill_and_the_next_start_writes_nothing() {
     let mut bench = Bench::start().await;
     bench.desire(1, TWO);
     bench.applied(1).await;
@@ -118,8 +120,9 @@ async fn labels_survive_a_kill_and_the_next_start_writes_nothing() {
     assert_eq!(bench.server.count("patch"), 1);
 }
 
+// Fails if a deletion is not taken in, or an apply names no uid.
 #[tokio::test]
-async fn node_that_is_deleted_and_created_again_is_labelled_again() {
+async fn f54_node_that_is_deleted_and_created_again_is_labelled_again() {
     let mut bench = Bench::start().await;
     bench.desire(1, TWO);
     bench.applied(1).await;

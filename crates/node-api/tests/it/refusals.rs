@@ -34,8 +34,9 @@ async fn key_that_a_policy_denies_is_tried_again_when_the_policy_may_be_gone() {
     }
 }
 
+// Fails if a refused key is tried again at each change of the Node.
 #[tokio::test]
-async fn key_of_another_manager_from_the_start_costs_two_requests_and_no_more() {
+async fn f53_key_of_another_manager_from_the_start_costs_two_requests_and_no_more() {
     let mut bench = Bench::start().await;
     bench.server.update_labels("node-1", "other", &[("example.com/theirs", Some("a"))]);
     bench.desire(1, &[("example.com/theirs", "b"), ("example.com/ours", "c")]);
