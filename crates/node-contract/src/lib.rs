@@ -3,6 +3,7 @@
 //!
 //! It holds the forms of the files, not what daemons do with them, and knows no NVML and no kubelet.
 
+mod clock;
 mod health_file;
 mod health_request;
 mod held_file;
@@ -11,6 +12,7 @@ mod node_report;
 mod requests;
 mod strict;
 
+pub use clock::now;
 pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
 pub use health_request::{HealthRequest, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError};
 pub use held_file::{HELD_FILE, HeldFile};

@@ -44,6 +44,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("golden", Floor::Test),
     ("history", Floor::Test),
     ("integration-tests", Floor::Test),
+    ("metrics-page", Floor::Test),
     ("nvml-probe", Floor::Test),
     ("nvml-sim", Floor::Test),
     ("nvml-sim-abi", Floor::Test),

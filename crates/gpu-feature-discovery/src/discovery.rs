@@ -1,0 +1,319 @@
+//! The loop: looks when there is reason to, makes labels of what it sees, and publishes them when they are others.
+//!
+//! Reasons are a config, a report of the device plugin (a change of MIG or of health), a lease that begins or ends, a request
+//! by SIGHUP, a pause that is over. It knows no output.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use config_file::InForce;
+use daemon::beat;
+use daemon::files::FilesGone;
+use file_watch::FileWatch;
+use gpu_config::SleepInterval;
+use gpu_model::GpuUuid;
+use node_host::{FileIdentity, LocalPath, atomic};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::config::{LabelFlags, Plan};
+use crate::facts::DriverFacts;
+use crate::kept;
+use crate::labels::{Labels, label};
+use crate::leases::Leases;
+use crate::look::{Away, Look, LookEnded, Looker};
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+
+/// Pause before the next look at a driver that is away, or at GPUs that were missed: a driver is to be taken up within 10 s.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How often leases are looked for beside inotify, and how often while there is one, whose end no file may tell.
+const SELDOM: Duration = Duration::from_secs(10);
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// What there is to show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shown {
+    /// Grows with each change.
+    pub generation: u64,
+    /// The labels.
+    pub labels: Labels,
+    /// The GPUs as the driver says them; nothing while it is away.
+    pub driver: Option<DriverFacts>,
+    /// A short word for why the labels are those of before.
+    pub away: Option<&'static str>,
+}
+
+/// Discovery is over.
+#[derive(Debug, Error)]
+pub enum DiscoveryEnded {
+    /// There is no driver to start with, and that is to end the program.
+    #[error("no driver at the start: {reason}")]
+    NoDriver {
+        /// Why not.
+        reason: String,
+    },
+    /// A thread has died.
+    #[error(transparent)]
+    Look(#[from] LookEnded),
+}
+
+impl From<FilesGone> for DiscoveryEnded {
+    fn from(gone: FilesGone) -> Self {
+        DiscoveryEnded::Look(gone.into())
+    }
+}
+
+/// Readiness.
+pub struct Components {
+    /// The driver.
+    pub driver: daemon::Component,
+    /// Labels that are made, and what is odd about them.
+    pub labels: daemon::Component,
+    /// Leases: never not ready.
+    pub leases: daemon::Component,
+}
+
+/// Looks again and again.
+pub struct Discovery {
+    /// What looks.
+    pub looker: Looker,
+    /// What flags say.
+    pub flags: LabelFlags,
+    /// What the config file says.
+    pub config: watch::Receiver<InForce>,
+    /// Counts the requests to look now.
+    pub asked: watch::Receiver<u64>,
+    /// Leases.
+    pub leases: Leases,
+    /// Where leases are.
+    pub lease_folder: LocalPath,
+    /// Whether a driver that cannot be used at the start ends the program.
+    pub fails_without_driver: bool,
+    /// The file of the labels of before.
+    pub kept: LocalPath,
+    /// Where labels go.
+    pub show: watch::Sender<Option<Arc<Shown>>>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Readiness.
+    pub components: Components,
+}
+
+/// What one look came to.
+pub struct Outcome {
+    /// What there is to show; its generation is not decided yet.
+    pub shown: Shown,
+    /// Why the driver was not asked, or did not answer.
+    pub away: Option<Away>,
+    /// GPUs that were missed and are labelled as before.
+    pub missed: Vec<GpuUuid>,
+    /// What is odd, in words.
+    pub remarks: Vec<String>,
+}
+
+/// Makes labels of a look.
+pub fn judge(look: Look, plan: &Plan, memory: &mut Memory) -> Outcome {
+    let Look { mut facts, driver, troubles: mut remarks } = look;
+    let (mut missed, mut away) = (Vec::new(), None);
+    match driver {
+        Ok(mut driver) => {
+            missed = memory.complete(&mut driver);
+            facts.driver = Some(driver);
+        }
+        Err(why) => away = Some(why),
+    }
+    let labelled = label(&facts, &plan.settings);
+    remarks.extend(labelled.remarks);
+    let labels = memory.settle(labelled.labels, &facts);
+    let shown =
+        Shown { generation: 0, labels, driver: facts.driver, away: away.as_ref().map(|away| away.code) };
+    Outcome { shown, away, missed, remarks }
+}
+
+impl Discovery {
+    /// Looks until a thread dies.
+    ///
+    /// # Errors
+    /// When it does, and when there is no driver at the start and that is to end the program.
+    pub async fn run(mut self) -> Result<(), DiscoveryEnded> {
+        let mut memory = Memory::of(self.remembered().await?);
+        let report_path = self.looker.report.as_path().to_owned();
+        let mut report = FileWatch::new(report_path.clone());
+        let mut report_seen = FileIdentity::of(&report_path).ok();
+        self.leases.read(&self.looker.files).await?;
+        // The folder is there by now.
+        let mut lease_files = FileWatch::new(self.lease_folder.join("any").as_path().to_owned());
+        let mut seldom = beat(SELDOM);
+        let mut due = Some(Instant::now());
+        let (mut was_leased, mut is_first, mut last_remarks) = (false, true, Vec::new());
+        loop {
+            let Some(config) = self.config.borrow_and_update().clone() else {
+                if self.config.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                continue;
+            };
+            let plan = self.flags.plan(&config);
+            let leased = self.heed().await?;
+            if leased.is_some() != was_leased || due.is_some_and(|due| due <= Instant::now()) {
+                was_leased = leased.is_some();
+                let left_alone = leased.map(|reason| Away { code: "leased", reason });
+                let look = self.looker.look(&plan, left_alone, &self.components.driver).await?;
+                let outcome = judge(look, &plan, &mut memory);
+                if let Some(away) = outcome.away.as_ref().filter(|away| is_first && away.code != "leased")
+                    && self.fails_without_driver
+                {
+                    return Err(DiscoveryEnded::NoDriver { reason: away.reason.clone() });
+                }
+                is_first = false;
+                let pause = self.pause(&plan, &outcome);
+                due = pause.map(|pause| Instant::now() + pause);
+                if last_remarks != outcome.remarks {
+                    for remark in &outcome.remarks {
+                        tracing::warn!(remark, "labels");
+                    }
+                    last_remarks.clone_from(&outcome.remarks);
+                }
+                self.tell(&outcome);
+                // First, so that what was shown once is known to the next process, whenever this one is killed.
+                self.keep(&memory).await?;
+                self.publish(outcome.shown);
+            }
+            let recheck = was_leased.then(|| Instant::now() + RECHECK);
+            let now = Some(Instant::now());
+            tokio::select! {
+                () = until(due) => {}
+                changed = self.config.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                } else {
+                    due = now;
+                },
+                Ok(()) = self.asked.changed() => due = now,
+                () = report.changed() => {
+                    // Its folder holds other files, too.
+                    let newest = FileIdentity::of(&report_path).ok();
+                    if std::mem::replace(&mut report_seen, newest) != newest {
+                        due = now;
+                    }
+                }
+                () = lease_files.changed() => {}
+                _ = seldom.tick() => {}
+                () = until(recheck) => {}
+            }
+        }
+    }
+
+    /// Looks for leases, and lets go of the driver where there is one. Gives why it is to be left alone.
+    async fn heed(&mut self) -> Result<Option<String>, DiscoveryEnded> {
+        self.leases.read(&self.looker.files).await?;
+        let leased = self.leases.in_the_way();
+        if leased.is_some() && self.leases.is_awaited() {
+            match self.looker.nvml.release().await {
+                Ok(()) => self.leases.acknowledge(&self.looker.files).await?,
+                Err(error) => {
+                    let error = daemon::error_chain(&error).to_string();
+                    tracing::warn!(error, "the driver cannot be let go of for a lease");
+                }
+            }
+        }
+        let said: Vec<&str> =
+            leased.as_deref().into_iter().chain(self.leases.troubles().iter().map(String::as_str)).collect();
+        if said.is_empty() {
+            self.components.leases.ready();
+        } else {
+            self.components.leases.ready_but(said.join("; "));
+        }
+        Ok(leased)
+    }
+
+    fn pause(&self, plan: &Plan, outcome: &Outcome) -> Option<Duration> {
+        let every = match plan.sleep {
+            SleepInterval::Every(pause) => Some(pause),
+            SleepInterval::Infinite => None,
+        };
+        let is_away = outcome.away.as_ref().is_some_and(|away| away.code != "leased");
+        if is_away || !outcome.missed.is_empty() {
+            return Some(every.map_or(RETRY, |pause| pause.min(RETRY)));
+        }
+        every
+    }
+
+    fn tell(&self, Outcome { shown, away, missed, remarks }: &Outcome) {
+        let Components { driver, labels, .. } = &self.components;
+        match away {
+            // Whoever leased it knows.
+            Some(Away { code: "leased", reason }) => driver.ready_but(reason.clone()),
+            Some(Away { code, reason }) => {
+                let kept = if shown.labels.is_empty() { "" } else { "; labels stay as they were" };
+                driver.not_ready(*code, format!("{reason}{kept}"));
+            }
+            None if !missed.is_empty() => {
+                let missed: Vec<&str> = missed.iter().map(GpuUuid::as_str).collect();
+                driver.ready_but(format!("labelled as before, since not found: {}", missed.join(", ")));
+            }
+            None => driver.ready(),
+        }
+        if remarks.is_empty() {
+            labels.ready();
+        } else {
+            labels.ready_but(remarks.join("; "));
+        }
+        let result = match away {
+            Some(away) => away.code,
+            None if !missed.is_empty() => "partial",
+            None => "ok",
+        };
+        self.metrics.looked(result, shown.labels.len());
+    }
+
+    fn publish(&self, mut shown: Shown) {
+        let last = self.show.borrow().clone();
+        shown.generation = last.as_ref().map_or(1, |last| last.generation);
+        if last.as_deref() == Some(&shown) {
+            return;
+        }
+        if let Some(last) = &last {
+            shown.generation += 1;
+            let gone = last.labels.keys().filter(|key| !shown.labels.contains_key(*key)).count();
+            let new =
+                shown.labels.iter().filter(|(key, value)| last.labels.get(*key) != Some(*value)).count();
+            if gone + new > 0 {
+                tracing::info!(new, gone, generation = shown.generation, "labels changed");
+                self.metrics.changed();
+            }
+        }
+        self.show.send_replace(Some(Arc::new(shown)));
+    }
+
+    async fn remembered(&self) -> Result<Option<Labels>, FilesGone> {
+        let path = self.kept.clone();
+        self.looker.files.run(move || kept::read(&path)).await
+    }
+
+    /// Keeps the labels for the next process, unless they are kept already.
+    async fn keep(&self, memory: &Memory) -> Result<(), FilesGone> {
+        let Some(labels) = memory.labels().cloned() else { return Ok(()) };
+        let path = self.kept.clone();
+        let done = self.looker.files.run(move || {
+            if kept::read(&path).as_ref() == Some(&labels) {
+                return Ok(());
+            }
+            atomic::make_folder_of(&path)?;
+            kept::write(&path, &labels)
+        });
+        if let Err(problem) = done.await? {
+            tracing::warn!(problem, "labels cannot be kept for the next start");
+        }
+        Ok(())
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,30 @@
+//! The labels of before, in a file of the state folder: a driver that is away when the program starts costs none.
+
+use std::collections::BTreeMap;
+
+use node_host::{LocalPath, atomic};
+
+use crate::labels::{LabelKey, LabelValue, Labels};
+
+/// Name of the file.
+pub const FILE: &str = "labels.json";
+
+/// Readable by people who want to know.
+const MODE: u32 = 0o644;
+
+/// The labels; nothing where there are none that can be read.
+pub fn read(path: &LocalPath) -> Option<Labels> {
+    let text = config_file::text::of_file(path.as_path()).ok()?;
+    let kept: BTreeMap<String, String> = serde_json::from_str(&text).ok()?;
+    let label = |(key, value): (&String, &String)| Some((LabelKey::new(key)?, LabelValue::text(value)));
+    Some(kept.iter().filter_map(label).collect())
+}
+
+/// Writes them.
+///
+/// # Errors
+/// When they cannot be written, in words.
+pub fn write(path: &LocalPath, labels: &Labels) -> Result<(), String> {
+    let text = crate::outputs::json(labels);
+    atomic::write(path, text.as_bytes(), MODE).map_err(|error| daemon::error_chain(&error).to_string())
+}

@@ -1,0 +1,195 @@
+//! Wires the parts together and runs them until the daemon is told to end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use config_file::{ConfigFile, Hooks, InForce};
+use daemon::files::Files;
+use node_contract::{LeaseFolder, REPORT_PATH};
+use node_driver::{NvmlMetrics, Role};
+use nvml::Nvml;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Config, Outputs};
+use crate::discovery::{Components, Discovery};
+use crate::facts::Face;
+use crate::fixed::Fixed;
+use crate::kept;
+use crate::leases::Leases;
+use crate::look::Looker;
+use crate::metrics::{Metrics, PREFIX};
+use crate::outputs::file::FeatureFile;
+use crate::outputs::{cluster, stdout};
+
+/// Serves until a signal or a failure, and gives the exit code.
+pub async fn serve(config: Config, face: Face, args: &daemon::RuntimeArgs) -> ExitCode {
+    let runtime = match daemon::Runtime::start(args, crate::ABOUT).await {
+        Ok(runtime) => runtime,
+        Err(error) => return daemon::fail(&error),
+    };
+    match wire(config, face, &runtime) {
+        Ok(()) => runtime.run_until_done().await,
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "cannot start");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn wire(config: Config, face: Face, runtime: &daemon::Runtime) -> anyhow::Result<()> {
+    let Config {
+        oneshot: _,
+        fails_without_driver,
+        labels,
+        config_file,
+        fixed,
+        outputs,
+        driver,
+        nvml,
+        run_dir,
+        state_dir,
+        presence,
+        warnings,
+    } = config;
+    for warning in warnings {
+        tracing::warn!(warning, "a setting is not used");
+    }
+    let readiness = runtime.readiness();
+    let metrics = Metrics::register(&runtime.registry())?;
+    let asked = hang_ups(runtime)?;
+    let in_force = keep_config(config_file, fixed, runtime, &metrics, asked.clone())?;
+    let nvml = Nvml::start(nvml, driver.library_source())?;
+    NvmlMetrics::register(&runtime.registry(), PREFIX, &[Role::Queries], nvml.status())?;
+    let boot = node_host::boot_id(&driver.host).ok();
+    let leases = LeaseFolder::new(&run_dir);
+    let (show, shown) = watch::channel(None);
+    start_outputs(&outputs, face, &shown, &metrics, runtime)?;
+    let discovery = Discovery {
+        lease_folder: leases.path().clone(),
+        leases: Leases::new(leases, boot.clone(), presence),
+        looker: Looker {
+            driver,
+            nvml: nvml.clone(),
+            files: Files::start().context("no thread for file work")?,
+            report: run_dir.join(REPORT_PATH),
+            boot,
+        },
+        flags: labels,
+        config: in_force,
+        asked,
+        fails_without_driver,
+        kept: state_dir.join(kept::FILE),
+        show,
+        metrics,
+        components: Components {
+            driver: readiness.component("driver"),
+            labels: readiness.component("labels"),
+            leases: readiness.component("leases"),
+        },
+    };
+    let stop = runtime.shutdown();
+    runtime.spawn_vital("discovery", async move {
+        let ended = tokio::select! {
+            ended = discovery.run() => ended,
+            () = stop.requested() => Ok(()),
+        };
+        nvml.shutdown().await;
+        ended
+    });
+    Ok(())
+}
+
+fn start_outputs(
+    outputs: &Outputs,
+    face: Face,
+    shown: &watch::Receiver<Option<Arc<crate::discovery::Shown>>>,
+    metrics: &Metrics,
+    runtime: &daemon::Runtime,
+) -> anyhow::Result<()> {
+    if let Some(format) = outputs.stdout {
+        run_until_stopped(runtime, "stdout", stdout::follow(shown.clone(), format));
+    }
+    if let Some(path) = &outputs.file {
+        let file = FeatureFile {
+            path: path.clone(),
+            expires: face == Face::Native,
+            files: Files::start().context("no thread for the file of labels")?,
+            metrics: metrics.clone(),
+            component: runtime.readiness().component("file"),
+        };
+        run_until_stopped(runtime, "file", file.follow(shown.clone()));
+    }
+    if let Some(settings) = &outputs.cluster {
+        cluster::start(settings, face, shown, metrics, runtime)?;
+    }
+    Ok(())
+}
+
+/// Runs what works on files until the daemon stops. A write that hangs is not waited for.
+fn run_until_stopped<E: std::error::Error + Send + Sync + 'static>(
+    runtime: &daemon::Runtime,
+    name: &'static str,
+    work: impl Future<Output = Result<(), E>> + Send + 'static,
+) {
+    let stop = runtime.shutdown();
+    runtime.spawn_vital(name, async move {
+        tokio::select! {
+            ended = work => ended,
+            () = stop.requested() => Ok(()),
+        }
+    });
+}
+
+/// Counts the SIGHUPs: each asks for a look at everything now.
+fn hang_ups(runtime: &daemon::Runtime) -> anyhow::Result<watch::Receiver<u64>> {
+    let mut signals = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+    let (count, asked) = watch::channel(0);
+    let stop = runtime.shutdown();
+    runtime.spawn_vital("sighup", async move {
+        loop {
+            tokio::select! {
+                received = signals.recv() => match received {
+                    Some(()) => count.send_modify(|count: &mut u64| *count += 1),
+                    None => anyhow::bail!("SIGHUP is caught no more"),
+                },
+                () = stop.requested() => return Ok(()),
+            }
+        }
+    });
+    Ok(asked)
+}
+
+/// Keeps the config that is in force; without a config file that is an empty one.
+fn keep_config(
+    settings: Option<config_file::Settings>,
+    fixed: Fixed,
+    runtime: &daemon::Runtime,
+    metrics: &Metrics,
+    asked: watch::Receiver<u64>,
+) -> anyhow::Result<watch::Receiver<InForce>> {
+    let Some(settings) = settings else {
+        let (sender, reader) = watch::channel(Some(Arc::default()));
+        let stop = runtime.shutdown();
+        runtime.spawn("config", async move {
+            // A config that nobody changes is one all the same.
+            stop.requested().await;
+            drop(sender);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        return Ok(reader);
+    };
+    let (in_force, reader) = watch::channel(None);
+    let files = Files::start().context("no thread for the config file")?;
+    let component = runtime.readiness().component("config");
+    let metrics = metrics.clone();
+    let hooks = Hooks {
+        read: Box::new(move |is_valid| metrics.config(is_valid)),
+        late: Box::new(move |config| fixed.changes(&Fixed::of(config))),
+        without: "no label is made until there is one that can be used",
+    };
+    let keeper = ConfigFile { settings, in_force, asked, files, component, hooks };
+    run_until_stopped(runtime, "config", keeper.run());
+    Ok(reader)
+}
