@@ -35,6 +35,8 @@ pub struct LabelKeeper {
     latest: Option<Latest>,
     refused: BTreeMap<Field, Refused>,
     settled: Option<Settled>,
+    /// For that generation a key is to be set that another held until now: if that goes to and fro, it must not go fast.
+    contested: Option<u64>,
     restoring: Restoring,
     backoff: Backoff,
     not_before: Option<Instant>,
@@ -85,6 +87,7 @@ impl LabelKeeper {
             latest: None,
             refused: BTreeMap::new(),
             settled: None,
+            contested: None,
             restoring: Restoring::default(),
             backoff: Backoff::default(),
             not_before: None,
@@ -126,7 +129,9 @@ impl LabelKeeper {
                 return None;
             };
             let view = latest.view.clone();
-            self.readmit(&fields, &view);
+            if self.readmit(&fields, &view) {
+                self.contested = Some(desired.generation);
+            }
             let mut wanted = fields.clone();
             wanted.retain(|field, _| !self.refused.contains_key(field));
             let difference = Difference::between(&view, &wanted, &self.manager);
@@ -137,7 +142,8 @@ impl LabelKeeper {
             if let Some(at) = self.not_before.filter(|at| *at > now) {
                 return Some(at);
             }
-            let restores = self.settled.as_ref().is_some_and(|it| it.uid == view.uid && it.wanted == wanted);
+            let lost = self.settled.as_ref().is_some_and(|it| it.uid == view.uid && it.wanted == wanted);
+            let restores = lost || self.contested == Some(desired.generation);
             if restores {
                 let due = self.restoring.due(now, self.cluster.timing());
                 if due > now {
@@ -146,7 +152,6 @@ impl LabelKeeper {
                     self.kept.trouble = Some(Trouble { reason: "restoring-slowly", message });
                     return Some(due);
                 }
-                self.restoring.made(now, self.cluster.timing());
             }
             match apply(&self.cluster, (&node.name, &view.uid), &self.manager, &wanted).await {
                 Ok(after) => {
@@ -158,6 +163,7 @@ impl LabelKeeper {
                         return Some(self.pause(Trouble { reason: "apply-undone", message }, None));
                     }
                     if restores {
+                        self.restoring.made(now, self.cluster.timing());
                         self.kept.restored += difference.missing.len() as u64;
                         let keys: Vec<String> = difference.missing.iter().map(Field::to_string).collect();
                         tracing::warn!(?keys, "put back what another took or changed");
@@ -167,6 +173,9 @@ impl LabelKeeper {
                 Err(error) => {
                     if !self.leave_out(&error, &wanted) {
                         return Some(self.pause(Trouble::of(&error), error.retry_after()));
+                    }
+                    if restores {
+                        self.restoring.made(now, self.cluster.timing());
                     }
                     // The Node is as it was, but for the keys that it is no longer to have of us.
                     self.settled = None;
@@ -191,17 +200,25 @@ impl LabelKeeper {
     }
 
     /// Tries refused keys again: when they are wanted with another value, when the Node shows them free, and after a while.
-    fn readmit(&mut self, fields: &BTreeMap<Field, String>, view: &NodeView) {
+    /// Says whether any became free.
+    fn readmit(&mut self, fields: &BTreeMap<Field, String>, view: &NodeView) -> bool {
         let (now, manager) = (Instant::now(), &self.manager);
+        let mut freed = false;
         self.refused.retain(|field, refused| {
-            let stays = match &refused.why {
+            if fields.get(field) != Some(&refused.value) {
+                return false;
+            }
+            match &refused.why {
                 Refusal::Owned { .. } => {
-                    view.held_by_others(field, manager) && view.fields.get(field) != Some(&refused.value)
+                    let stays =
+                        view.held_by_others(field, manager) && view.fields.get(field) != Some(&refused.value);
+                    freed |= !stays;
+                    stays
                 }
                 Refusal::Denied { .. } => refused.again > now,
-            };
-            stays && fields.get(field) == Some(&refused.value)
+            }
         });
+        freed
     }
 
     /// Everything is as it shall be.
@@ -214,6 +231,7 @@ impl LabelKeeper {
     ) -> Option<Instant> {
         self.backoff.reset();
         self.not_before = None;
+        self.contested = None;
         self.settled = Some(Settled { uid, wanted });
         if self.kept.applied.replace(generation) != Some(generation) {
             tracing::info!(generation, refused = self.refused.len(), "the Node shows its labels");

@@ -1,8 +1,10 @@
 //! Keys that the API server refuses: they are left out and the others go.
 
-use node_api::{Field, Refusal};
+use std::time::Duration;
 
-use crate::bench::{Bench, eventually};
+use node_api::{Field, Refusal, Timing};
+
+use crate::bench::{Bench, eventually, timing};
 
 #[tokio::test]
 async fn bad_value_costs_its_own_label_alone() {
@@ -53,4 +55,21 @@ async fn f53_key_of_another_manager_from_the_start_costs_two_requests_and_no_mor
     // Once the other agrees, the key is held by both.
     bench.desire(3, &[("example.com/theirs", "a"), ("example.com/ours", "c")]);
     assert!(bench.applied(3).await.refused.is_empty());
+}
+
+#[tokio::test]
+async fn key_that_goes_to_and_fro_is_not_set_at_each_turn() {
+    let hour = Duration::from_secs(3600);
+    let mut bench = Bench::idle(Timing { restore_first: hour, restore_max: hour, ..timing() }).await;
+    bench.run();
+    bench.desire(1, &[("example.com/a", "1")]);
+    bench.applied(1).await;
+    bench.server.update_labels("node-1", "other", &[("example.com/a", Some("theirs"))]);
+    bench.until(|kept| !kept.refused.is_empty()).await;
+    bench.server.update_labels("node-1", "other", &[("example.com/a", None)]);
+    bench.trouble("restoring-slowly").await;
+    assert_eq!((bench.label("example.com/a"), bench.server.count("patch")), (None, 2));
+    // A new wish doesn't wait for that.
+    bench.desire(2, &[("example.com/a", "2")]);
+    bench.applied(2).await;
 }
