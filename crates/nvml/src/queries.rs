@@ -35,7 +35,8 @@ struct Known<'d> {
     place: Place,
     gpu: Gpu<'d>,
     uuid: GpuUuid,
-    /// Device and vendor id on the PCI bus, as far as it could be read: the same number is the same model.
+    /// Device and vendor id on the PCI bus, of which those of the same model have the same. None where it is not known, and
+    /// for a partitioned GPU, which says nothing of whole ones.
     model: Option<u32>,
 }
 

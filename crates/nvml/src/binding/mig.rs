@@ -18,6 +18,10 @@ const PROFILE_3_SLICE_GFX: u32 = 17;
 /// Kinds of GPU instances of header 13.3.
 const PROFILE_COUNT: u32 = 18;
 
+/// More engines or slices, and more multiprocessors, than this are an answer that makes no sense: no GPU has a tenth.
+const MAX_PARTS: u32 = 256;
+const MAX_MULTIPROCESSORS: u32 = 4096;
+
 /// Room for a UUID; NVML asks for 96.
 const UUID_SIZE: usize = 128;
 
@@ -206,6 +210,20 @@ impl MigHandle<'_> {
             memorySizeMB: 0,
         };
         raw!(self, Query, nvmlDeviceGetAttributes_v2(self.handle, &raw mut attributes))?;
+        let counts = [
+            attributes.sharedCopyEngineCount,
+            attributes.sharedDecoderCount,
+            attributes.sharedEncoderCount,
+            attributes.sharedJpegCount,
+            attributes.sharedOfaCount,
+            attributes.gpuInstanceSliceCount,
+            attributes.computeInstanceSliceCount,
+        ];
+        if counts.iter().any(|count| *count > MAX_PARTS)
+            || attributes.multiprocessorCount > MAX_MULTIPROCESSORS
+        {
+            return Err(Failure::senseless("nvmlDeviceGetAttributes_v2"));
+        }
         let memory_bytes = match attributes.memorySizeMB {
             0 => Reading::NotSupported,
             mib => Reading::Value(mib.saturating_mul(1 << 20)),

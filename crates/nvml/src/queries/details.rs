@@ -35,7 +35,7 @@ pub(super) fn take<'d>(
         }
         None => {
             for place in scope.places(driver)?.into_iter().filter(is_asked) {
-                if let Some(known) = known(driver, place, wanted)? {
+                if let Some(known) = known(driver, place)? {
                     add(&known)?;
                 }
             }
@@ -46,14 +46,13 @@ pub(super) fn take<'d>(
     Ok(Details { gpus, confidential_compute })
 }
 
-fn known<'d>(driver: &'d Driver<'d>, place: Place, wanted: &DetailSet) -> Result<Option<Known<'d>>, Refusal> {
+/// The GPU at a place, if it can be identified.
+fn known<'d>(driver: &'d Driver<'d>, place: Place) -> Result<Option<Known<'d>>, Refusal> {
     let (gpu, uuid) = match identify(driver, place) {
         Ok(identity) => identity,
         Err(failure) => return of_one_gpu(place.index, failure).map(|_| None),
     };
-    let pci = ask(wanted.contains(&Detail::Fabric), || reading(gpu.pci()))?;
-    let model = pci.value().map(|pci| pci.chip);
-    Ok(Some(Known { place, gpu, uuid, model }))
+    Ok(Some(Known { place, gpu, uuid, model: None }))
 }
 
 fn look(known: &Known<'_>, wanted: &DetailSet, without: &mut WithoutFabric) -> Result<GpuDetails, Refusal> {

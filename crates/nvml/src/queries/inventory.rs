@@ -50,7 +50,7 @@ pub(super) fn identify<'d>(
     Ok((gpu, uuid))
 }
 
-/// What a GPU is, and its model.
+/// What a GPU is, and its model if it is whole.
 fn look(
     gpu: &Gpu<'_>,
     uuid: gpu_model::GpuUuid,
@@ -67,7 +67,8 @@ fn look(
     let memory_bytes = reading(gpu.memory_bytes())?;
     let mig_mode = reading(gpu.mig_mode())?;
     let parts = mig::take(gpu, &mig_mode, &memory_bytes)?;
-    let model = pci.value().map(|pci| pci.chip);
+    let is_partitioned = mig_mode.value().is_some_and(|mode| mode.current);
+    let model = pci.value().map(|pci| pci.chip).filter(|_| !is_partitioned);
     let seen = Seen {
         index: gpu.index,
         uuid,

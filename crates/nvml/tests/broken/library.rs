@@ -1,6 +1,6 @@
 //! An NVML library that lacks most functions and answers nonsense, as `BROKEN` in its environment says:
 //! `count`, `uuid`, `no-nul`, `imex`, `fabric`,
-//! `confidential` or `switches`. Built as a C library for the tests beside it.
+//! `confidential`, `switches` or `mig`. Built as a C library for the tests beside it.
 #![expect(unsafe_code, reason = "a C library")]
 
 use std::ffi::{c_char, c_uint, c_void};
@@ -55,8 +55,12 @@ extern "C" fn nvmlDeviceGetHandleByIndex_v2(_index: c_uint, handle: *mut *mut c_
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn nvmlDeviceGetUUID(_gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
-    let uuid = if is_broken("uuid") { "GPU-none" } else { "GPU-00000000-0000-0000-0000-000000000001" };
+extern "C" fn nvmlDeviceGetUUID(gpu: *mut c_void, text: *mut c_char, length: c_uint) -> c_uint {
+    let uuid = match gpu.addr() {
+        MIG_DEVICE => "MIG-00000000-0000-0000-0000-000000000002",
+        _ if is_broken("uuid") => "GPU-none",
+        _ => "GPU-00000000-0000-0000-0000-000000000001",
+    };
     write(text, length, uuid, false)
 }
 
@@ -162,5 +166,72 @@ fn switch(first: *mut c_uint, second: *mut c_uint) -> c_uint {
         first.write(NEITHER);
         second.write(NEITHER);
     }
+    SUCCESS
+}
+
+/// The handle of the only MIG device.
+const MIG_DEVICE: usize = 16;
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetMigMode(_gpu: *mut c_void, now: *mut c_uint, next: *mut c_uint) -> c_uint {
+    if !is_broken("mig") {
+        return NOT_SUPPORTED;
+    }
+    // SAFETY: the caller gives places for two numbers.
+    unsafe {
+        now.write(1);
+        next.write(1);
+    }
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetMaxMigDeviceCount(_gpu: *mut c_void, count: *mut c_uint) -> c_uint {
+    // SAFETY: the caller gives a place for a number.
+    unsafe { count.write(1) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
+    _gpu: *mut c_void,
+    _index: c_uint,
+    handle: *mut *mut c_void,
+) -> c_uint {
+    // SAFETY: the caller gives a place for a handle.
+    unsafe { handle.write(std::ptr::without_provenance_mut(MIG_DEVICE)) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetGpuInstanceId(_device: *mut c_void, id: *mut c_uint) -> c_uint {
+    // SAFETY: the caller gives a place for a number.
+    unsafe { id.write(0) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetComputeInstanceId(_device: *mut c_void, id: *mut c_uint) -> c_uint {
+    // SAFETY: the caller gives a place for a number.
+    unsafe { id.write(0) };
+    SUCCESS
+}
+
+/// `nvmlDeviceAttributes_t`: multiprocessors, five kinds of engines, two of slices, MiB.
+#[repr(C)]
+struct Attributes {
+    multiprocessors: c_uint,
+    engines: [c_uint; 5],
+    slices: [c_uint; 2],
+    memory_mib: u64,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn nvmlDeviceGetAttributes_v2(_device: *mut c_void, attributes: *mut Attributes) -> c_uint {
+    let engines = [1, c_uint::MAX, 0, 0, 0];
+    // SAFETY: the caller gives a place for them.
+    unsafe {
+        attributes.write(Attributes { multiprocessors: 14, engines, slices: [1; 2], memory_mib: 4864 })
+    };
     SUCCESS
 }

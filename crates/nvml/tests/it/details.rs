@@ -11,6 +11,7 @@ use crate::node::{Node, block_on};
 crate::tests![
     inventory_and_fabric_of_eight_gpus_in_none_are_64_calls,
     inventory_and_fabric_of_eight_gpus_in_one_are_a_call_for_each_more,
+    partitioned_gpu_speaks_of_its_fabric_for_itself_alone,
     place_in_a_larger_fabric_is_told_with_cluster_and_clique,
     gpu_that_has_not_joined_its_fabric_says_how_far_it_is,
     driver_of_the_first_ones_with_fabrics_is_asked_in_its_own_way,
@@ -75,6 +76,17 @@ fn inventory_and_fabric_of_eight_gpus_in_one_are_a_call_for_each_more() {
     let joined = Reading::Value(FabricState::Joined { cluster: None, clique: 0 });
     assert!(told.gpus.iter().all(|gpu| gpu.fabric == joined), "{told:?}");
     assert_eq!((told.gpus.len(), calls), (8, 63 + 8));
+}
+
+fn partitioned_gpu_speaks_of_its_fabric_for_itself_alone() {
+    let node = Node::of("dgx-h100");
+    node.state.change_mig("0", |mig, gpu| mig.set_mode(gpu, true)).unwrap().unwrap();
+    node.fault_of_gpu(0, "nvmlDeviceGetGpuFabricInfoV", Effect::Return(3));
+    let nvml = node.nvml();
+    block_on(nvml.inventory()).unwrap();
+    let told = details(&nvml, &[Detail::Fabric]);
+    assert_eq!(told.gpus[0].fabric, Reading::NotSupported);
+    assert!(told.gpus[1..].iter().all(|gpu| gpu.fabric.value().is_some()), "{told:?}");
 }
 
 fn place_in_a_larger_fabric_is_told_with_cluster_and_clique() {

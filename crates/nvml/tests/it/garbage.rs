@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gpu_model::{GpuFailure, Reading, failure};
+use gpu_model::{GpuFailure, MigFailure, Reading, failure};
 use nvml::{Config, Event, Library, Nvml, NvmlError, RecoveryAction};
 
 use crate::node::{Node, block_on, gap};
@@ -13,6 +13,7 @@ crate::tests![
     uuid_that_is_none_fails_its_gpu_with_a_code_that_is_not_nvmls,
     text_without_an_end_is_read_to_the_end_of_its_buffer,
     functions_that_a_library_lacks_are_not_supported,
+    mig_device_with_counts_beyond_all_sense_cannot_be_read,
     recovery_of_an_imex_domain_is_known_by_its_number,
     library_without_event_sets_is_one_gap_and_is_left_alone,
 ];
@@ -58,6 +59,14 @@ fn functions_that_a_library_lacks_are_not_supported() {
     assert!(topology.gpus.values().all(|place| place.nvswitch_links == Reading::NotSupported));
     let probes = block_on(nvml.probe()).unwrap();
     assert!(probes[0].is_well() && probes[0].recovery == Reading::NotSupported, "{probes:?}");
+}
+
+fn mig_device_with_counts_beyond_all_sense_cannot_be_read() {
+    let seen = block_on(broken("mig").inventory()).unwrap();
+    let [gpu] = seen.gpus.as_slice() else { panic!("{seen:?}") };
+    let call = "nvmlDeviceGetAttributes_v2".to_owned();
+    assert_eq!(gpu.mig_failures, [MigFailure { index: Some(0), call, code: failure::SENSELESS }]);
+    assert_eq!(gpu.mig_devices, []);
 }
 
 fn recovery_of_an_imex_domain_is_known_by_its_number() {
