@@ -2,7 +2,7 @@
 //! Python and Go programs by running them. `make truth` runs them; they need a network once, and no cluster.
 //!
 //! It knows the simulator as its users do, by its programs and files; of Gantry's daemons, that the device plugin takes the
-//! config files of NVIDIA's.
+//! config files of NVIDIA's, and that the feature discovery writes NVIDIA's labels.
 
 #![expect(
     clippy::expect_used,
@@ -16,6 +16,7 @@
 mod expect;
 mod fetch;
 mod header;
+mod labels;
 mod node;
 mod nvitop;
 mod peers;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use sim_node::{Process, SimNode, eventually};
 
 use crate::fetch::{self, finish, module_of};
+use crate::labels::theirs;
 use crate::node::Node;
 
 /// Runs mig-parted; false where this user may not mount.
@@ -182,18 +183,6 @@ fn mig_parted_applies_and_asserts_the_configs_for_a_dgx_station() {
     }
 }
 
-/// Labels that gpu-feature-discovery writes; none where this user may not mount.
-fn labels(node: &Node, strategy: &str) -> Option<BTreeMap<String, String>> {
-    node.lay_root();
-    let file = node.dir().join("labels");
-    let mut command = node.private(&fetch::peer("device-plugin", "gpu-feature-discovery"))?;
-    command.args(["--oneshot", "--no-timestamp", "--mig-strategy", strategy, "--driver-root-ctr-path=/"]);
-    finish(command.arg("--output-file").arg(&file));
-    let text = fs::read_to_string(file).unwrap();
-    let labels = text.lines().filter_map(|line| line.split_once('='));
-    Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
 fn assert_labels(labels: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
     for (name, value) in expected {
         let found = labels.get(&format!("nvidia.com/{name}")).map(String::as_str);
@@ -203,7 +192,7 @@ fn assert_labels(labels: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
 
 #[test]
 fn gpu_feature_discovery_labels_a_t4_and_a_dgx_h100_with_mig() {
-    let Some(t4) = labels(&Node::preset("t4"), "none") else { return };
+    let Some(t4) = theirs(&Node::preset("t4"), &["--mig-strategy=none"]) else { return };
     assert_labels(
         &t4,
         &[
@@ -223,7 +212,7 @@ fn gpu_feature_discovery_labels_a_t4_and_a_dgx_h100_with_mig() {
     let node = Node::preset("dgx-h100");
     node.tell(&["mig", "mode", "--gpu", "0", "on"]);
     node.tell(&["mig", "create", "--gpu", "0", "3g.40gb", "1g.10gb", "1g.10gb"]);
-    let Some(h100) = labels(&node, "mixed") else { return };
+    let Some(h100) = theirs(&node, &["--mig-strategy=mixed"]) else { return };
     assert_labels(
         &h100,
         &[
