@@ -84,19 +84,25 @@ impl Struck {
         let stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        exchange(&stream, || stream.shutdown(Shutdown::Write), bytes);
-        let options = self.runtime.block_on(async {
-            client(&self.rig.node).await.get_device_plugin_options(Empty {}).await.unwrap().into_inner()
+        let end = || stream.shutdown(Shutdown::Write);
+        exchange(&stream, bytes, end, || {
+            let options = self.runtime.block_on(async {
+                client(&self.rig.node).await.get_device_plugin_options(Empty {}).await.unwrap().into_inner()
+            });
+            assert!(options.get_preferred_allocation_available);
         });
-        assert!(options.get_preferred_allocation_available);
     }
 
     fn send_to_admin(&self, bytes: &[u8]) {
         let stream = TcpStream::connect(self.rig.plugin.admin_address().unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        exchange(&stream, || stream.shutdown(Shutdown::Write), bytes);
-        assert_eq!(self.rig.plugin.admin_get("/live").unwrap().status, 200);
+        exchange(
+            &stream,
+            bytes,
+            || stream.shutdown(Shutdown::Write),
+            || assert_eq!(self.rig.plugin.admin_get("/live").unwrap().status, 200),
+        );
     }
 
     /// After all of it the plugin is as it was before.
@@ -114,14 +120,17 @@ fn files(plugin: &Process) -> usize {
     fs::read_dir(format!("/proc/{}/fd", plugin.pid())).unwrap().count()
 }
 
-/// Sends bytes, says that there are no more, and reads what comes until the other side hangs up.
-fn exchange<S>(stream: &S, end: impl Fn() -> io::Result<()>, bytes: &[u8])
+/// Sends bytes, has another one ask meanwhile, says that there are no more, and reads what comes until the other side hangs
+/// up. In this order: a server that is told of the end at once may leave all before it undone.
+fn exchange<S>(stream: &S, bytes: &[u8], end: impl Fn() -> io::Result<()>, ask: impl FnOnce())
 where
     for<'a> &'a S: Read + Write,
 {
     let (mut writer, mut reader) = (stream, stream);
     // It may have hung up already, be it before all was sent.
-    let _ = writer.write_all(bytes).and_then(|()| end());
+    let _ = writer.write_all(bytes);
+    ask();
+    let _ = end();
     let mut answer = Vec::new();
     if let Err(error) = reader.read_to_end(&mut answer) {
         let kind = error.kind();
