@@ -54,8 +54,13 @@ pub fn file(node: &SimNode) -> PathBuf {
 /// Starts it with a file to keep.
 pub fn start(node: &SimNode, more: &[&str]) -> Process {
     let output = format!("--output={}", file(node).display());
+    start_with(node, &[&[output.as_str()], more].concat())
+}
+
+/// Starts it.
+pub fn start_with(node: &SimNode, more: &[&str]) -> Process {
     let mut command = node.command_at(program());
-    command.args(flags(node, &[&[output.as_str()], more].concat()));
+    command.args(flags(node, more));
     node.spawn_command("gpu-feature-discovery", command).unwrap()
 }
 

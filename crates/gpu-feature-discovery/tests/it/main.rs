@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod catalogue;
+mod cluster;
 mod goldens;
 mod harness;
 mod keeping;
