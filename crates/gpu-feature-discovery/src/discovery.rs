@@ -176,7 +176,7 @@ impl Discovery {
                     }
                     last_remarks.clone_from(&outcome.remarks);
                 }
-                self.tell(&outcome);
+                self.tell(&outcome, memory.labels().is_some());
                 // First, so that what was shown once is known to the next process, whenever this one is killed.
                 self.keep(&memory).await?;
                 self.publish(outcome.shown);
@@ -240,13 +240,13 @@ impl Discovery {
         every
     }
 
-    fn tell(&self, Outcome { shown, away, missed, remarks }: &Outcome) {
+    fn tell(&self, Outcome { shown, away, missed, remarks }: &Outcome, remembers: bool) {
         let Components { driver, labels, .. } = &self.components;
         match away {
             // Whoever leased it knows.
             Some(Away { code: "leased", reason }) => driver.ready_but(reason.clone()),
             Some(Away { code, reason }) => {
-                let kept = if shown.labels.is_empty() { "" } else { "; labels stay as they were" };
+                let kept = if remembers { "; labels stay as they were" } else { "" };
                 driver.not_ready(*code, format!("{reason}{kept}"));
             }
             None if !missed.is_empty() => {
