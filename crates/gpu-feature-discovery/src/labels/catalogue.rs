@@ -261,7 +261,7 @@ const TAIL: &str = "
 - Where devices of one resource are shared differently, `replicas` is that of most of them.
 - A GPU that the driver does not let us identify is not counted but by `gantry.dev/gpu.unhealthy.count`; one whose memory or
   other fact cannot be read is counted, and that fact taken from the next of its model.
-- Without a driver, only `gpu.present` and `vgpu.*` are made anew.
+- Without a driver, only `gpu.present`, `vgpu.*` and `gfd.timestamp` are made anew.
 
 ## Values
 
