@@ -29,8 +29,10 @@ const REPOSITORY: &str = "gantry.dev";
 const TARGET_SIZE: u64 = 15_000_000;
 
 /// The images. Each holds one program, built by the package of the same name.
-const IMAGES: [Image; 1] =
-    [Image { name: "gpu-device-plugin", description: "Advertises a node's NVIDIA GPUs to its kubelet." }];
+const IMAGES: [Image; 2] = [
+    Image { name: "gpu-device-plugin", description: "Advertises a node's NVIDIA GPUs to its kubelet." },
+    Image { name: "gpu-feature-discovery", description: "Labels a node with what its NVIDIA GPUs are." },
+];
 
 /// Which images to build, and where to put them.
 #[derive(clap::Args)]

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_cluster::Verdict;
 
-use crate::node::{Node, text, wait};
+use crate::node::{MARK, Node, text, wait};
 
 /// The namespace of all.
 pub const NAMESPACE: &str = "--namespace=gantry-system";
@@ -21,6 +21,9 @@ pub struct Daemon {
 
 /// The device plugin.
 pub const PLUGIN: Daemon = Daemon { name: "gpu-device-plugin", port: "9401" };
+
+/// Feature discovery.
+pub const DISCOVERY: Daemon = Daemon { name: "gpu-feature-discovery", port: "9402" };
 
 impl Daemon {
     /// What selects its pods.
@@ -200,6 +203,23 @@ impl Daemon {
             .run(&["logs", NAMESPACE, &name, "--tail=8"])
             .unwrap_or_else(|error| error.to_string());
         format!("{said}; log:\n{log}")
+    }
+
+    /// Puts a config into the ConfigMap of the component `config-file`, and has the kubelet bring it to the pod now: a change
+    /// of the pod makes it look.
+    pub fn configure(&self, node: &Node, config: &str) -> Result<()> {
+        let patch = json!({ "data": { "config.yaml": config } }).to_string();
+        node.kubectl.run(&[
+            "patch",
+            "configmap",
+            "gpu-device-plugin",
+            NAMESPACE,
+            "--type=merge",
+            &format!("--patch={patch}"),
+        ])?;
+        let name = text(&self.wait_until_running(node)?["metadata"]["name"]);
+        let mark = format!("{MARK}-config={:x}", config.len());
+        node.kubectl.run(&["annotate", "pod", &name, NAMESPACE, "--overwrite", &mark]).map(drop)
     }
 
     /// The uids of all its pods on the node.

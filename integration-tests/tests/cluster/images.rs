@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use test_cluster::{ImageConfig, write_archive};
 
+use crate::daemon::{DISCOVERY, PLUGIN};
 use crate::node::workspace;
 
 /// The loader and the libraries lie as on Debian 12 and its kin: /lib and /lib64 are links into /usr.
@@ -29,13 +30,16 @@ const GONE: &str = "opt/old-driver";
 const LIBRARIES: [&str; 6] =
     ["libc.so.6", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libm.so.6"];
 
-/// The plugin's image as `cargo xtask image` built it, and those of the test pods, built here: archives in
+/// The daemons' images as `cargo xtask image` built it, and those of the test pods, built here: archives in
 /// `target/images`.
 pub fn archives() -> Result<Vec<PathBuf>> {
     let folder = workspace().join("target/images");
-    let shipped = folder.join("gpu-device-plugin.oci.tar");
-    ensure!(shipped.is_file(), "{}: not built; run `make images`", shipped.display());
-    let mut archives = vec![shipped];
+    let mut archives = Vec::new();
+    for daemon in [PLUGIN, DISCOVERY] {
+        let shipped = folder.join(format!("{}.oci.tar", daemon.name));
+        ensure!(shipped.is_file(), "{}: not built; run `make images`", shipped.display());
+        archives.push(shipped);
+    }
 
     let work = tempfile::tempdir().context("make a temporary folder")?;
     let all = "NVIDIA_VISIBLE_DEVICES=all";

@@ -11,8 +11,10 @@
     reason = "a test's helpers fail and speak as the test itself does"
 )]
 
+mod api_server;
 mod conformance;
 mod daemon;
+mod discovery;
 mod driver;
 mod health;
 mod images;
@@ -24,6 +26,7 @@ mod management;
 mod manifests;
 mod mig;
 mod node;
+mod nodefeature;
 mod plugin;
 mod pod;
 mod protocols;

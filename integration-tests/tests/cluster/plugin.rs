@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use serde_json::{Value, json};
 
 use crate::daemon::{NAMESPACE, PLUGIN};
-use crate::node::{MARK, Node, text, workspace};
+use crate::node::{Node, workspace};
 
 const OVERLAY: &str = "manifests/overlays/simulated";
 
@@ -55,23 +55,6 @@ impl Drop for With<'_> {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Puts a config into the ConfigMap of the component `config-file`, and has the kubelet bring it to the pod now: a change
-/// of the pod makes it look.
-pub fn configure(node: &Node, config: &str) -> Result<()> {
-    let patch = json!({ "data": { "config.yaml": config } }).to_string();
-    node.kubectl.run(&[
-        "patch",
-        "configmap",
-        "gpu-device-plugin",
-        NAMESPACE,
-        "--type=merge",
-        &format!("--patch={patch}"),
-    ])?;
-    let name = text(&PLUGIN.wait_until_running(node)?["metadata"]["name"]);
-    let mark = format!("{MARK}-config={:x}", config.len());
-    node.kubectl.run(&["annotate", "pod", &name, NAMESPACE, "--overwrite", &mark]).map(drop)
 }
 
 /// Removes what the plugin keeps of the GPUs' health: a new simulated driver proves no reset. The plugin must not run.

@@ -1,6 +1,7 @@
 //! What feature discovery may do to Nodes with a token of its node, as the real API server decides by the rights and
 //! policies as shipped. The program itself is not needed for that.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -94,6 +95,16 @@ impl Drop for Rights<'_> {
     }
 }
 
+/// A change that sets, or takes, every label of docs/labels.md.
+fn all_labels(value: &Value) -> Value {
+    let page = fs::read_to_string(workspace().join("docs/labels.md")).expect("docs/labels.md");
+    let keys = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let key = |key: &str| key.replace("<profile>", "1g.10gb.me").replace("<model>", "nvidia-a100-sxm4-80gb");
+    let labels: serde_json::Map<String, Value> = keys.map(|name| (key(name), value.clone())).collect();
+    assert!(labels.len() > 50, "{labels:?}");
+    json!({"metadata": {"labels": labels}})
+}
+
 fn label(key: &str, value: &str) -> Value {
     json!({"metadata": {"labels": {key: value}}})
 }
@@ -109,13 +120,10 @@ fn feature_discovery_changes_its_own_keys_of_its_own_node_and_nothing_else() {
     let (own, nowhere) = (rights.own().unwrap(), rights.nowhere().unwrap());
 
     for allowed in [
-        label("nvidia.com/gpu.count", "8"),
-        label("nvidia.com/mig-1g.10gb.count", "7"),
-        label("gantry.dev/gpu.unhealthy.count", "0"),
-        note("gantry.dev/gpu-feature-discovery.state"),
-        json!({"metadata": {"labels": {
-            "nvidia.com/gpu.count": null, "nvidia.com/mig-1g.10gb.count": null, "gantry.dev/gpu.unhealthy.count": null,
-        }, "annotations": {"gantry.dev/gpu-feature-discovery.state": null}}}),
+        all_labels(&json!("1")),
+        all_labels(&Value::Null),
+        note("gantry.dev/gpu-feature-discovery.driver"),
+        json!({"metadata": {"annotations": {"gantry.dev/gpu-feature-discovery.driver": null}}}),
     ] {
         assert_eq!(rights.refusal(&own, &node.name, &allowed), None, "{allowed}");
     }
@@ -123,6 +131,7 @@ fn feature_discovery_changes_its_own_keys_of_its_own_node_and_nothing_else() {
     for (policy, denied) in [
         (KEYS, label("nvidia.com/mig.config", "all-disabled")),
         (KEYS, label("nvidia.com/gpu.deploy.device-plugin", "false")),
+        (KEYS, label("nvidia.com/gpu.workload.config", "container")),
         (KEYS, label("nvidia.com/device-plugin.config", "x")),
         (KEYS, label("kubernetes.io/hostname", "x")),
         (KEYS, json!({"metadata": {"labels": {"kubernetes.io/hostname": null}}})),

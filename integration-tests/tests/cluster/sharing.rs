@@ -7,7 +7,7 @@ use crate::node::{GPU, Locked, amounts, lock_own};
 use crate::plugin;
 use crate::pod::{Order, Pod, assert_isolated};
 
-const TWO_REPLICAS: &str =
+pub const TWO_REPLICAS: &str =
     "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 2}]}}\n";
 
 /// A config that nobody can use.
@@ -33,10 +33,10 @@ fn config_that_changes_reaches_the_running_plugin_and_leaves_running_pods_alone(
         ensure!(capacity >= 16 && allocatable >= 16, "the resource dipped to {capacity}, {allocatable}");
         Ok(())
     };
-    plugin::configure(&node, TWO_REPLICAS).unwrap();
+    PLUGIN.configure(&node, TWO_REPLICAS).unwrap();
     node.wait_for_amount(GPU, 16, dips).unwrap();
     assert!(looks > 0);
-    plugin::configure(&node, BROKEN).unwrap();
+    PLUGIN.configure(&node, BROKEN).unwrap();
     PLUGIN.wait_until_says(&node, "config-invalid").unwrap();
     assert_eq!(node.amounts(GPU).unwrap(), (16, 16));
 
