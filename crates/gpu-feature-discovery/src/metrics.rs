@@ -19,7 +19,7 @@ pub struct Metrics {
     changes: IntCounter,
     writes: IntCounterVec,
     refused: IntGauge,
-    restored: IntGauge,
+    restored: IntCounter,
     config_valid: IntGauge,
     config_reads: IntCounterVec,
 }
@@ -59,9 +59,9 @@ impl Metrics {
                 "refused_keys",
                 "Keys that are left out on the Node, since another field manager holds them or the API server refuses them.",
             ))?,
-            restored: IntGauge::with_opts(opts(
-                "restored_keys",
-                "Keys put back on the Node in this process's time, after another took or changed them.",
+            restored: IntCounter::with_opts(opts(
+                "restored_keys_total",
+                "Keys put back on the Node after another took or changed them.",
             ))?,
             config_valid: IntGauge::with_opts(opts(
                 "config_valid",
@@ -114,10 +114,10 @@ impl Metrics {
         self.writes.with_label_values(&[output, result]).inc();
     }
 
-    /// How keys on the Node fare.
+    /// How keys on the Node fare: so many are refused now, and so many were restored so far.
     pub fn node(&self, refused: usize, restored: u64) {
         self.refused.set(to_gauge(refused as u64));
-        self.restored.set(to_gauge(restored));
+        self.restored.inc_by(restored.saturating_sub(self.restored.get()));
     }
 
     /// A config file was read that differs from the one before.

@@ -31,7 +31,8 @@ pub struct MigDevice {
     /// Frame buffer in bytes, which all compute instances of a GPU instance share. Not supported where a GPU has no
     /// memory of its own.
     pub memory_bytes: Reading<u64>,
-    /// What else it has.
+    /// What else it has. None in inventories that older builds wrote.
+    #[serde(default)]
     pub attributes: MigAttributes,
 }
 
