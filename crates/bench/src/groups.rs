@@ -22,7 +22,7 @@ pub type Figures = Result<Vec<Option<Figure>>>;
 pub const GAP: Duration = Duration::from_millis(10);
 
 /// A node of sixteen GPUs.
-const SIXTEEN: &str = include_str!("../nodes/a100-x16.yaml");
+pub const SIXTEEN: &str = include_str!("../nodes/a100-x16.yaml");
 
 /// Every call on a GPU.
 const ON_GPUS: &str = "nvmlDevice*";
@@ -170,12 +170,14 @@ pub async fn footprint(args: &Args, subject: &Subject) -> Figures {
     Ok(figures)
 }
 
-/// Rows of the image.
-pub const IMAGE: &[Spec] = &[row("image, compressed (MB)", 15.0)];
+/// Rows of the images.
+pub const IMAGES: &[Spec] =
+    &[row("gpu-device-plugin, compressed (MB)", 15.0), row("gpu-feature-discovery, compressed (MB)", 15.0)];
 
-/// The image's size.
-pub fn image() -> Figures {
-    measured([plain(crate::image::compressed_mb()?)])
+/// The images' sizes.
+pub fn images() -> Figures {
+    let sizes = ["gpu-device-plugin", "gpu-feature-discovery"].map(crate::image::compressed_mb);
+    measured(sizes.into_iter().collect::<Result<Vec<_>>>()?.into_iter().map(plain))
 }
 
 /// A process that has registered and asks NVML nothing more.

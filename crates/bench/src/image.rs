@@ -1,4 +1,4 @@
-//! Size of the image that `cargo xtask image` built, which it writes down beside the archive.
+//! Sizes of the images that `cargo xtask image` built, which it writes down beside the archives.
 
 use std::env;
 use std::fs;
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// What a node pulls, in megabytes (10^6 bytes).
+/// What a node pulls of a program's image, in megabytes (10^6 bytes).
 ///
 /// # Errors
 /// There is no image yet.
-pub fn compressed_mb() -> Result<f64> {
+pub fn compressed_mb(program_of: &str) -> Result<f64> {
     let program = env::current_exe().context("cannot tell where this program lies")?;
     let Some(target) = target_dir(&program) else {
         bail!("{} lies in no target folder of cargo", program.display());
     };
-    read(&target.join("images/gpu-device-plugin.size"))
+    read(&target.join("images").join(format!("{program_of}.size")))
 }
 
 fn read(path: &Path) -> Result<f64> {

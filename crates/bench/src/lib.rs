@@ -5,6 +5,7 @@
 
 pub mod args;
 mod calls;
+mod discovery;
 mod driver;
 mod family;
 mod groups;

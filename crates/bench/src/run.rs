@@ -9,7 +9,7 @@ use crate::groups::{self, Figures};
 use crate::profile::Profile;
 use crate::subject::Subject;
 use crate::table::{Column, Group, Spec, Table};
-use crate::{say, shares, tell};
+use crate::{discovery, say, shares, tell};
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,22 +58,28 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     let measure = async |subject: &Subject| groups::footprint(args, subject).await;
     groups.push(group(args, &subjects, "footprint".to_owned(), groups::FOOTPRINT, measure).await);
 
+    for (hardware, profile) in discovery::NODES {
+        let title = discovery::title(hardware, profile);
+        let measure = async |subject: &Subject| discovery::oneshot(args, subject, hardware, profile).await;
+        groups.push(group(args, &subjects, title, discovery::ONESHOT, measure).await);
+    }
+
     let measure = async |_: &Subject| crate::driver::driver(args).await;
     groups.push(
         group(args, &subjects[..1], "the simulated driver".to_owned(), crate::driver::DRIVER, measure).await,
     );
 
-    let title = "image".to_owned();
+    let title = "images".to_owned();
     if is_asked_for(args, &title) {
         // An image that is not built yet is no failure of anything measured.
-        let image = groups::image().map_or_else(
+        let images = groups::images().map_or_else(
             |error| {
-                tell(format!("image: {error:#}"));
+                tell(format!("images: {error:#}"));
                 Column::NotMeasured
             },
             Column::Measured,
         );
-        groups.push(Group { title, rows: groups::IMAGE, columns: vec![image] });
+        groups.push(Group { title, rows: groups::IMAGES, columns: vec![images] });
     }
 
     for group in &mut groups {

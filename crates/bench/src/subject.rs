@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use sim_node::{Process, SimNode};
 
+use crate::discovery;
 use crate::measure::{PATIENCE, alive};
 
 /// Where NVIDIA's plugin keeps its socket, whatever its flags say.
 const FIXED_PLUGIN_DIR: &str = "/var/lib/kubelet/device-plugins";
 
-/// The one peer that is known.
+/// NVIDIA's device plugin, the one peer of ours that is known.
 const NVIDIA: &str = "nvidia-device-plugin";
+
+/// What stands over the figures of NVIDIA's programs.
+const NVIDIAS: &str = "nvidia";
 
 /// Said by a program's shell when all is prepared and the clock may start.
 const AT_THE_GATE: &str = "bench: at the gate";
@@ -79,6 +83,11 @@ impl std::fmt::Display for PeersError {
 impl std::error::Error for PeersError {}
 
 impl Subject {
+    /// Whether it is NVIDIA's.
+    pub fn is_nvidias(&self) -> bool {
+        self.face == Face::Nvidia
+    }
+
     /// Our own plugin, built beside this program.
     pub fn gantry() -> Result<Subject> {
         Ok(Subject {
@@ -105,12 +114,12 @@ impl Subject {
             let entry = entry.map_err(failed)?;
             if entry.file_name() == NVIDIA {
                 peers.push(Subject {
-                    name: NVIDIA.to_owned(),
+                    name: NVIDIAS.to_owned(),
                     binary: entry.path(),
                     face: Face::Nvidia,
                     config: None,
                 });
-            } else {
+            } else if entry.file_name() != discovery::PEER {
                 told(format!("{} is not measured: only {NVIDIA} is known", entry.path().display()));
             }
         }
