@@ -2,6 +2,7 @@
 
 mod curtain;
 mod hang;
+mod labels;
 mod pods;
 mod registration;
 mod restart;
@@ -25,6 +26,7 @@ pub struct Scene {
 pub const SCENES: &[Scene] = &[
     Scene { name: "A node starts", play: start::play },
     Scene { name: "The plugin registers", play: registration::play },
+    Scene { name: "The node is labelled", play: labels::play },
     Scene { name: "Pods ask for GPUs", play: pods::play },
     Scene { name: "A GPU falls off the bus", play: xid::play },
     Scene { name: "The driver hangs", play: hang::play },
