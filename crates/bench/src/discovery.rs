@@ -65,6 +65,11 @@ pub const PEER: &str = "gpu-feature-discovery";
 /// Runs in which memory is looked at: each look halts the process, so that they are timed apart.
 const LOOKS: u32 = 5;
 
+/// Whether NVIDIA's is among the peers.
+pub fn is_among(peers: Option<&Path>) -> bool {
+    peers.is_some_and(|peers| peers.join(PEER).is_file())
+}
+
 /// What one run took.
 struct Run {
     wall: Duration,
@@ -75,14 +80,12 @@ impl Discovery {
     /// The one that belongs to this subject: ours, built beside this program, or NVIDIA's among the peers.
     ///
     /// # Errors
-    /// It is not there.
+    /// Ours is not built, or there are no peers.
     pub fn of(subject: &Subject, peers: Option<&Path>) -> Result<Discovery> {
         if !subject.is_nvidias() {
             return Ok(Discovery::Gantry(sim_node::find("gpu-feature-discovery")?));
         }
-        let program = peers.context("no peers")?.join(PEER);
-        ensure!(program.is_file(), "no {}", program.display());
-        Ok(Discovery::Nvidia(program))
+        Ok(Discovery::Nvidia(peers.context("no peers")?.join(PEER)))
     }
 
     fn command(&self, node: &SimNode) -> Command {

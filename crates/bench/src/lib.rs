@@ -10,6 +10,7 @@ mod driver;
 mod family;
 mod groups;
 mod image;
+mod labelled;
 mod measure;
 mod node;
 mod profile;

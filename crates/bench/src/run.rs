@@ -9,7 +9,7 @@ use crate::groups::{self, Figures};
 use crate::profile::Profile;
 use crate::subject::Subject;
 use crate::table::{Column, Group, Spec, Table};
-use crate::{discovery, say, shares, tell};
+use crate::{discovery, labelled, say, shares, tell};
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +58,17 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     let measure = async |subject: &Subject| groups::footprint(args, subject).await;
     groups.push(group(args, &subjects, "footprint".to_owned(), groups::FOOTPRINT, measure).await);
 
+    let with_discovery =
+        if discovery::is_among(args.peers.as_deref()) { &subjects[..] } else { &subjects[..1] };
     for (hardware, profile) in discovery::NODES {
         let title = discovery::title(hardware, profile);
         let measure = async |subject: &Subject| discovery::oneshot(args, subject, hardware, profile).await;
-        groups.push(group(args, &subjects, title, discovery::ONESHOT, measure).await);
+        groups.push(group(args, with_discovery, title, discovery::ONESHOT, measure).await);
     }
+
+    let measure = async |_: &Subject| labelled::labelled(args).await;
+    let title = "labels on the Node".to_owned();
+    groups.push(group(args, &subjects[..1], title, labelled::LABELLED, measure).await);
 
     let measure = async |_: &Subject| crate::driver::driver(args).await;
     groups.push(

@@ -43,8 +43,8 @@ const SHARES: [&str; 7] = [
     "memory of daemon and workers after it, PSS (MiB)",
 ];
 
-/// Rows of all other groups.
-const OTHERS: [&str; 20] = [
+/// Rows of faults and of the footprint.
+const FOOTPRINT: [&str; 8] = [
     "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, every call on a GPU crashes (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, a GPU is lost (ms: median / p99 / max; target: p99)",
@@ -53,6 +53,27 @@ const OTHERS: [&str; 20] = [
     "anonymous (MiB)",
     "after load: PSS (MiB)",
     "after load: anonymous (MiB)",
+];
+
+/// Rows of each node on which one-shot discovery is measured.
+const ONESHOT: [&str; 5] = [
+    "process start -> labels on standard output (ms: median / p99 / max)",
+    "beyond the time inside NVML (ms, median)",
+    "NVML calls (most)",
+    "processor time (ms, median)",
+    "memory of all its processes, PSS, highest that was seen (MiB)",
+];
+
+/// Rows of labels on the Node.
+const LABELLED: [&str; 4] = [
+    "process start -> labels on the Node (ms: median / p99 / max)",
+    "config file replaced -> label on the Node (ms: median / p99 / max)",
+    "requests to the API server at rest, in an hour",
+    "those that write",
+];
+
+/// Rows of the simulated driver and of the images.
+const OTHERS: [&str; 13] = [
     "a call of the slowest common getter (us)",
     "of all in turn (us)",
     "first initialisation (ms)",
@@ -64,11 +85,18 @@ const OTHERS: [&str; 20] = [
     "library in each of them: PSS (MiB, median)",
     "anonymous (MiB, median)",
     "change of the state meanwhile (ms: median / p99 / max)",
-    "image, compressed (MB)",
+    "gpu-device-plugin, compressed (MB)",
+    "gpu-feature-discovery, compressed (MB)",
 ];
 
 /// Rows that this run leaves out, or has nothing for.
-const OPEN: [&str; 2] = ["idle processor time in 60 s (ms)", "image, compressed (MB)"];
+const OPEN: [&str; 5] = [
+    "idle processor time in 60 s (ms)",
+    "requests to the API server at rest, in an hour",
+    "those that write",
+    "gpu-device-plugin, compressed (MB)",
+    "gpu-feature-discovery, compressed (MB)",
+];
 
 /// Where calls take no time, those before a list cannot be told from those after it.
 const UNCOUNTED: usize = 2;
@@ -96,7 +124,16 @@ fn run_measures_every_row_and_leaves_nothing() {
     assert!(output.status.success(), "{said}");
     let rows = rows(&output.stdout);
     let names: Vec<&str> = rows.iter().map(|row| row["what"].as_str().unwrap()).collect();
-    assert_eq!(names, [TIMINGS.repeat(4), MORE.to_vec(), SHARES.repeat(2), OTHERS.to_vec()].concat());
+    let expected = [
+        TIMINGS.repeat(4),
+        MORE.to_vec(),
+        SHARES.repeat(2),
+        FOOTPRINT.to_vec(),
+        ONESHOT.repeat(5),
+        LABELLED.to_vec(),
+        OTHERS.to_vec(),
+    ];
+    assert_eq!(names, expected.concat());
     for (at, row) in rows.iter().enumerate() {
         let is_open = OPEN.contains(&row["what"].as_str().unwrap()) || at == UNCOUNTED;
         if is_open {
@@ -133,9 +170,9 @@ fn peer_that_fails_is_told_with_its_words_and_the_rest_is_measured() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("FAILED: nvidia-device-plugin ended") && said.contains("no such driver"), "{said}");
+    assert!(said.contains("FAILED: nvidia ended") && said.contains("no such driver"), "{said}");
     let rows = rows(&output.stdout);
-    assert_eq!(rows[0]["figures"]["nvidia-device-plugin"], "failed");
+    assert_eq!(rows[0]["figures"]["nvidia"], "failed");
     assert!(rows[0]["figures"]["gantry"]["number"].is_number());
 }
 
