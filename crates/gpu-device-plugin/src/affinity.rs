@@ -6,7 +6,7 @@
 
 use gpu_model::{CommonAncestor, GpuUuid, Topology};
 
-/// Worth of one NVLink between two GPUs.
+/// Worth of one NVLink between two GPUs; more than any nearness.
 const NVLINK: u32 = 100;
 
 /// Pairwise worth of some GPUs, by position in the list that it was built from.
@@ -62,6 +62,18 @@ impl Affinity {
             (a, b) => worth(a.min(b), a.max(b)),
         };
         Self { size, worth: (0..size * size).map(cell).collect() }
+    }
+
+    /// The same without the NVLinks of some GPUs: what is left of their pairs is how near they are.
+    pub fn without_links(self, of: impl Fn(usize) -> bool) -> Self {
+        let of: Vec<bool> = (0..self.size).map(of).collect();
+        if !of.contains(&true) {
+            return self;
+        }
+        Self::from_fn(self.size, |a, b| match of[a] || of[b] {
+            true => self.worth(a, b) % NVLINK,
+            false => self.worth(a, b),
+        })
     }
 
     /// Number of GPUs in the matrix.

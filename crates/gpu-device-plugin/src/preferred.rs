@@ -104,6 +104,7 @@ pub fn preferred_ids(state: &State, available: &[String], must_include: &[String
         None => foreign[at - state.devices.len()].to_owned(),
     };
     let affinity = state.affinity.among(state.devices.iter().filter_map(|device| device.offered.gpu()));
+    let affinity = affinity.without_links(|at| state.devices.get(at).is_some_and(Device::has_link_trouble));
     preferred(&affinity, &question).into_iter().map(id).collect()
 }
 

@@ -150,6 +150,11 @@ impl Device {
         self.health.is_schedulable() && self.lacking.is_none()
     }
 
+    /// Whether its NVLinks are not to be relied on.
+    pub fn has_link_trouble(&self) -> bool {
+        self.health.has_link_trouble()
+    }
+
     /// What is wrong with it, if anything is.
     pub fn complaint(&self) -> Option<String> {
         let unit = &self.offered.unit;

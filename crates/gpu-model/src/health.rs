@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure;
 
+/// The XID of an NVLink error, by NVIDIA's catalogue.
+const NVLINK_XID: u64 = 74;
+
 /// Whether work may be placed on a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -91,6 +94,16 @@ impl Health {
     /// Whether the kubelet may place work on it. An Unknown one is still what it was before.
     pub fn is_schedulable(&self) -> bool {
         !matches!(self, Health::Unhealthy { .. })
+    }
+
+    /// Whether its NVLinks are not to be relied on: by XID 74, by a link that is down, or by its fabric.
+    pub fn has_link_trouble(&self) -> bool {
+        let of_links = |reason: &HealthReason| match reason {
+            HealthReason::Xid { xid } => *xid == NVLINK_XID,
+            HealthReason::NvlinkDown { .. } | HealthReason::Fabric { .. } => true,
+            _ => false,
+        };
+        self.reasons().iter().any(of_links)
     }
 
     /// All that is wrong; nothing for a healthy one.

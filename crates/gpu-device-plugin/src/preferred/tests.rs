@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use gpu_model::{Health, HealthReason};
 use proptest::prelude::*;
 
 use super::*;
@@ -60,6 +61,18 @@ fn odd_questions_have_plain_answers() {
     assert_eq!(ask(&bridged_pairs(), &[1, 1, 1], &[], 3), [1]);
     assert_eq!(ask(&bridged_pairs(), &[0], &[3, 2, 1], 2), [1, 2]);
     assert_eq!(ask(&Affinity::default(), &[9, 4], &[], 1), [4]);
+}
+
+#[test]
+fn gpu_with_link_trouble_is_no_partner_while_there_are_others() {
+    let mut state = node(8);
+    state.affinity = NodeAffinity::from_matrix((0..8).map(gpu).collect(), bridged_pairs()).into();
+    let all = ids(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(preferred_ids(&state, &all, &[], 2), ids(&[0, 1]));
+    let reasons = vec![HealthReason::Xid { xid: 74 }];
+    state.devices[1].health = Health::Degraded { reasons };
+    assert_eq!(preferred_ids(&state, &all, &[], 2), ids(&[2, 3]));
+    assert_eq!(preferred_ids(&state, &all, &[], 8), all);
 }
 
 fn ids(positions: &[usize]) -> Vec<String> {
