@@ -195,6 +195,26 @@ async fn f38_gpu_that_is_gone_after_a_restart_is_told_and_the_other_seven_are_of
     assert!(kubelet.allocate("pod", "main", RESOURCE, 7).await.is_ok());
 }
 
+// Fails if a probe that meets a stranger asks for no inventory, or if the list comes by a new registration.
+#[tokio::test]
+async fn gpu_that_is_plugged_in_is_offered_beside_the_others_by_the_stream_that_there_is() {
+    let node = bare().build().unwrap();
+    let newcomer = gpus(&node)[7].clone();
+    node.driver().set("7", "persistence-mode", "off").unwrap();
+    node.driver().drain("7", true).unwrap();
+    node.driver().remove_gpu("7", false).unwrap();
+    let kubelet = start_kubelet(&node).await;
+    let plugin = start_plugin(&node, &QUICK);
+    counts(&kubelet, 7, 7);
+    assert!(kubelet.allocate("before", "main", RESOURCE, 7).await.is_ok());
+    node.driver().discover_gpus(None).unwrap();
+    counts(&kubelet, 8, 8);
+    // The only one that is free.
+    let got = kubelet.allocate("after", "main", RESOURCE, 1).await.unwrap();
+    assert_eq!(got.devices, [newcomer]);
+    assert!(plugin.metric("gantry_device_plugin_registrations_total").unwrap() < 1.5);
+}
+
 // Fails if Allocate, the metrics or the list ask the driver.
 #[tokio::test]
 async fn f40_calls_of_five_seconds_hold_up_neither_pods_nor_the_metrics() {
