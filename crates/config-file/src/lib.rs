@@ -4,6 +4,8 @@
 //! is called.
 
 mod in_force;
+mod keep;
 pub mod text;
 
-pub use in_force::{ConfigFile, Hooks, InForce, Late, Settings, changed_keys};
+pub use in_force::{Hooks, InForce, Late, Settings, changed_keys};
+pub use keep::keep;

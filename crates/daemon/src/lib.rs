@@ -47,6 +47,7 @@ mod error;
 mod executor;
 pub mod files;
 mod given;
+mod hang_ups;
 pub mod log;
 mod metrics;
 mod readiness;

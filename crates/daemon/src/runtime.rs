@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::args::RuntimeArgs;
 use crate::build::{About, BuildInfo};
+use crate::hang_ups;
 use crate::log;
 use crate::metrics;
 use crate::readiness::{Component, Readiness};
@@ -132,6 +134,29 @@ impl Runtime {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.tasks.spawn_vital(name, future);
+    }
+
+    /// Starts a task that is dropped at the request to end, and must not end before: what it is at then is not waited for.
+    pub fn spawn_until_stopped<F, E>(&self, name: impl Into<String>, future: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        let stop = self.shutdown();
+        self.spawn_vital(name, async move {
+            tokio::select! {
+                ended = future => ended,
+                () = stop.requested() => Ok(()),
+            }
+        });
+    }
+
+    /// Counts the SIGHUPs: each asks for a look at everything now.
+    ///
+    /// # Errors
+    /// When the signal cannot be caught.
+    pub fn hang_ups(&self) -> io::Result<watch::Receiver<u64>> {
+        hang_ups::count(self)
     }
 
     /// Runs until a signal, a failed task or a request ends the daemon, and gives its exit code. Call it when all

@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use config_file::{ConfigFile, Hooks, InForce};
-use daemon::files::{Files, FilesGone};
+use config_file::{Hooks, InForce};
+use daemon::files::Files;
 use gpu_health::Ledger;
 use node_contract::{LeaseFolder, MAX_REQUESTS, REPORT_PATH};
 use node_driver::{NvmlMetrics, Role};
 use node_host::HostRoot;
 use nvml::Nvml;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::board::{Board, Opened};
@@ -77,7 +76,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let (board, opened) = Board::new();
     let (gate, cdi) = watch::channel(CdiGate::Closed);
     let (handed, first_list) = watch::channel(false);
-    let asked = hang_ups(runtime)?;
+    let asked = runtime.hang_ups().context("cannot catch SIGHUP")?;
     let in_force = keep_config(config_file, fixed, runtime, &metrics, asked.clone())?;
     let (uses_cdi, is_used) = watch::channel(None);
     let foretold = foretell(in_force.clone(), offering.clone(), uses_cdi.clone());
@@ -171,7 +170,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
             ended
         }
     });
-    run_until_stopped(runtime, "report", reporter.run(found));
+    runtime.spawn_until_stopped("report", reporter.run(found));
     let gate = cdi_gate::keep(cdi_gate, is_used, gate, readiness.component("cdi"));
     let watched = outlook.run(
         async move {
@@ -187,21 +186,6 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     runtime.spawn_vital("outlook", watched);
     runtime.spawn_vital("resources", open_endpoints(opened, surroundings, runtime.tasks(), stop));
     Ok(())
-}
-
-/// Runs what works on files until the daemon stops. A write that hangs is not waited for.
-fn run_until_stopped(
-    runtime: &daemon::Runtime,
-    name: &'static str,
-    work: impl Future<Output = Result<(), FilesGone>> + Send + 'static,
-) {
-    let stop = runtime.shutdown();
-    runtime.spawn_vital(name, async move {
-        tokio::select! {
-            ended = work => ended,
-            () = stop.requested() => Ok(()),
-        }
-    });
 }
 
 /// Gives each resource its endpoint when it is offered for the first time.
@@ -244,7 +228,7 @@ fn keep_health(
             let (newest, kept) = watch::channel(kept);
             let files = Files::start().context("no thread for the health file")?;
             let keeper = Keeper { paths, boot, kept, asks, files, component };
-            run_until_stopped(runtime, "health", keeper.run());
+            runtime.spawn_until_stopped("health", keeper.run());
             (ledger, newest)
         }
         Err(error) => {
@@ -310,27 +294,8 @@ fn keep_holders(
         metrics: metrics.clone(),
         component: runtime.readiness().component("holders"),
     };
-    run_until_stopped(runtime, "holders", holders.run());
+    runtime.spawn_until_stopped("holders", holders.run());
     Ok(Holding { holdings, used, granted })
-}
-
-/// Counts the SIGHUPs: each asks for a look at everything now.
-fn hang_ups(runtime: &daemon::Runtime) -> anyhow::Result<watch::Receiver<u64>> {
-    let mut signals = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
-    let (count, asked) = watch::channel(0);
-    let stop = runtime.shutdown();
-    runtime.spawn_vital("sighup", async move {
-        loop {
-            tokio::select! {
-                received = signals.recv() => match received {
-                    Some(()) => count.send_modify(|count: &mut u64| *count += 1),
-                    None => anyhow::bail!("SIGHUP is caught no more"),
-                },
-                () = stop.requested() => return Ok(()),
-            }
-        }
-    });
-    Ok(asked)
 }
 
 /// Keeps the config that is in force; without a config file that is an empty one.
@@ -341,19 +306,11 @@ fn keep_config(
     metrics: &Metrics,
     asked: watch::Receiver<u64>,
 ) -> anyhow::Result<watch::Receiver<InForce>> {
-    let Some(settings) = settings else {
-        return Ok(watch::channel(Some(Arc::default())).1);
-    };
-    let (in_force, reader) = watch::channel(None);
-    let files = Files::start().context("no thread for the config file")?;
-    let component = runtime.readiness().component("config");
     let metrics = metrics.clone();
     let hooks = Hooks {
         read: Box::new(move |is_valid| metrics.config(is_valid)),
         late: Box::new(move |config| fixed.changes(&Fixed::of(config))),
         without: "nothing is offered until there is one that can be used",
     };
-    let keeper = ConfigFile { settings, in_force, asked, files, component, hooks };
-    run_until_stopped(runtime, "config", keeper.run());
-    Ok(reader)
+    config_file::keep(settings, hooks, asked, runtime).context("no thread for the config file")
 }

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use config_file::{ConfigFile, Hooks, InForce};
+use config_file::{Hooks, InForce};
 use daemon::files::Files;
 use node_contract::{LeaseFolder, REPORT_PATH};
 use node_driver::{NvmlMetrics, Role};
 use nvml::Nvml;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Config, Outputs};
@@ -58,7 +57,7 @@ fn wire(config: Config, face: Face, runtime: &daemon::Runtime) -> anyhow::Result
     }
     let readiness = runtime.readiness();
     let metrics = Metrics::register(&runtime.registry())?;
-    let asked = hang_ups(runtime)?;
+    let asked = runtime.hang_ups().context("cannot catch SIGHUP")?;
     let in_force = keep_config(config_file, fixed, runtime, &metrics, asked.clone())?;
     let nvml = Nvml::start(nvml, driver.library_source())?;
     NvmlMetrics::register(&runtime.registry(), PREFIX, &[Role::Queries], nvml.status())?;
@@ -109,7 +108,7 @@ fn start_outputs(
     runtime: &daemon::Runtime,
 ) -> anyhow::Result<()> {
     if let Some(format) = outputs.stdout {
-        run_until_stopped(runtime, "stdout", stdout::follow(shown.clone(), format));
+        runtime.spawn_until_stopped("stdout", stdout::follow(shown.clone(), format));
     }
     if let Some(path) = &outputs.file {
         let file = FeatureFile {
@@ -119,46 +118,12 @@ fn start_outputs(
             metrics: metrics.clone(),
             component: runtime.readiness().component("file"),
         };
-        run_until_stopped(runtime, "file", file.follow(shown.clone()));
+        runtime.spawn_until_stopped("file", file.follow(shown.clone()));
     }
     if let Some(settings) = &outputs.cluster {
         cluster::start(settings, face, shown, metrics, runtime)?;
     }
     Ok(())
-}
-
-/// Runs what works on files until the daemon stops. A write that hangs is not waited for.
-fn run_until_stopped<E: std::error::Error + Send + Sync + 'static>(
-    runtime: &daemon::Runtime,
-    name: &'static str,
-    work: impl Future<Output = Result<(), E>> + Send + 'static,
-) {
-    let stop = runtime.shutdown();
-    runtime.spawn_vital(name, async move {
-        tokio::select! {
-            ended = work => ended,
-            () = stop.requested() => Ok(()),
-        }
-    });
-}
-
-/// Counts the SIGHUPs: each asks for a look at everything now.
-fn hang_ups(runtime: &daemon::Runtime) -> anyhow::Result<watch::Receiver<u64>> {
-    let mut signals = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
-    let (count, asked) = watch::channel(0);
-    let stop = runtime.shutdown();
-    runtime.spawn_vital("sighup", async move {
-        loop {
-            tokio::select! {
-                received = signals.recv() => match received {
-                    Some(()) => count.send_modify(|count: &mut u64| *count += 1),
-                    None => anyhow::bail!("SIGHUP is caught no more"),
-                },
-                () = stop.requested() => return Ok(()),
-            }
-        }
-    });
-    Ok(asked)
 }
 
 /// Keeps the config that is in force; without a config file that is an empty one.
@@ -169,27 +134,11 @@ fn keep_config(
     metrics: &Metrics,
     asked: watch::Receiver<u64>,
 ) -> anyhow::Result<watch::Receiver<InForce>> {
-    let Some(settings) = settings else {
-        let (sender, reader) = watch::channel(Some(Arc::default()));
-        let stop = runtime.shutdown();
-        runtime.spawn("config", async move {
-            // A config that nobody changes is one all the same.
-            stop.requested().await;
-            drop(sender);
-            Ok::<(), std::convert::Infallible>(())
-        });
-        return Ok(reader);
-    };
-    let (in_force, reader) = watch::channel(None);
-    let files = Files::start().context("no thread for the config file")?;
-    let component = runtime.readiness().component("config");
     let metrics = metrics.clone();
     let hooks = Hooks {
         read: Box::new(move |is_valid| metrics.config(is_valid)),
         late: Box::new(move |config| fixed.changes(&Fixed::of(config))),
         without: "no label is made until there is one that can be used",
     };
-    let keeper = ConfigFile { settings, in_force, asked, files, component, hooks };
-    run_until_stopped(runtime, "config", keeper.run());
-    Ok(reader)
+    config_file::keep(settings, hooks, asked, runtime).context("no thread for the config file")
 }

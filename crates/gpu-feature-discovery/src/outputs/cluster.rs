@@ -96,12 +96,8 @@ fn until_stopped(
     name: &'static str,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
-    let stop = runtime.shutdown();
-    runtime.spawn_vital(name, async move {
-        tokio::select! {
-            () = work => {}
-            () = stop.requested() => {}
-        }
+    runtime.spawn_until_stopped(name, async move {
+        work.await;
         Ok::<(), Infallible>(())
     });
 }
