@@ -1,6 +1,5 @@
 //! One-shot feature discovery: how long it takes to say what a node's GPUs are, and what that costs. No kubelet is needed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,11 +9,10 @@ use nix::sys::resource::{UsageWho, getrusage};
 use sim_node::SimNode;
 
 use crate::args::Args;
-use crate::calls::CallLog;
 use crate::family::Family;
 use crate::groups::{Figures, SIXTEEN, measured, millis, plain, row, sampled};
 use crate::measure::PATIENCE;
-use crate::node::Hardware;
+use crate::node::{Hardware, Machine};
 use crate::profile::Profile;
 use crate::stats::Sample;
 use crate::subject::Subject;
@@ -163,15 +161,7 @@ fn processor() -> Result<Duration> {
 /// Runs on a node whose calls take as long as the profile says.
 pub async fn oneshot(args: &Args, subject: &Subject, hardware: Hardware<'_>, profile: Profile) -> Figures {
     let of = Discovery::of(subject, args.peers.as_deref())?;
-    let builder = match hardware {
-        Hardware::Preset(name) => SimNode::builder().preset(name),
-        Hardware::Yaml(text) => SimNode::builder().yaml(text),
-    };
-    let sim = builder.without_kubelet().build()?;
-    let latency = profile.latency();
-    sim.driver().set_latencies(latency.clone())?;
-    let log = CallLog(sim.driver().dir().join("calls"));
-    fs::create_dir_all(&log.0).with_context(|| format!("cannot create {}", log.0.display()))?;
+    let Machine { sim, latency, calls: log } = Machine::lay(hardware, profile)?;
     let (mut wall, mut beyond, mut calls, mut processor) = (vec![], vec![], vec![], vec![]);
     for _ in 0..args.runs {
         let before = log.read()?;

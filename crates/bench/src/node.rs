@@ -31,6 +31,32 @@ pub enum Hardware<'a> {
     Yaml(&'a str),
 }
 
+/// A node without a kubelet, whose driver records its calls.
+pub struct Machine {
+    /// The node.
+    pub sim: SimNode,
+    /// How long calls take.
+    pub latency: Latency,
+    /// The record of NVML calls.
+    pub calls: CallLog,
+}
+
+impl Machine {
+    /// Lays it down.
+    pub fn lay(hardware: Hardware<'_>, profile: Profile) -> Result<Machine> {
+        let builder = match hardware {
+            Hardware::Preset(name) => SimNode::builder().preset(name),
+            Hardware::Yaml(text) => SimNode::builder().yaml(text),
+        };
+        let sim = builder.without_kubelet().build()?;
+        let latency = profile.latency();
+        sim.driver().set_latencies(latency.clone())?;
+        let calls = CallLog(sim.driver().dir().join("calls"));
+        fs::create_dir_all(&calls.0).with_context(|| format!("cannot create {}", calls.0.display()))?;
+        Ok(Machine { sim, latency, calls })
+    }
+}
+
 /// One node; kubelet and folders go with it.
 pub struct Node {
     kubelet: FakeKubelet,
@@ -53,15 +79,7 @@ pub struct Listed {
 impl Node {
     /// Lays a node down, and starts a kubelet that refuses connections for `gap` after its socket appeared.
     pub async fn new(hardware: Hardware<'_>, profile: Profile, gap: Duration) -> Result<Node> {
-        let builder = match hardware {
-            Hardware::Preset(name) => SimNode::builder().preset(name),
-            Hardware::Yaml(text) => SimNode::builder().yaml(text),
-        };
-        let sim = builder.without_kubelet().build()?;
-        let latency = profile.latency();
-        sim.driver().set_latencies(latency.clone())?;
-        let calls = CallLog(sim.driver().dir().join("calls"));
-        fs::create_dir_all(&calls.0).with_context(|| format!("cannot create {}", calls.0.display()))?;
+        let Machine { sim, latency, calls } = Machine::lay(hardware, profile)?;
         let kubelet = FakeKubelet::builder(sim.plugin_dir()).listen_gap(gap).start().await?;
         let events = kubelet.events();
         Ok(Node { kubelet, events, latency, calls, sim })

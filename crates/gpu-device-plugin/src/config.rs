@@ -5,19 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::{ConfigError, Given, absolute, absolute_flag, between};
-use gpu_config::{DiscoveryStrategy, Mode};
+use gpu_config::Mode;
 use gpu_health::HealthChecksError;
 use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use kubelet_api::podresources::POD_RESOURCES_SOCKET;
 use node_contract::HELD_FILE;
-use node_driver::{FilePaths, host_path, known_path};
+use node_driver::{FilePaths, host_path, known_path, passed_over};
 use node_host::{HostPath, HostRoot, LocalPath};
 
-use crate::args::{
-    BehaviourArgs, CdiProofMode, CommandLine, Face, InjectionArgs, Kubelet, Paths, UnsupportedArgs,
-};
+use crate::args::{BehaviourArgs, CdiProofMode, CommandLine, Face, InjectionArgs, Kubelet, Paths};
 use crate::fixed::Fixed;
 use crate::health::{self, HealthPaths};
 use crate::injection::{Injection, InjectionFlags};
@@ -110,7 +108,7 @@ impl Config {
             compat: _,
             fail_on_init_error,
         } = behaviour;
-        let mut warnings = passed_over(&unsupported, face.mode)?;
+        let mut warnings = passed_over(unsupported.device_discovery_strategy, unsupported.said(), face.mode)?;
         between("--probe-interval", probe_interval, Duration::from_secs(1), Duration::from_secs(3600))?;
         let nvml = nvml.config()?;
 
@@ -221,20 +219,6 @@ impl Config {
             health_paths,
             warnings,
         })
-    }
-}
-
-/// What flags that nothing follows say, as warnings.
-fn passed_over(unsupported: &UnsupportedArgs, mode: Mode) -> Result<Vec<String>, ConfigError> {
-    if unsupported.device_discovery_strategy == Some(DiscoveryStrategy::Tegra) {
-        let hint = "Tegra machines are not supported; give auto or nvml";
-        return Err(ConfigError::new("--device-discovery-strategy", "tegra", hint));
-    }
-    let said = unsupported.said().into_iter();
-    let mut errors = said.map(|(name, value, hint)| ConfigError::new(name, value, hint));
-    match mode {
-        Mode::Strict => errors.next().map_or(Ok(Vec::new()), Err),
-        Mode::Compat => Ok(errors.map(|error| error.to_string()).collect()),
     }
 }
 

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::{ConfigError, Given, absolute, absolute_flag};
-use gpu_config::{DiscoveryStrategy, MigStrategy, Mode, SleepInterval};
+use gpu_config::{MigStrategy, SleepInterval};
 use node_api::Access;
-use node_driver::{FilePaths, known_path};
+use node_driver::{FilePaths, known_path, passed_over};
 use node_host::{HostRoot, LocalPath};
 
-use crate::args::{CommandLine, Defaults, Format, LabelArgs, OutputArgs, OutputWord, Paths, UnsupportedArgs};
+use crate::args::{CommandLine, Defaults, Format, LabelArgs, OutputArgs, OutputWord, Paths};
 use crate::facts::{Face, Group, Settings};
 use crate::fixed::Fixed;
 
@@ -114,7 +114,7 @@ impl Config {
     /// At the first setting that cannot work.
     pub fn new(line: CommandLine) -> Result<Self, ConfigError> {
         let CommandLine { command: _, paths, labels, outputs, unsupported, defaults, runtime } = line;
-        let warnings = passed_over(&unsupported, defaults.mode)?;
+        let warnings = passed_over(unsupported.device_discovery_strategy, unsupported.said(), defaults.mode)?;
         let host = HostRoot::new(absolute_flag("--host-root", runtime.host_root)?);
         let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir)?);
         let Paths { driver, config_file, state_dir, machine_type_file, kubeconfig } = paths;
@@ -161,7 +161,7 @@ impl Config {
             no_timestamp,
             timestamp_is_left_out: defaults.no_timestamp,
             machine_type_file: machine_type_file.map(absolute).transpose()?.map(LocalPath::new),
-            started: crate::clock::unix_seconds(),
+            started: node_contract::now().unix_ms / 1000,
         };
         Ok(Self {
             oneshot: oneshot.or(fixed.oneshot).unwrap_or(false),
@@ -279,18 +279,4 @@ fn host_or_mounted(host: &HostRoot) -> Result<LocalPath, ConfigError> {
     let mounted = LocalPath::new(FEATURE_FILE);
     let is_there = mounted.parent().is_some_and(|folder| folder.as_path().is_dir());
     if is_there { Ok(mounted) } else { Ok(host.resolved(&known_path(FEATURE_FILE)?)) }
-}
-
-/// What flags that nothing follows say, as warnings.
-fn passed_over(unsupported: &UnsupportedArgs, mode: Mode) -> Result<Vec<String>, ConfigError> {
-    if unsupported.device_discovery_strategy == Some(DiscoveryStrategy::Tegra) {
-        let hint = "Tegra machines are not supported; give auto or nvml";
-        return Err(ConfigError::new("--device-discovery-strategy", "tegra", hint));
-    }
-    let said = unsupported.said().into_iter();
-    let mut errors = said.map(|(name, value, hint)| ConfigError::new(name, value, hint));
-    match mode {
-        Mode::Strict => errors.next().map_or(Ok(Vec::new()), Err),
-        Mode::Compat => Ok(errors.map(|error| error.to_string()).collect()),
-    }
 }

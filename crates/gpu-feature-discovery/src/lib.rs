@@ -12,7 +12,6 @@
 //! that is missed once, an API server that is down change no label.
 
 mod args;
-mod clock;
 mod config;
 mod discovery;
 pub mod facts;

@@ -7,8 +7,10 @@ mod args;
 mod metrics;
 mod paths;
 mod settings;
+mod unsupported;
 
 pub use args::{DriverArgs, NvmlArgs};
 pub use metrics::{NvmlMetrics, Role};
 pub use paths::{DriverPaths, FilePaths, Place, PlaceFace, host_path, known_path};
 pub use settings::Settings;
+pub use unsupported::passed_over;

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use test_cluster::Verdict;
 
 use crate::daemon::{DISCOVERY, NAMESPACE};
 use crate::driver::Restored;
+use crate::kustomization::Kustomization;
 use crate::node::{Node, lock_own, text, wait, workspace};
 use crate::nodefeature::Definition;
 use crate::sharing::TWO_REPLICAS;
@@ -28,7 +28,7 @@ const FOREIGN: [(&str, &str); 3] = [
 /// Feature discovery with components of the manifests, until it goes out of scope; its labels go with it.
 struct Deployed<'a> {
     node: &'a Node,
-    folder: PathBuf,
+    kustomization: Kustomization,
 }
 
 impl<'a> Deployed<'a> {
@@ -38,20 +38,9 @@ impl<'a> Deployed<'a> {
 
     /// The same with a patch of an overlay.
     fn patched(node: &'a Node, components: &[&str], patch: Option<&str>) -> Result<Self> {
-        let folder = workspace().join("target/e2e-discovery");
-        fs::create_dir_all(&folder)?;
-        let deployed = Self { node, folder };
-        let components: Vec<String> =
-            components.iter().map(|name| format!("../../manifests/components/{name}")).collect();
-        let kustomization = json!({
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [format!("../../{OVERLAY}")],
-            "components": components,
-            "patches": patch.map(|patch| json!({ "patch": patch })).into_iter().collect::<Vec<_>>(),
-        });
-        fs::write(deployed.folder.join("kustomization.yaml"), kustomization.to_string())?;
-        node.kubectl.run(&["apply", "--kustomize", &deployed.folder.to_string_lossy()])?;
+        let kustomization = Kustomization::write("e2e-discovery", OVERLAY, components, patch)?;
+        let deployed = Self { node, kustomization };
+        deployed.kustomization.apply(node)?;
         Ok(deployed)
     }
 }
@@ -74,7 +63,6 @@ impl Drop for Deployed<'_> {
         if let Err(error) = removed {
             eprintln!("remove feature discovery: {error:#}");
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 

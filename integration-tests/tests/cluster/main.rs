@@ -19,6 +19,7 @@ mod driver;
 mod health;
 mod images;
 mod isolation;
+mod kustomization;
 mod lease;
 mod lifecycle;
 mod loader;

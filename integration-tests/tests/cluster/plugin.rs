@@ -1,14 +1,14 @@
 //! The device plugin as deployed: with which components and config, and what is done to it alone.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::daemon::{NAMESPACE, PLUGIN};
+use crate::kustomization::Kustomization;
 use crate::node::{Node, workspace};
 
 const OVERLAY: &str = "manifests/overlays/simulated";
@@ -22,24 +22,14 @@ pub fn deploy(node: &Node) -> Result<()> {
 /// The deployed plugin with components of the manifests added, until it goes out of scope.
 pub struct With<'a> {
     node: &'a Node,
-    folder: PathBuf,
+    kustomization: Kustomization,
 }
 
 /// Deploys the plugin with these components, as a person's own kustomization does.
 pub fn deploy_with<'a>(node: &'a Node, components: &[&str]) -> Result<With<'a>> {
-    let folder = workspace().join("target/e2e-kustomization");
-    fs::create_dir_all(&folder)?;
-    let with = With { node, folder };
-    let components: Vec<String> =
-        components.iter().map(|name| format!("../../manifests/components/{name}")).collect();
-    let kustomization = json!({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [format!("../../{OVERLAY}")],
-        "components": components,
-    });
-    fs::write(with.folder.join("kustomization.yaml"), kustomization.to_string())?;
-    node.kubectl.run(&["apply", "--kustomize", &with.folder.to_string_lossy()])?;
+    let kustomization = Kustomization::write("e2e-kustomization", OVERLAY, components, None)?;
+    let with = With { node, kustomization };
+    with.kustomization.apply(node)?;
     Ok(with)
 }
 
@@ -53,7 +43,6 @@ impl Drop for With<'_> {
         if let Err(error) = restored {
             eprintln!("deploy the plugin without components: {error:#}");
         }
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
