@@ -16,7 +16,7 @@ use crate::eventually::{NotInTime, eventually};
 use crate::kubelet::Kubelet;
 use crate::node::{KubeletProcess, Places, SimNode};
 use crate::process::{Process, SpawnError};
-use crate::programs;
+use crate::programs::{self, MissingProgram};
 
 /// Patience with a kubelet that starts on a busy machine.
 const KUBELET_PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +33,9 @@ pub enum BuildError {
         /// The name given.
         name: String,
     },
+    /// A library or program is not built.
+    #[error(transparent)]
+    Missing(#[from] MissingProgram),
     /// The operating system refused.
     #[error("cannot create {}", path.display())]
     Io {
@@ -65,6 +68,7 @@ pub struct Builder {
     driver: bool,
     runtime: Option<RuntimeAnswer>,
     kubelet_args: Vec<String>,
+    own_clock: bool,
 }
 
 impl Default for Builder {
@@ -76,6 +80,7 @@ impl Default for Builder {
             driver: true,
             runtime: Some(RuntimeAnswer::containerd()),
             kubelet_args: Vec::new(),
+            own_clock: false,
         }
     }
 }
@@ -106,6 +111,14 @@ impl Builder {
     #[must_use]
     pub fn kubelet_args(mut self, args: &[&str]) -> Builder {
         self.kubelet_args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self
+    }
+
+    /// Programs of this node have a wall clock of their own, which [`SimNode::set_clock`] moves: see `crates/clock-shim`. The kubelet
+    /// keeps the machine's.
+    #[must_use]
+    pub fn own_clock(mut self) -> Builder {
+        self.own_clock = true;
         self
     }
 
@@ -155,6 +168,9 @@ impl Builder {
             None => None,
         };
         let mut node = SimNode::new(dir, places, driver, runtime, self.kubelet_args);
+        if self.own_clock {
+            node.give_clock()?;
+        }
         if self.driver {
             node.install_driver()?;
         }
@@ -171,7 +187,7 @@ pub(crate) fn start_kubelet(
     args: &[String],
     log: PathBuf,
 ) -> Result<KubeletProcess, BuildError> {
-    let program = programs::find("fake-kubelet").map_err(SpawnError::from)?;
+    let program = programs::find("fake-kubelet")?;
     let mut words = vec!["--dir".into(), plugin_dir.as_os_str().to_owned()];
     words.extend(args.iter().map(Into::into));
     let process = Process::spawn(&program, &words, &[], log)?;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 use nvml_sim::StateFolder;
 use tempfile::TempDir;
@@ -59,6 +60,15 @@ pub(crate) struct KubeletProcess {
     pub kubelet: Kubelet,
 }
 
+/// A wall clock of the node's own.
+#[derive(Debug)]
+struct OwnClock {
+    /// The library by which programs have it.
+    library: PathBuf,
+    /// The file that says how far it is off.
+    file: PathBuf,
+}
+
 /// A simulated node. Dropping it ends its kubelet and runtime and removes its folder; daemons started on it end
 /// when they are dropped, which has to come first.
 #[derive(Debug)]
@@ -69,6 +79,7 @@ pub struct SimNode {
     driver: StateFolder,
     places: Places,
     kubelet_args: Vec<String>,
+    clock: Option<OwnClock>,
     started: AtomicUsize,
     dir: TempDir,
 }
@@ -87,7 +98,7 @@ impl SimNode {
         kubelet_args: Vec<String>,
     ) -> SimNode {
         let started = AtomicUsize::new(0);
-        SimNode { kubelet: None, runtime, driver, places, kubelet_args, started, dir }
+        SimNode { kubelet: None, runtime, driver, places, kubelet_args, clock: None, started, dir }
     }
 
     /// The simulated driver: its faults, lost GPUs and settings.
@@ -153,6 +164,27 @@ impl SimNode {
         let log = self.log_file("fake-kubelet");
         self.kubelet = Some(builder::start_kubelet(&self.places.plugins, &self.kubelet_args, log)?);
         Ok(())
+    }
+
+    /// From now on programs have a clock of their own.
+    pub(crate) fn give_clock(&mut self) -> Result<(), MissingProgram> {
+        let library = programs::find_library("libclock_shim.so")?;
+        self.clock = Some(OwnClock { library, file: self.dir().join("clock") });
+        Ok(())
+    }
+
+    /// Sets the wall clock of this node's programs so many seconds ahead of the machine's, or behind it, at once and also for
+    /// those that run. It is the machine's until then.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the node was built without [`Builder::own_clock`].
+    pub fn set_clock(&self, seconds: i64) -> io::Result<()> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the node has no clock of its own");
+        let OwnClock { file, .. } = self.clock.as_ref().ok_or_else(none)?;
+        // Nobody reads half a number.
+        let fresh = file.with_extension("fresh");
+        fs::write(&fresh, seconds.to_string())?;
+        fs::rename(&fresh, file)
     }
 
     /// The kubelet; asking fails when none was started.
@@ -232,8 +264,12 @@ impl SimNode {
         resolve(&self.places.cdi, names)
     }
 
-    fn environment(&self) -> [(&str, &OsStr); 1] {
-        [("NVML_SIM_DIR", self.places.driver.as_os_str())]
+    fn environment(&self) -> Vec<(&str, &OsStr)> {
+        let mut variables = vec![("NVML_SIM_DIR", self.places.driver.as_os_str())];
+        if let Some(OwnClock { library, file }) = &self.clock {
+            variables.extend([("LD_PRELOAD", library.as_os_str()), ("CLOCK_SHIM_FILE", file.as_os_str())]);
+        }
+        variables
     }
 
     fn log_file(&self, name: &str) -> PathBuf {

@@ -22,6 +22,13 @@ pub fn find(name: &str) -> Result<PathBuf, MissingProgram> {
     if path.is_file() { Ok(path) } else { Err(MissingProgram { name: name.to_owned(), path }) }
 }
 
+/// A library of this workspace, of the same profile as the running program: that which the tests were built with, if it is
+/// there.
+pub(crate) fn find_library(name: &str) -> Result<PathBuf, MissingProgram> {
+    let beside = target_dir().join("deps").join(name);
+    if beside.is_file() { Ok(beside) } else { find(name) }
+}
+
 /// `target/<profile>`: the folder of the running program, or the one above where that is a test in `deps`.
 fn target_dir() -> PathBuf {
     let mut dir = env::current_exe().unwrap_or_default();

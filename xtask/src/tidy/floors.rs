@@ -37,6 +37,7 @@ const FLOORS: &[(&str, Floor)] = &[
     ("gpu-device-plugin", Floor::Daemon),
     ("gpu-feature-discovery", Floor::Daemon),
     ("bench", Floor::Test),
+    ("clock-shim", Floor::Test),
     ("corpus", Floor::Test),
     ("demo", Floor::Test),
     ("fake-apiserver", Floor::Test),
