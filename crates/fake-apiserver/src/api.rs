@@ -46,6 +46,7 @@ pub(crate) fn serve(state: &mut State, asked: &Asked) -> Outcome {
         return watch(state, asked, &place);
     }
     let answer = match (asked.verb, place.name) {
+        ("get", Some(_)) if state.refuse_reads_of_nodes && place.kind == "Node" => Err(no_right_to("get")),
         ("get", Some(name)) => get(state, asked, &place, name),
         ("create", None) => create(state, asked, &place),
         ("update", Some(name)) => replace(state, asked, &place, name),
@@ -214,14 +215,20 @@ fn watch(state: &mut State, asked: &Asked, place: &Place<'_>) -> Outcome {
         return Outcome::Document(Answer::failure(400, "BadRequest", message, Vec::new()));
     };
     if state.refuse_watches {
-        let message = "nodes is forbidden: User \"system:serviceaccount:gantry:agent\" cannot watch resource \"nodes\" in API group \"\" at the cluster scope";
-        return Outcome::Document(Answer::failure(403, "Forbidden", message, Vec::new()));
+        return Outcome::Document(no_right_to("watch"));
     }
     let since =
         asked.query.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(state.version);
     let (lines, stream) = mpsc::unbounded_channel();
     state.watches.open(node, since, asked.metadata, lines);
     Outcome::Stream(Response::new(StreamBody::new(UnboundedReceiverStream::new(stream)).boxed_unsync()))
+}
+
+fn no_right_to(verb: &str) -> Answer {
+    let message = format!(
+        "nodes is forbidden: User \"system:serviceaccount:gantry:agent\" cannot {verb} resource \"nodes\" in API group \"\" at the cluster scope"
+    );
+    Answer::failure(403, "Forbidden", message, Vec::new())
 }
 
 fn manager(asked: &Asked) -> &str {

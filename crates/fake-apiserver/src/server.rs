@@ -96,6 +96,11 @@ impl FakeApiServer {
         self.state().refuse_owners = true;
     }
 
+    /// Refuses from now on that a Node is got, as where the client has no right to that.
+    pub fn refuse_reads_of_nodes(&self) {
+        self.state().refuse_reads_of_nodes = true;
+    }
+
     /// Refuses watches from now on, as where the client has no right to them.
     pub fn refuse_watches(&self) {
         self.state().refuse_watches = true;

@@ -50,6 +50,7 @@ pub(crate) struct State {
     /// Whether owner references are refused.
     pub refuse_owners: bool,
     pub refuse_watches: bool,
+    pub refuse_reads_of_nodes: bool,
 }
 
 impl State {
@@ -66,6 +67,7 @@ impl State {
             node_features: true,
             refuse_owners: false,
             refuse_watches: false,
+            refuse_reads_of_nodes: false,
         }
     }
 

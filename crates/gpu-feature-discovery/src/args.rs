@@ -18,7 +18,7 @@ mod compat;
 mod outputs;
 
 pub use compat::{Defaults, UnsupportedArgs};
-pub use outputs::{Format, OutputArgs, OutputWord};
+pub use outputs::{Format, ObjectOwner, OutputArgs, OutputWord};
 
 /// A name of the program under which it stands in for NVIDIA's, whose own name is ours, too.
 const THEIRS: &str = "nvidia-gpu-feature-discovery";

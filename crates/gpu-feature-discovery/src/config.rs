@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use daemon::{ConfigError, Given, absolute, absolute_flag};
 use gpu_config::{MigStrategy, SleepInterval};
-use node_api::Access;
+use node_api::{Access, Owner};
 use node_driver::{FilePaths, known_path, passed_over};
 use node_host::{HostRoot, LocalPath};
 
-use crate::args::{CommandLine, Defaults, Format, LabelArgs, OutputArgs, OutputWord, Paths};
+use crate::args::{CommandLine, Defaults, Format, LabelArgs, ObjectOwner, OutputArgs, OutputWord, Paths};
 use crate::facts::{Face, Group, Settings};
 use crate::fixed::Fixed;
 
@@ -103,8 +103,19 @@ pub struct ClusterOutputs {
     pub instance: String,
     /// Whether the Node's labels are kept.
     pub node: bool,
-    /// Namespace and name of the NodeFeature object, if one is kept.
-    pub node_feature: Option<(String, String)>,
+    /// The NodeFeature object, if one is kept.
+    pub node_feature: Option<NodeFeatureOutput>,
+}
+
+/// The NodeFeature object.
+#[derive(Clone, Debug)]
+pub struct NodeFeatureOutput {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// With what it goes.
+    pub owner: Owner,
 }
 
 impl Config {
@@ -265,8 +276,13 @@ impl Outputs {
             },
             instance: args.pod_name.unwrap_or_else(|| format!("{node_name}-{token:016x}")),
             node,
-            node_feature: node_feature.then(|| {
-                (args.namespace.unwrap_or_else(|| "default".to_owned()), format!("{prefix}-{node_name}"))
+            node_feature: node_feature.then(|| NodeFeatureOutput {
+                namespace: args.namespace.unwrap_or_else(|| "default".to_owned()),
+                name: format!("{prefix}-{node_name}"),
+                owner: match args.nodefeature_owner {
+                    Some(ObjectOwner::Node) | None => Owner::Node,
+                    Some(ObjectOwner::None) => Owner::Nobody,
+                },
             }),
             node_name,
         });

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use node_api::{remove_labels, remove_node_feature};
 
-use crate::config::Outputs;
+use crate::config::{NodeFeatureOutput, Outputs};
 use crate::outputs::cluster;
 
 /// Does it, and gives the exit code.
@@ -43,7 +43,7 @@ async fn remove(outputs: &Outputs) -> anyhow::Result<String> {
             writeln!(told, "nothing of {} is on the Node {}", cluster::MANAGER, settings.node_name)?;
         }
     }
-    if let Some((namespace, name)) = &settings.node_feature {
+    if let Some(NodeFeatureOutput { namespace, name, .. }) = &settings.node_feature {
         let was_there = remove_node_feature(&api, namespace, name).await?;
         let done = if was_there { "removed" } else { "there is no" };
         writeln!(told, "{done} NodeFeature {namespace}/{name}")?;

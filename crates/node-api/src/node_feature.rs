@@ -20,21 +20,18 @@ pub struct NodeFeaturePlace {
     pub node: String,
     /// Who writes it.
     pub manager: String,
-    /// The object with which it shall be deleted. Where the API server refuses it, the NodeFeature has none.
-    pub owner: Option<Owner>,
+    /// With what it shall be deleted. Where the API server refuses that, the NodeFeature has no owner.
+    pub owner: Owner,
 }
 
-/// An owner reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// As `apps/v1`.
-    pub api_version: String,
-    /// As `DaemonSet`.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
+/// The object by whose deletion Kubernetes deletes the NodeFeature, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The Node that it speaks of: it outlives the daemon and its upgrades, and goes with the Node. By a reference that
+    /// blocks no deletion, which takes no right beyond those of the object itself and to get the Node.
+    Node,
+    /// None: it stays until it is removed.
+    Nobody,
 }
 
 /// What the object shall say.

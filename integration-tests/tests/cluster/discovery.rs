@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_cluster::Verdict;
 
 use crate::daemon::{DISCOVERY, NAMESPACE};
@@ -168,6 +168,10 @@ fn node_feature_has_the_labels_and_an_instance_for_each_gpu() {
     })
     .unwrap();
     assert_eq!(found["metadata"]["labels"]["nfd.node.kubernetes.io/node-name"], node.name);
+    // It outlives the daemon and its upgrades, and goes with the Node.
+    let uid = node.kubectl.json(&["get", "node", &node.name]).unwrap()["metadata"]["uid"].clone();
+    let owner = json!([{ "apiVersion": "v1", "kind": "Node", "name": node.name, "uid": uid }]);
+    assert_eq!(found["metadata"]["ownerReferences"], owner);
     let spec = &found["spec"];
     assert_eq!(spec["labels"]["nvidia.com/gpu.count"], "8", "{spec}");
     let instances =

@@ -37,6 +37,11 @@ pub struct OutputArgs {
     #[arg(long, env = "NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
 
+    /// With what Kubernetes deletes the NodeFeature object: node, so that it outlives upgrades and goes with the Node, or
+    /// none [default: node]
+    #[arg(long, env = "GANTRY_NODEFEATURE_OWNER", value_name = "OWNER", value_enum)]
+    pub nodefeature_owner: Option<ObjectOwner>,
+
     /// The own pod's name, under which events are reported
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub pod_name: Option<String>,
@@ -74,6 +79,15 @@ impl FromStr for OutputWord {
             _ => return Err("expected node, nodefeature, file or stdout, several with commas, or a path"),
         })
     }
+}
+
+/// Who owns the NodeFeature object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ObjectOwner {
+    /// The Node that it speaks of.
+    Node,
+    /// Nobody.
+    None,
 }
 
 /// Form of the standard output.

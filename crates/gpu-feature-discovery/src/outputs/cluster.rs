@@ -12,7 +12,7 @@ use node_api::{
 use tokio::sync::watch::{self, Receiver, Sender};
 
 use super::{features, texts};
-use crate::config::ClusterOutputs;
+use crate::config::{ClusterOutputs, NodeFeatureOutput};
 use crate::discovery::Shown;
 use crate::facts::Face;
 use crate::metrics::Metrics;
@@ -33,9 +33,9 @@ pub fn connect(settings: &ClusterOutputs) -> Cluster {
 
 /// Where the NodeFeature object is, if one is kept.
 pub fn place(settings: &ClusterOutputs) -> Option<NodeFeaturePlace> {
-    let (namespace, name) = settings.node_feature.clone()?;
+    let NodeFeatureOutput { namespace, name, owner } = settings.node_feature.clone()?;
     let node = settings.node_name.clone();
-    Some(NodeFeaturePlace { namespace, name, node, manager: MANAGER.to_owned(), owner: None })
+    Some(NodeFeaturePlace { namespace, name, node, manager: MANAGER.to_owned(), owner })
 }
 
 /// What the Node is to show.

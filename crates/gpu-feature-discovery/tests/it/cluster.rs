@@ -26,13 +26,19 @@ impl Cluster {
         let kubeconfig = node.dir().join("kubeconfig");
         server.write_kubeconfig(&kubeconfig).unwrap();
         let kubeconfig = format!("--kubeconfig={}", kubeconfig.display());
-        let words =
-            ["--output=node,nodefeature", "--node-name=node-1", "--namespace=gantry-system", &kubeconfig];
+        let words = ["--node-name=node-1", "--namespace=gantry-system", &kubeconfig];
         Cluster { server, flags: words.map(ToOwned::to_owned).to_vec() }
     }
 
     fn flags<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect()
+        self.flags_to("--output=node,nodefeature", more)
+    }
+
+    fn flags_to<'a>(&'a self, output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        std::iter::once(output)
+            .chain(self.flags.iter().map(String::as_str))
+            .chain(more.iter().copied())
+            .collect()
     }
 
     fn count(&self) -> Option<String> {
@@ -66,6 +72,10 @@ async fn labels_stand_on_the_node_come_back_stay_at_the_end_and_go_with_uninstal
     assert_eq!(object["spec"]["labels"][COUNT], "8", "{object}");
     let gpus = &object["spec"]["features"]["instances"]["nvidia.gpu"]["elements"];
     assert_eq!(gpus.as_array().map(Vec::len), Some(8), "{object}");
+    let owner = &object["metadata"]["ownerReferences"];
+    let uid = cluster.server.object("/api/v1/nodes/node-1")["metadata"]["uid"].clone();
+    let node_owns_it = serde_json::json!([{ "apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid }]);
+    assert_eq!(*owner, node_owns_it);
 
     let (writes, before) = (cluster.writes(), looks(&discovery, "ok"));
     for looked in [1.0, 2.0] {
@@ -85,6 +95,25 @@ async fn labels_stand_on_the_node_come_back_stay_at_the_end_and_go_with_uninstal
     assert!(done.status.success() && told.contains("removed label nvidia.com/gpu.count\n"), "{done:?}");
     assert_eq!(cluster.server.labels(NODE), [(FOREIGN.to_owned(), "r1".to_owned())].into());
     assert!(cluster.server.object(OBJECT).is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_feature_has_no_owner_where_none_is_wanted_or_the_node_may_not_be_read() {
+    let node = bare().build().unwrap();
+    let cluster = Cluster::start(&node).await;
+    cluster.server.refuse_reads_of_nodes();
+    let owners = || cluster.server.object(OBJECT)["metadata"]["ownerReferences"].clone();
+    let discovery = start_with(&node, &cluster.flags_to("--output=nodefeature", &[]));
+    discovery.ready_and_says(&["without an owner reference", "cannot get resource"]).unwrap();
+    assert!(!cluster.server.object(OBJECT).is_null() && owners().is_null());
+    drop(discovery);
+    cluster.server.delete(OBJECT);
+    let asked = cluster.server.count("get");
+    let once = ["--nodefeature-owner=none", "--oneshot"];
+    let once = run(&node, &cluster.flags_to("--output=nodefeature", &once));
+    assert!(once.status.success(), "{}", String::from_utf8_lossy(&once.stderr));
+    assert!(!cluster.server.object(OBJECT).is_null() && owners().is_null());
+    assert_eq!(cluster.server.count("get"), asked + 1, "of the object alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,16 +4,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DesiredFeatures, Features, NodeFeaturePlace, Owner};
+use super::{DesiredFeatures, Features, NodeFeaturePlace};
 
 /// By this label Node Feature Discovery finds the node of an object.
 const NODE_NAME: &str = "nfd.node.kubernetes.io/node-name";
 
-/// The object as it shall be. `version` is that of the state which it replaces.
+/// The object as it shall be. `owner` is the uid of the Node that owns it, `version` that of the state which it replaces.
 pub(super) fn document(
     place: &NodeFeaturePlace,
     desired: &DesiredFeatures,
-    owner: Option<&Owner>,
+    owner: Option<&str>,
     version: Option<&str>,
 ) -> Value {
     let mut metadata = json!({
@@ -21,8 +21,9 @@ pub(super) fn document(
         "namespace": place.namespace,
         "labels": { NODE_NAME: place.node },
     });
-    if let Some(owner) = owner {
-        metadata["ownerReferences"] = json!([reference(owner)]);
+    if let Some(uid) = owner {
+        metadata["ownerReferences"] =
+            json!([{ "apiVersion": "v1", "kind": "Node", "name": place.node, "uid": uid }]);
     }
     if let Some(version) = version {
         metadata["resourceVersion"] = Value::from(version);
@@ -70,8 +71,4 @@ fn features(features: &Features) -> Value {
         "attributes": attributes.collect::<Map<_, _>>(),
         "instances": instances.collect::<Map<_, _>>(),
     })
-}
-
-fn reference(owner: &Owner) -> Value {
-    json!({ "apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid })
 }

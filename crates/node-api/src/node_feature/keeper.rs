@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::document::{document, says};
-use super::{DesiredFeatures, NodeFeaturePlace};
+use super::{DesiredFeatures, NodeFeaturePlace, Owner};
 use crate::backoff::Backoff;
-use crate::cluster::{Call, Cluster, encoded};
+use crate::cluster::{Call, Cluster, METADATA, encoded};
 use crate::error::ApiError;
 use crate::labels::Trouble;
+use crate::view::NodeView;
 
 /// Between looks at an object that is as it shall be, in multiples of [`crate::Timing::poll`]: whoever deletes it waits so long
 /// for the next.
@@ -27,6 +28,8 @@ pub struct NodeFeatureKeeper {
     publish: watch::Sender<NodeFeatureKept>,
     kept: NodeFeatureKept,
     backoff: Backoff,
+    /// The uid of the Node that owns the object, as it was when that was written last.
+    owner: Option<String>,
 }
 
 /// What became of it.
@@ -51,7 +54,7 @@ impl NodeFeatureKeeper {
     ) -> (NodeFeatureKeeper, watch::Receiver<NodeFeatureKept>) {
         let (publish, receiver) = watch::channel(NodeFeatureKept::default());
         let (kept, backoff) = (NodeFeatureKept::default(), Backoff::default());
-        (NodeFeatureKeeper { cluster, place, desired, publish, kept, backoff }, receiver)
+        (NodeFeatureKeeper { cluster, place, desired, publish, kept, backoff, owner: None }, receiver)
     }
 
     /// Keeps until nobody desires any more. The object stays.
@@ -111,24 +114,61 @@ impl NodeFeatureKeeper {
 
     async fn converge(&mut self, desired: &DesiredFeatures) -> Result<(), ApiError> {
         let found = self.read().await?;
-        let owner = self.place.owner.clone().filter(|_| self.kept.owner_refused.is_none());
+        // An object that stands has the owner of before: with another Node it would have been deleted.
+        if self.owner.is_some() || !self.wants_owner() {
+            let wanted = document(&self.place, desired, self.owner.as_deref(), None);
+            if found.as_ref().is_some_and(|found| says(found, &wanted)) {
+                return Ok(());
+            }
+        }
+        self.owner = self.node().await?;
         let version = found.as_ref().and_then(|it| it["metadata"]["resourceVersion"].as_str());
-        let wanted = document(&self.place, desired, owner.as_ref(), version);
+        let wanted = document(&self.place, desired, self.owner.as_deref(), version);
         if found.as_ref().is_some_and(|found| says(found, &wanted)) {
             return Ok(());
         }
         match self.write(&wanted, found.is_some()).await {
-            // The API server wants rights on the owner for some references, and admission may have rules of its own.
-            Err(error) if owner.is_some() && matches!(error.code(), Some(400 | 403 | 422)) => {
+            // Admission may have rules of its own on who owns what.
+            Err(error) if self.owner.is_some() && matches!(error.code(), Some(400 | 403 | 422)) => {
                 let bare = document(&self.place, desired, None, version);
                 self.write(&bare, found.is_some()).await?;
-                tracing::warn!(error = error.chain(), "the NodeFeature object goes without an owner");
-                self.kept.owner_refused = Some(error.chain());
+                self.go_without_owner(&error);
             }
             written => written?,
         }
         self.kept.writes += 1;
         Ok(())
+    }
+
+    fn wants_owner(&self) -> bool {
+        self.place.owner == Owner::Node && self.kept.owner_refused.is_none()
+    }
+
+    /// The uid of the Node, if that is to own the object. Without the Node there is nothing to write: what is written for
+    /// one that is gone would stay for ever.
+    async fn node(&mut self) -> Result<Option<String>, ApiError> {
+        if !self.wants_owner() {
+            return Ok(None);
+        }
+        let path = format!("/api/v1/nodes/{}", encoded(&self.place.node));
+        let call = Call { accept: METADATA, ..Call::new("get", "nodes", Method::GET, path) };
+        match self.cluster.call(call).await {
+            Ok(body) => {
+                let view = NodeView::read(&body, &self.place.node);
+                Ok(Some(view.map_err(|error| ApiError::Garbage { what: error.to_string() })?.uid))
+            }
+            Err(error) if error.code() == Some(403) => {
+                self.go_without_owner(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn go_without_owner(&mut self, error: &ApiError) {
+        tracing::warn!(error = error.chain(), "the NodeFeature object goes without an owner");
+        self.kept.owner_refused = Some(error.chain());
+        self.owner = None;
     }
 
     async fn read(&self) -> Result<Option<Value>, ApiError> {

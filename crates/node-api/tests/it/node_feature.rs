@@ -5,12 +5,14 @@ use node_api::{
     DesiredFeatures, Features, NodeFeatureKeeper, NodeFeatureKept, NodeFeaturePlace, Owner,
     remove_node_feature,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::bench::{Bench, MANAGER, NODE, map, timing};
+use crate::bench::{Bench, MANAGER, NODE, eventually, map, timing};
 
 const PATH: &str = "/apis/nfd.k8s-sigs.io/v1alpha1/namespaces/gantry/nodefeatures/features-of-node-1";
+
+const NODE_PATH: &str = "/api/v1/nodes/node-1";
 
 struct Stage {
     bench: Bench,
@@ -27,12 +29,7 @@ impl Stage {
             name: "features-of-node-1".to_owned(),
             node: NODE.to_owned(),
             manager: MANAGER.to_owned(),
-            owner: Some(Owner {
-                api_version: "apps/v1".to_owned(),
-                kind: "DaemonSet".to_owned(),
-                name: "gpu-feature-discovery".to_owned(),
-                uid: "1-2-3".to_owned(),
-            }),
+            owner: Owner::Node,
         };
         let (desire, desired) = watch::channel(None);
         let (keeper, kept) = NodeFeatureKeeper::new(bench.cluster.clone(), place, desired);
@@ -48,6 +45,13 @@ impl Stage {
         };
         let labels = map(&[("nvidia.com/gpu.count", count)]);
         self.desire.send_replace(Some(DesiredFeatures { generation, labels, features }));
+    }
+
+    /// The owner references by which the object goes with the Node that there is now, and keeps nobody from deleting it.
+    fn node_owns_it(&self) -> Value {
+        let uid = self.bench.server.object(NODE_PATH)["metadata"]["uid"].clone();
+        assert!(uid.is_string(), "{uid}");
+        json!([{ "apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid }])
     }
 
     async fn until(&mut self, wanted: impl FnMut(&NodeFeatureKept) -> bool) -> NodeFeatureKept {
@@ -78,7 +82,7 @@ async fn object_is_created_replaced_where_it_differs_and_restored() {
         })
     );
     assert_eq!(object["metadata"]["labels"], json!({ "nfd.node.kubernetes.io/node-name": NODE }));
-    assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "1-2-3");
+    assert_eq!(object["metadata"]["ownerReferences"], stage.node_owns_it());
     stage.desire(2, "2");
     assert_eq!(stage.until(|kept| kept.applied == Some(2)).await.writes, 1);
     stage.desire(3, "3");
@@ -93,14 +97,46 @@ async fn object_is_created_replaced_where_it_differs_and_restored() {
 }
 
 #[tokio::test]
-async fn owner_that_is_refused_is_gone_without() {
-    let mut stage = Stage::start(|bench| bench.server.refuse_owners()).await;
+async fn owner_that_is_refused_or_may_not_be_read_is_gone_without() {
+    for (may_read, why) in [(true, "ownerReference"), (false, "cannot get resource \"nodes\"")] {
+        let refuse = |bench: &Bench| match may_read {
+            true => bench.server.refuse_owners(),
+            false => bench.server.refuse_reads_of_nodes(),
+        };
+        let mut stage = Stage::start(refuse).await;
+        stage.desire(1, "2");
+        let kept = stage.until(|kept| kept.applied == Some(1)).await;
+        let refused = kept.owner_refused.unwrap();
+        assert!(refused.contains(why), "{refused}");
+        assert!(stage.bench.server.object(PATH)["metadata"]["ownerReferences"].is_null());
+        stage.desire(2, "2");
+        assert_eq!(stage.until(|kept| kept.applied == Some(2)).await.writes, 1);
+    }
+}
+
+#[tokio::test]
+async fn object_is_owned_by_the_node_that_there_is_and_asks_for_it_when_it_is_written() {
+    let mut stage = Stage::start(|_| ()).await;
     stage.desire(1, "2");
-    let kept = stage.until(|kept| kept.applied == Some(1)).await;
-    assert!(kept.owner_refused.unwrap().contains("ownerReference"));
-    assert!(stage.bench.server.object(PATH)["metadata"]["ownerReferences"].is_null());
-    stage.desire(2, "2");
-    assert_eq!(stage.until(|kept| kept.applied == Some(2)).await.writes, 1);
+    stage.until(|kept| kept.applied == Some(1)).await;
+    let first = stage.node_owns_it();
+    let asked = |stage: &Stage| {
+        stage.bench.server.requests().iter().filter(|it| it.path == NODE_PATH && it.verb == "get").count()
+    };
+    let before = stage.bench.server.count("get");
+    eventually(&stage.bench.server, "it looked again", || stage.bench.server.count("get") > before + 2).await;
+    assert_eq!(asked(&stage), 1);
+
+    // A Node that comes back is another one, and what the one before owned is deleted with it.
+    stage.bench.server.delete_node(NODE);
+    stage.bench.server.delete(PATH);
+    stage.until(|kept| kept.trouble.as_ref().is_some_and(|it| it.reason == "api-not-found")).await;
+    assert!(stage.bench.server.object(PATH).is_null());
+    stage.bench.server.create_node(NODE, &[]);
+    stage.until(|kept| kept.trouble.is_none() && kept.writes == 2).await;
+    let second = stage.bench.server.object(PATH)["metadata"]["ownerReferences"].clone();
+    assert_eq!(second, stage.node_owns_it());
+    assert_ne!(second, first);
 }
 
 #[tokio::test]
