@@ -14,7 +14,10 @@ use kubelet_api::deviceplugin::{
     v1beta1::{Device, DevicePluginOptions},
 };
 
-use crate::state::{DeviceState, PodName, ResourceState};
+use crate::{
+    incarnation::Tracking,
+    state::{DeviceState, PodName, ResourceState},
+};
 
 mod choose;
 mod pods;
@@ -47,6 +50,13 @@ struct Resource {
     connected: BTreeMap<String, Endpoint>,
     /// The endpoint that is asked for devices: the newest, alive or stopped.
     primary: Option<Endpoint>,
+}
+
+impl Resource {
+    fn turn_unhealthy(&mut self) {
+        let lost = self.healthy.as_mut().map(std::mem::take).unwrap_or_default();
+        self.unhealthy.get_or_insert_default().extend(lost);
+    }
 }
 
 /// A plugin's socket, once registered.
@@ -102,9 +112,14 @@ impl Books {
     }
 
     /// A plugin was dialled back and told its options: from now on it is the one that is asked.
-    pub(crate) fn connected(&mut self, resource: &str, endpoint: Endpoint) -> Result<(), AlreadyConnected> {
+    pub(crate) fn connected(
+        &mut self,
+        resource: &str,
+        endpoint: Endpoint,
+        tracking: Tracking,
+    ) -> Result<(), AlreadyConnected> {
         let resource = self.resources.entry(resource.to_owned()).or_default();
-        if resource.connected.contains_key(&endpoint.socket) {
+        if tracking == Tracking::Socket && resource.connected.contains_key(&endpoint.socket) {
             return Err(AlreadyConnected);
         }
         resource.primary = Some(endpoint.clone());
@@ -135,8 +150,24 @@ impl Books {
             return;
         }
         resource.primary = Some(Endpoint { stopped: Some(now), ..gone });
-        let lost = resource.healthy.as_mut().map(std::mem::take).unwrap_or_default();
-        resource.unhealthy.get_or_insert_default().extend(lost);
+        resource.turn_unhealthy();
+    }
+
+    /// A stream ended at a kubelet that keeps one plugin for each resource. What that means for the resource is said apart.
+    pub(crate) fn closed(&mut self, resource: &str, socket: &str) {
+        if let Some(resource) = self.resources.get_mut(resource) {
+            resource.connected.remove(socket);
+        }
+    }
+
+    /// The plugin that is kept for a resource is taken for gone, whether it is or not: every device turns unhealthy, whoever
+    /// else may list them.
+    pub(crate) fn lost(&mut self, resource: &str, now: Instant) {
+        let Some(resource) = self.resources.get_mut(resource) else { return };
+        if let Some(primary) = &mut resource.primary {
+            primary.stopped = Some(now);
+        }
+        resource.turn_unhealthy();
     }
 
     /// Forgets resources whose last endpoint stopped longer ago than the grace period: the node keeps 0 of them.

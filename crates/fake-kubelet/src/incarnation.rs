@@ -29,6 +29,19 @@ pub(crate) struct Settings {
     pub(crate) listen_gap: Duration,
     pub(crate) checkpoint: bool,
     pub(crate) streams: bool,
+    pub(crate) tracking: Tracking,
+}
+
+/// By what a kubelet tells the plugins of one resource apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    /// By their sockets: as in v1.37.2.
+    #[default]
+    Socket,
+    /// Not at all: as in v1.26.0, v1.35.0 and v1.36.0 (`plugin/v1beta1/handler.go`). It keeps one client for each resource, that of
+    /// the last registration, and an older one's stream goes on. Whichever stream ends, it is the client that is kept then
+    /// that is disconnected, and the resource with it.
+    Resource,
 }
 
 /// One life of the kubelet.
@@ -46,10 +59,19 @@ struct Clients {
     count: u64,
     /// Connections by the number in [`crate::books::Endpoint::client`].
     open: HashMap<u64, Line>,
-    /// Resource and socket of every registration whose end is waited for.
-    registered: Vec<(String, String)>,
+    /// The registrations whose end is waited for.
+    claims: Vec<Claim>,
     /// Tasks that read lists, those that ended among them.
     readers: Vec<Reader>,
+}
+
+/// A registration, from the moment that it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Tells it from others of the same socket.
+    pub(crate) id: u64,
+    pub(crate) resource: String,
+    pub(crate) socket: String,
 }
 
 /// An open connection to a plugin. As in the real kubelet, its end breaks the calls that are in flight on it.
@@ -81,6 +103,7 @@ impl Caller {
 
 /// A task that reads a plugin's lists.
 struct Reader {
+    claim: u64,
     resource: String,
     drop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -108,18 +131,28 @@ impl Incarnation {
         self.write(&self.books());
     }
 
-    /// Notes a registration that is about to be tried.
-    pub(crate) fn expect_end_of(&self, resource: &str, socket: &str) {
-        self.clients().registered.push((resource.to_owned(), socket.to_owned()));
+    /// Notes a registration that is about to be tried. Where plugins are told by their resource, it takes an earlier one's place
+    /// before anybody knows whether it will be a plugin at all.
+    pub(crate) fn expect_end_of(&self, resource: &str, socket: &str) -> Claim {
+        let mut clients = self.clients();
+        if self.settings.tracking == Tracking::Resource {
+            clients.claims.retain(|claim| claim.resource != resource);
+        }
+        clients.count += 1;
+        let claim = Claim { id: clients.count, resource: resource.to_owned(), socket: socket.to_owned() };
+        clients.claims.push(claim.clone());
+        claim
     }
 
-    /// Drops every registration of that resource and socket; returns whether there was one. As in the real kubelet, a
-    /// second registration on a live socket fails *and* drops the first: its end is then never noticed.
-    pub(crate) fn forget(&self, resource: &str, socket: &str) -> bool {
-        let mut clients = self.clients();
-        let before = clients.registered.len();
-        clients.registered.retain(|(of, at)| of != resource || at != socket);
-        clients.registered.len() < before
+    /// A registration failed, or a stream ended: what is expected to end no more is forgotten, and given. By socket, that is every
+    /// registration of the same resource and socket: a second one on a live socket fails *and* drops the first, whose end
+    /// is then never noticed. By resource, it is whichever was the last.
+    pub(crate) fn forget(&self, ended: &Claim) -> Option<Claim> {
+        let is_meant = |claim: &mut Claim| {
+            claim.resource == ended.resource
+                && (self.settings.tracking == Tracking::Resource || claim.socket == ended.socket)
+        };
+        self.clients().claims.extract_if(.., is_meant).last()
     }
 
     /// Keeps a connection; its number names it.
@@ -143,10 +176,20 @@ impl Incarnation {
     }
 
     /// Keeps a task that reads a resource's lists, and the way to end it.
-    pub(crate) fn reads(&self, resource: &str, drop: oneshot::Sender<()>, task: JoinHandle<()>) {
+    pub(crate) fn reads(&self, claim: &Claim, drop: oneshot::Sender<()>, task: JoinHandle<()>) {
         let mut clients = self.clients();
         clients.readers.retain(|reader| !reader.task.is_finished());
-        clients.readers.push(Reader { resource: resource.to_owned(), drop, task });
+        clients.readers.push(Reader { claim: claim.id, resource: claim.resource.clone(), drop, task });
+    }
+
+    /// Closes a registration's connection, if its lists are read.
+    pub(crate) fn disconnect(&self, claim: &Claim) {
+        let readers: Vec<Reader> =
+            self.clients().readers.extract_if(.., |reader| reader.claim == claim.id).collect();
+        for reader in readers {
+            // One that ended by itself no longer listens.
+            let _ = reader.drop.send(());
+        }
     }
 
     /// Ends every connection of a resource, and waits until the books know. Returns how many there were.

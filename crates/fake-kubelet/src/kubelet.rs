@@ -30,7 +30,7 @@ use crate::{
     admission::{self, AdmissionError, Allocation},
     authority::accepted,
     events::{Event, EventLog, Happening},
-    incarnation::{Incarnation, Settings},
+    incarnation::{Incarnation, Settings, Tracking},
     listen::{create_dir, listen_at, wipe_sockets},
     pod_resources::Lister,
     registration::Registry,
@@ -126,6 +126,15 @@ impl Builder {
         self
     }
 
+    /// Knows a plugin by its resource alone, as kubelets up to 1.36 do: the end of an older plugin's stream takes the newer one
+    /// off, and the resource's devices with it, until that one registers again. By default plugins are told apart by their
+    /// sockets, as 1.37 does.
+    #[must_use]
+    pub fn tracking_by_resource(mut self) -> Self {
+        self.0.tracking = Tracking::Resource;
+        self
+    }
+
     /// Serves pod resources there instead of in the sibling folder `pod-resources`.
     #[must_use]
     pub fn pod_resources_socket(mut self, socket: impl Into<PathBuf>) -> Self {
@@ -170,6 +179,7 @@ impl FakeKubelet {
             listen_gap: Duration::ZERO,
             checkpoint: true,
             streams: true,
+            tracking: Tracking::Socket,
         })
     }
 

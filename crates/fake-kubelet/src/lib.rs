@@ -5,7 +5,8 @@
 //! [`conformance`] is the suite that holds this fake, and a real kubelet, to the same behaviour.
 //!
 //! Knows the kubelet's protocols and rules (as read in `k8s.io/kubernetes` v1.37.2, `pkg/kubelet/cm/devicemanager`),
-//! nothing of GPUs and nothing of Gantry's daemons: it is their judge.
+//! nothing of GPUs and nothing of Gantry's daemons: it is their judge. [`Builder::tracking_by_resource`] makes it an older one in
+//! the one thing in which plugins tell those apart.
 //!
 //! Left out: scheduler, containers and their runtime. A "pod" is a name that holds devices until it is released.
 

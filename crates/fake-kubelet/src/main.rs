@@ -38,6 +38,9 @@ struct ServeArgs {
     /// Forget everything at each start.
     #[arg(long)]
     no_checkpoint: bool,
+    /// Know a plugin by its resource alone, as kubelets up to 1.36 do.
+    #[arg(long)]
+    track_by_resource: bool,
     /// Which log lines go to the standard error output, such as `info` or `fake_kubelet=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "FAKE_KUBELET_LOG", value_parser = log_filter)]
     log_level: String,
@@ -164,6 +167,9 @@ async fn serve(args: ServeArgs) -> Result<()> {
         .listen_gap(Duration::from_millis(args.listen_gap));
     if args.no_checkpoint {
         builder = builder.without_checkpoint();
+    }
+    if args.track_by_resource {
+        builder = builder.tracking_by_resource();
     }
     if args.no_streams {
         builder = builder.without_streams();

@@ -21,7 +21,7 @@ use crate::{
     books::{AlreadyConnected, Endpoint},
     dial::dial_patiently,
     events::Event,
-    incarnation::Incarnation,
+    incarnation::{Claim, Incarnation, Tracking},
     resource_name::is_extended_resource_name,
 };
 
@@ -65,17 +65,17 @@ async fn register(
     if !is_extended_resource_name(&resource) {
         return Err(format!("{resource:?} is not the name of an extended resource"));
     }
-    kubelet.expect_end_of(&resource, &endpoint);
+    let claim = kubelet.expect_end_of(&resource, &endpoint);
     match connect(kubelet, &resource, &endpoint).await {
         Ok(connection) => {
-            kubelet.events.push(Event::Registered { resource: resource.clone(), endpoint: endpoint.clone() });
+            kubelet.events.push(Event::Registered { resource, endpoint });
             let (drop, dropped) = oneshot::channel();
-            let reader = follow(Arc::clone(kubelet), connection, resource.clone(), endpoint, dropped);
-            kubelet.reads(&resource, drop, tokio::spawn(reader));
+            let reader = follow(Arc::clone(kubelet), connection, claim.clone(), dropped);
+            kubelet.reads(&claim, drop, tokio::spawn(reader));
             Ok(())
         }
         Err(refusal) => {
-            kubelet.forget(&resource, &endpoint);
+            kubelet.forget(&claim);
             Err(refusal)
         }
     }
@@ -97,7 +97,7 @@ async fn connect(kubelet: &Incarnation, resource: &str, endpoint: &str) -> Resul
             let options = options.into_inner();
             let endpoint =
                 Endpoint { client: Some(number), socket: endpoint.to_owned(), options, stopped: None };
-            match kubelet.books().connected(resource, endpoint) {
+            match kubelet.books().connected(resource, endpoint, kubelet.settings.tracking) {
                 Ok(()) => return Ok(Connection { number, client }),
                 Err(AlreadyConnected) => format!("a plugin is already connected at {}", socket.display()),
             }
@@ -111,19 +111,33 @@ async fn connect(kubelet: &Incarnation, resource: &str, endpoint: &str) -> Resul
 async fn follow(
     kubelet: Arc<Incarnation>,
     connection: Connection,
-    resource: String,
-    endpoint: String,
+    claim: Claim,
     dropped: oneshot::Receiver<()>,
 ) {
     let Connection { number, client } = connection;
     let reason = tokio::select! {
-        reason = read_lists(&kubelet, client, &resource) => reason,
+        reason = read_lists(&kubelet, client, &claim.resource) => reason,
         Ok(()) = dropped => "the kubelet dropped the stream".to_owned(),
     };
     kubelet.close(number);
-    if kubelet.forget(&resource, &endpoint) {
-        kubelet.books().disconnected(&resource, &endpoint, Instant::now());
-        kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
+    let forgotten = kubelet.forget(&claim);
+    match &kubelet.settings.tracking {
+        Tracking::Socket => {
+            if forgotten.is_some() {
+                kubelet.books().disconnected(&claim.resource, &claim.socket, Instant::now());
+                let Claim { resource, socket: endpoint, .. } = claim;
+                kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
+            }
+        }
+        Tracking::Resource => {
+            kubelet.books().closed(&claim.resource, &claim.socket);
+            if let Some(last) = forgotten {
+                kubelet.books().lost(&last.resource, Instant::now());
+                kubelet.disconnect(&last);
+                let Claim { resource, socket: endpoint, .. } = last;
+                kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
+            }
+        }
     }
 }
 

@@ -11,7 +11,8 @@
 //!                          |                                                             |
 //!                          +------------- Lost <-----------------------------------------+
 //!                                (kubelet's socket replaced or gone, own socket gone
-//!                                 or deaf, no stream of this registration for 2 s)
+//!                                 or deaf, stream closed by a kubelet that listens,
+//!                                 no stream of this registration for 2 s)
 //! ```
 //!
 //! One task walks it; nothing else binds, registers or says that the kubelet is ready. It knows sockets and the
@@ -27,8 +28,9 @@ use kubelet_api::deviceplugin::v1beta1::{DevicePluginOptions, RegisterRequest};
 use kubelet_api::deviceplugin::{DIAL_TIMEOUT, VERSION};
 use node_host::FileIdentity;
 use thiserror::Error;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cdi_gate::CdiGate;
 use crate::kubelet_socket::Sighting;
@@ -45,7 +47,8 @@ mod backoff;
 use attempt::{RegisterError, attempt};
 use backoff::Backoff;
 
-/// How long there may be no stream before the plugin registers again: the kubelet never calls back by itself.
+/// How long there may be no stream before the plugin registers again: the kubelet never calls back by itself. One that closed
+/// a stream and still listens is not waited for.
 const STREAM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a start may wait for its parts without a word about it.
@@ -54,7 +57,14 @@ const TOLERATED: Duration = Duration::from_secs(1);
 /// How long `Register` may take. The kubelet dials back inside the call.
 pub const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
 
-/// A registration that lived this long was a good one: the next attempt after it starts without back-off.
+/// How long a kubelet may take to work off the end of a stream. It closes the connection, and strikes the devices off after that:
+/// a registration in between would be struck off, too.
+const AFTERMATH: Duration = Duration::from_millis(20);
+
+/// How long a look whether a kubelet listens may take.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A second stream that is lost within this time is one too many: the next registrations wait longer and longer.
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// Where the machine stands.
@@ -134,7 +144,8 @@ struct Machine {
     backoff: Backoff,
     /// The kubelet's socket that the last failure belongs to.
     failed_at: Option<FileIdentity>,
-    since: Instant,
+    /// When a stream was lost last.
+    stream_lost: Option<Instant>,
 }
 
 impl Registration {
@@ -151,7 +162,7 @@ impl Registration {
             number: 1,
             backoff: Backoff::default(),
             failed_at: None,
-            since: Instant::now(),
+            stream_lost: None,
         };
         let mut phase = Phase::Waiting;
         loop {
@@ -253,7 +264,6 @@ impl Machine {
     async fn registering(&mut self, kubelet: FileIdentity) -> Phase {
         match self.register(kubelet).await {
             Ok(()) => {
-                self.since = Instant::now();
                 self.with.metrics.registration("ok");
                 self.with.metrics.registered(true);
                 Phase::Registered(kubelet)
@@ -356,8 +366,12 @@ impl Machine {
                 tracing::info!(resource = %self.with.resource, generation, "registered; the kubelet has the device list");
             }
             if was_live && list.is_none() {
-                patience = Instant::now() + STREAM_PATIENCE;
                 self.with.standing.not_ready("stream-lost", "the kubelet closed its stream");
+                if self.kubelet_listens().await {
+                    // Up to 1.36 a kubelet closes it when an older instance ends, which it takes for this one.
+                    return Ok(Phase::Lost(Loss::StreamLost, kubelet));
+                }
+                patience = Instant::now() + STREAM_PATIENCE;
             }
             was_live = list.is_some();
             tokio::select! {
@@ -387,14 +401,32 @@ impl Machine {
         self.with.metrics.lost(loss.cause());
         self.with.standing.not_ready(loss.cause(), "registering again");
         tracing::info!(resource = %self.with.resource, reason = loss.cause(), "registration lost");
-        if loss != Loss::StreamLost || self.since.elapsed() > SETTLED {
-            self.backoff = Backoff::default();
-        } else {
-            // Two instances that take the resource from each other must not do so in a tight loop.
-            let until = Instant::now() + self.backoff.after_failure();
-            self.pause(kubelet, until).await;
-        }
+        let pause = self.pause_after(loss);
+        self.pause(kubelet, Instant::now() + pause).await;
         Phase::Waiting
+    }
+
+    /// How long not to register after that.
+    fn pause_after(&mut self, loss: Loss) -> Duration {
+        let was_lost = match loss {
+            Loss::StreamLost => self.stream_lost.replace(Instant::now()),
+            Loss::KubeletRestarted | Loss::OwnSocketGone => None,
+        };
+        if was_lost.is_some_and(|before| before.elapsed() < SETTLED) {
+            // Two instances that take the resource from each other must not do so in a tight loop.
+            return self.backoff.after_failure();
+        }
+        self.backoff = Backoff::default();
+        match loss {
+            // It has no past.
+            Loss::KubeletRestarted => Duration::ZERO,
+            Loss::StreamLost | Loss::OwnSocketGone => AFTERMATH,
+        }
+    }
+
+    /// Whether somebody takes connections at the kubelet's socket.
+    async fn kubelet_listens(&self) -> bool {
+        matches!(timeout(LOOK, UnixStream::connect(self.with.kubelet.socket())).await, Ok(Ok(_)))
     }
 
     /// Each registration has a socket of its own.

@@ -96,7 +96,7 @@ impl Streams {
         self.status.subscribe()
     }
 
-    /// The next registration names this socket. Streams on earlier ones end: a kubelet of 1.35 and later would keep both,
+    /// The next registration names this socket. Streams on earlier ones end: a kubelet of 1.37 and later would keep both,
     /// one for each socket, and an older one drops the resource with a stream that ends after the new registration.
     pub fn expect(&self, socket: u64) {
         self.status.send_modify(|status| status.kubelet = Registered { socket, ..Registered::default() });

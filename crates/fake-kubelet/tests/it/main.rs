@@ -11,3 +11,4 @@ mod grace;
 mod node;
 mod resource_name;
 mod streams;
+mod tracking;

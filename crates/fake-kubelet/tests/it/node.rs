@@ -184,6 +184,13 @@ impl Node {
         }
     }
 
+    /// What registers from now on is another plugin, with streams of its own. The older one's end with what this gives.
+    pub fn another_plugin(&mut self) -> watch::Sender<Vec<Device>> {
+        let (devices, receiver) = watch::channel(self.devices.borrow().clone());
+        self.plugin.devices = receiver;
+        std::mem::replace(&mut self.devices, devices)
+    }
+
     pub fn list(&self, devices: Vec<Device>) {
         self.devices.send_replace(devices);
     }

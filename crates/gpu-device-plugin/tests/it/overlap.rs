@@ -1,8 +1,13 @@
 //! Several instances on one node: upgrades, and what a killed one leaves.
 
+use std::time::Duration;
+
+use fake_kubelet::{Event, FakeKubelet};
 use sim_node::Signal;
 
-use crate::harness::{PATIENCE, QUICK, RESOURCE, counts, eventually, plugin_sockets, serving, start_plugin};
+use crate::harness::{
+    PATIENCE, QUICK, RESOURCE, bare, counts, eventually, plugin_sockets, repeats, serving, start_plugin,
+};
 
 // Fails if `Machine::serving` does not clean.
 #[tokio::test]
@@ -39,4 +44,86 @@ async fn k18_f12_second_instance_takes_over_and_the_firsts_socket_is_not_touched
     });
     counts(&kubelet, 8, 8);
     assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
+/// How long a resource was without a plugin, each time that it was.
+fn gaps(kubelet: &FakeKubelet) -> Vec<Duration> {
+    let mut since = None;
+    let mut gaps = Vec::new();
+    for happening in kubelet.log() {
+        match happening.event {
+            Event::Disconnected { .. } => since = Some(happening.at),
+            Event::Listed { healthy: 8, .. } => {
+                gaps.extend(since.take().map(|since| happening.at.saturating_duration_since(since)));
+            }
+            _ => {}
+        }
+    }
+    assert!(since.is_none(), "it is without one now: {:?}", kubelet.resources());
+    gaps
+}
+
+// A kubelet before 1.37 takes the end of the older stream for the end of the newer plugin, and never calls that one back.
+// Fails if `Machine::registered` waits for a stream that was lost as it does for one that never came: two seconds.
+#[tokio::test]
+async fn k18_f12_newer_instance_registers_again_at_once_where_a_kubelet_confuses_it_with_the_older() {
+    let node = bare().build().unwrap();
+    let kubelet = FakeKubelet::builder(node.plugin_dir()).tracking_by_resource().start().await.unwrap();
+    let mut older = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 8);
+    let held = kubelet.allocate("held", "main", RESOURCE, 2).await.unwrap().devices;
+    let rounds = repeats(3, 50);
+    for round in 1..=rounds {
+        let newer = start_plugin(&node, &QUICK);
+        newer.ready().unwrap();
+        older.signal(Signal::TERM).unwrap();
+        assert_eq!(older.wait(PATIENCE).unwrap().code(), Some(0));
+        eventually("one instance is left, and registered", || {
+            let found = kubelet.resources().resources.remove(RESOURCE).unwrap_or_default();
+            let lost = newer.metric("gantry_device_plugin_registrations_lost_total{cause=\"stream-lost\"");
+            let is_so = found.allocatable == 8 && found.endpoints.len() == 1 && lost.unwrap() >= 1.0;
+            if is_so { Ok(()) } else { Err(format!("round {round}: {found:?}")) }
+        });
+        newer.ready().unwrap();
+        older = newer;
+    }
+    let gaps = gaps(&kubelet);
+    println!("without GPUs: {gaps:?}");
+    assert_eq!(gaps.len(), rounds);
+    assert!(gaps.iter().all(|gap| *gap < Duration::from_secs(1)), "{gaps:?}");
+    assert_eq!(kubelet.resources().pods[0].holdings[0].devices, held);
+    assert!(kubelet.allocate("rest", "main", RESOURCE, 6).await.is_ok());
+}
+
+// At such a kubelet each new registration takes the other instance off, and they must not do so to each other for ever. Fails if
+// `Machine::registered` does not take a stream that was lost for the end of the registration.
+#[tokio::test]
+async fn k18_f12_instances_that_stay_settle_whatever_is_registered_anew() {
+    let node = bare().build().unwrap();
+    let kubelet = FakeKubelet::builder(node.plugin_dir()).tracking_by_resource().start().await.unwrap();
+    let first = start_plugin(&node, &QUICK);
+    first.ready().unwrap();
+    let second = start_plugin(&node, &QUICK);
+    second.ready().unwrap();
+    for _ in 0..repeats(3, 50) {
+        for socket in plugin_sockets(&node) {
+            // Its instance binds another one, and registers that.
+            let _ = std::fs::remove_file(socket);
+            settled(&kubelet, [&first, &second]);
+        }
+        kubelet.restart().await.unwrap();
+        settled(&kubelet, [&first, &second]);
+    }
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
+/// Waits until both instances have a stream, and all GPUs count.
+fn settled(kubelet: &FakeKubelet, instances: [&sim_node::Process; 2]) {
+    eventually("both are registered", || {
+        let found = kubelet.resources().resources.remove(RESOURCE).unwrap_or_default();
+        if found.allocatable == 8 && found.endpoints.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+    for instance in instances {
+        instance.ready().unwrap();
+    }
 }
