@@ -11,7 +11,7 @@ use gpu_model::ResourceName;
 use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use kubelet_api::podresources::POD_RESOURCES_SOCKET;
-use node_contract::HELD_FILE;
+use node_contract::{HELD_FILE, PLUGIN_PRESENCE};
 use node_driver::{FilePaths, host_path, known_path, passed_over};
 use node_host::{HostPath, HostRoot, LocalPath};
 
@@ -84,7 +84,7 @@ pub struct Instance {
 impl Instance {
     /// The name by which those who lease GPUs know it. Process ids are alike in containers.
     pub fn presence(&self) -> String {
-        format!("gpu-device-plugin.{:016x}", self.token)
+        format!("{PLUGIN_PRESENCE}.{:016x}", self.token)
     }
 }
 

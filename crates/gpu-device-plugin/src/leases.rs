@@ -17,7 +17,7 @@ use daemon::beat;
 use daemon::files::{Files, FilesGone};
 use file_watch::FileWatch;
 use gpu_model::{GpuUuid, ResourceName};
-use node_contract::{Acknowledgement, FoundLease, Lease, LeaseFolder, LeaseState, Observed, Presence};
+use node_contract::{Acknowledgement, HeededLeases, Lease, LeaseFolder, Observed};
 use node_host::BootId;
 use tokio::sync::watch;
 
@@ -114,8 +114,7 @@ struct Live {
 /// What is kept in between.
 #[derive(Default)]
 struct Heeding {
-    presence: Option<Presence>,
-    live: BTreeMap<String, Live>,
+    leases: HeededLeases<Live>,
     look: Option<Look>,
     /// When the kubelet was asked last.
     asked: Option<Instant>,
@@ -152,7 +151,7 @@ impl Leases {
                 asking = Some(ask(self.kubelet.clone()));
                 continue;
             }
-            let recheck = (!heeding.live.is_empty()).then(|| Instant::now() + RECHECK);
+            let recheck = (!heeding.leases.is_empty()).then(|| Instant::now() + RECHECK);
             tokio::select! {
                 () = folder.changed() => is_due = true,
                 _ = seldom.tick() => is_due = true,
@@ -166,38 +165,24 @@ impl Leases {
                     // Who ended it says why.
                     return std::future::pending().await;
                 },
-                Ok(()) = self.handed.changed(), if !heeding.live.is_empty() => {}
+                Ok(()) = self.handed.changed(), if !heeding.leases.is_empty() => {}
             }
         }
     }
 
     /// Looks which leases count now. The sign that this daemon is there comes before the first look.
     async fn read(&self, heeding: &mut Heeding) -> Result<(), FilesGone> {
-        heeding.trouble.clear();
-        if heeding.presence.is_none() {
-            let (folder, name) = (self.folder.clone(), self.instance.presence());
-            match self.files.run(move || folder.present(&name)).await? {
-                Ok(presence) => heeding.presence = Some(presence),
-                Err(error) => heeding.trouble.push(format!(
-                    "nobody who leases GPUs can know that this plugin is there: {}",
-                    daemon::error_chain(&error)
-                )),
-            }
-        }
-        let Some(boot) = self.boot.clone() else {
-            heeding.trouble.push("leases are not heeded: no boot id".to_owned());
-            self.claims.send_modify(|claims| claims.is_read = true);
-            return Ok(());
-        };
-        let folder = self.folder.clone();
-        match self.files.run(move || folder.leases(&boot, now())).await? {
-            Ok(found) => heeding.take(found),
-            Err(error) => {
-                heeding.trouble.push(format!("leases cannot be looked for: {}", daemon::error_chain(&error)));
-            }
+        let is_present = heeding.leases.presence().is_some();
+        let (folder, name, boot) = (self.folder.clone(), self.instance.presence(), self.boot.clone());
+        let look = self.files.run(move || folder.look(&name, is_present, boot.as_ref(), now())).await?;
+        let heeded = heeding.leases.take(look, Live::new);
+        heeding.trouble =
+            heeded.troubles.iter().map(|trouble| daemon::error_chain(trouble).to_string()).collect();
+        for Live { lease: Lease { id, purpose, who, .. }, .. } in heeded.over {
+            tracing::info!(lease = id, purpose, who, "lease over; its GPUs are seen anew");
         }
         let leased: BTreeSet<GpuUuid> =
-            heeding.live.values().flat_map(|live| live.lease.gpus.iter().cloned()).collect();
+            heeding.leases.values().flat_map(|live| live.lease.gpus.iter().cloned()).collect();
         self.claims.send_if_modified(|claims| {
             let mut next = Claims { is_read: true, leased, let_go: claims.let_go.clone() };
             next.let_go.retain(|gpu| next.leased.contains(gpu));
@@ -210,10 +195,11 @@ impl Leases {
 
     /// Takes every lease as far as it goes now.
     async fn advance(&mut self, heeding: &mut Heeding) -> Result<(), FilesGone> {
-        let Heeding { live, look, presence, trouble, .. } = heeding;
+        let Heeding { leases, look, trouble, .. } = heeding;
         let yielded = self.yielded.borrow_and_update().clone();
         let handed = self.handed.borrow_and_update().clone();
-        for (id, live) in live {
+        let (leases, presence) = leases.parts_mut();
+        for (id, live) in leases {
             let gpus = &live.lease.gpus;
             let step = live.progress.advance(gpus, &yielded, &handed, look.as_ref(), Instant::now());
             if step >= Step::LettingGo {
@@ -223,7 +209,7 @@ impl Leases {
                     claims.let_go.len() != before
                 });
             }
-            let Some(presence) = presence.as_ref().filter(|_| step == Step::Done) else { continue };
+            let Some(presence) = presence.filter(|_| step == Step::Done) else { continue };
             let observed = live.progress.observed(gpus, &yielded, look.as_ref(), &self.holdings.borrow());
             if live.acknowledged.as_ref() == Some(&observed) {
                 continue;
@@ -252,13 +238,13 @@ impl Leases {
             tracing::warn!(trouble, "leases");
         }
         heeding.told.clone_from(&heeding.trouble);
-        let acknowledged = heeding.live.values().filter(|live| live.acknowledged.is_some()).count();
+        let acknowledged = heeding.leases.values().filter(|live| live.acknowledged.is_some()).count();
         self.metrics.leases(
             self.claims.borrow().leased.len(),
             acknowledged,
-            heeding.live.len().saturating_sub(acknowledged),
+            heeding.leases.values().count().saturating_sub(acknowledged),
         );
-        let leases = heeding.live.values().map(Live::in_words);
+        let leases = heeding.leases.values().map(Live::in_words);
         let said: Vec<String> = leases.chain(heeding.trouble.iter().cloned()).collect();
         if said.is_empty() {
             self.component.ready();
@@ -269,36 +255,9 @@ impl Leases {
 }
 
 impl Heeding {
-    /// Takes over what was found. A lease that was read once and cannot be read any more counts as long as its owner
-    /// lives; of one that never could nobody knows which GPUs it means.
-    fn take(&mut self, found: Vec<FoundLease>) {
-        let mut last = std::mem::take(&mut self.live);
-        for FoundLease { id, is_locked, read } in found {
-            match read {
-                Ok((lease, LeaseState::Live)) => {
-                    let live = last.remove(&id).unwrap_or_else(|| Live::new(lease));
-                    self.live.insert(id, live);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let error = daemon::error_chain(&error).to_string();
-                    if let Some(live) = last.remove(&id).filter(|_| is_locked) {
-                        self.trouble.push(format!("lease {id} goes on as it was read before: {error}"));
-                        self.live.insert(id, live);
-                    } else {
-                        self.trouble.push(format!("a lease is not heeded: {error}"));
-                    }
-                }
-            }
-        }
-        for (id, Live { lease: Lease { purpose, who, .. }, .. }) in last {
-            tracing::info!(lease = id, purpose, who, "lease over; its GPUs are seen anew");
-        }
-    }
-
     /// When the kubelet is to be asked next, if at all.
     fn next_question(&self) -> Option<Instant> {
-        let pauses = self.live.values().filter_map(Live::pause);
+        let pauses = self.leases.values().filter_map(Live::pause);
         let pause = pauses.min()?;
         Some(self.asked.map_or_else(Instant::now, |asked| asked + pause))
     }

@@ -14,16 +14,26 @@ use serde::{Deserialize, Serialize};
 use crate::requests::{self, InvalidRequest, MAX_WHO, Named};
 
 mod folder;
+mod heeded;
 
 pub use folder::{
     AcquireError, Answers, EndError, FoundLease, LeaseError, LeaseFolder, LeaseHold, Presence, ReleaseRequest,
 };
+pub use heeded::{HeedTrouble, Heeded, HeededLeases, LeaseLook};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;
 
 /// The folder of leases below the run folder (`/run/gantry`). Only root may enter it.
 pub const LEASES_PATH: &str = "leases";
+
+/// What the device plugin's name begins with among the daemons that are there; what follows the dot tells its instances apart.
+pub const PLUGIN_PRESENCE: &str = "gpu-device-plugin";
+
+/// Whether a name among those that are there is an instance of this daemon.
+pub fn is_daemon(name: &str, daemon: &str) -> bool {
+    name.split_once('.').is_some_and(|(of, _)| of == daemon)
+}
 
 /// Longest purpose, in characters.
 const MAX_PURPOSE: usize = 256;

@@ -17,9 +17,9 @@ pub use health_file::{HEALTH_PATH, HealthAnswer, HealthFile};
 pub use health_request::{HealthRequest, HealthVerb, MAX_REQUESTS, REQUESTS_PATH, SubmitError};
 pub use held_file::{HELD_FILE, HeldFile};
 pub use lease::{
-    Acknowledgement, AcquireError, Answers, EndError, FoundLease, Holder, LEASES_PATH, LONGEST_LEASE, Lease,
-    LeaseError, LeaseFolder, LeaseHold, LeaseOwner, LeaseRequest, LeaseState, MAX_HOLDERS, Observed,
-    Presence, ReleaseRequest,
+    Acknowledgement, AcquireError, Answers, EndError, FoundLease, HeedTrouble, Heeded, HeededLeases, Holder,
+    LEASES_PATH, LONGEST_LEASE, Lease, LeaseError, LeaseFolder, LeaseHold, LeaseLook, LeaseOwner,
+    LeaseRequest, LeaseState, MAX_HOLDERS, Observed, PLUGIN_PRESENCE, Presence, ReleaseRequest, is_daemon,
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use requests::InvalidRequest;

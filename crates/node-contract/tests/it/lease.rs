@@ -9,8 +9,8 @@ use std::time::Duration;
 use gpu_health::Moment;
 use gpu_model::GpuUuid;
 use node_contract::{
-    Acknowledgement, AcquireError, EndError, Holder, InvalidRequest, Lease, LeaseFolder, LeaseHold,
-    LeaseRequest, LeaseState, Observed,
+    Acknowledgement, AcquireError, EndError, Heeded, HeededLeases, Holder, InvalidRequest, Lease,
+    LeaseFolder, LeaseHold, LeaseRequest, LeaseState, Observed, PLUGIN_PRESENCE, is_daemon,
 };
 use node_host::{BootId, LocalPath};
 use proptest::prelude::*;
@@ -222,6 +222,39 @@ fn lease_that_cannot_be_read_keeps_others_from_taking_one_while_its_owner_lives(
     std::fs::write(dir.path().join("leases/x.json"), vec![b' '; 2 << 20]).unwrap();
     acquire(dir.path(), &[2]).unwrap();
     assert_eq!(states(dir.path(), &boot(1), MINUTE), []);
+}
+
+// Both daemons heed leases so.
+#[test]
+fn lease_that_becomes_unreadable_is_heeded_as_it_was_while_its_owner_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, boot) = (folder(dir.path()), boot(1));
+    let mut heeded: HeededLeases<Lease> = HeededLeases::default();
+    let mut look = |boot: Option<&BootId>, up| {
+        let look = folder.look("gpu-device-plugin.1", heeded.presence().is_some(), boot, at(up));
+        let Heeded { over, troubles } = heeded.take(look, |lease| lease);
+        let live: Vec<String> = heeded.values().map(|lease| lease.id.clone()).collect();
+        let over: Vec<String> = over.into_iter().map(|lease| lease.id).collect();
+        (live, over, troubles.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(look(Some(&boot), MINUTE), (vec![], vec![], vec![]));
+    assert!(folder.daemons().unwrap().iter().all(|name| is_daemon(name, PLUGIN_PRESENCE)));
+    let hold = acquire(dir.path(), &[1]).unwrap();
+    let id = hold.lease().id.clone();
+    assert_eq!(look(Some(&boot), MINUTE), (vec![id.clone()], vec![], vec![]));
+    let path = dir.path().join("leases").join(format!("{id}.json"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, "{").unwrap();
+    let said = format!("lease {id} goes on as it was read before");
+    assert_eq!(look(Some(&boot), MINUTE), (vec![id.clone()], vec![], vec![said]));
+    // Without a boot id nothing new can be told.
+    let none = "leases are not heeded: no boot id".to_owned();
+    assert_eq!(look(None, MINUTE), (vec![id.clone()], vec![], vec![none]));
+    drop(hold);
+    // What a killed owner left behind.
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    let said = "a lease is not heeded".to_owned();
+    assert_eq!(look(Some(&boot), MINUTE), (vec![], vec![id], vec![said]));
 }
 
 #[test]
