@@ -19,7 +19,7 @@ use daemon::beat;
 use daemon::files::{self, Files, FilesGone};
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
 use node_host::{BootId, HostRoot, LocalPath};
-use nvml::{Event, EventStream, Nvml, NvmlError, Probe};
+use nvml::{Event, Nvml, NvmlError, Probe, next_event};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -526,14 +526,6 @@ impl Watching {
 fn release(nvml: &Nvml) -> Releasing {
     let nvml = nvml.clone();
     Box::pin(async move { nvml.release().await })
-}
-
-/// The next event; for ever none while nobody watches.
-async fn next_event(events: &mut Option<EventStream>) -> Option<Event> {
-    match events {
-        Some(events) => events.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn ask(nvml: &Nvml, question: Question) -> Asking {

@@ -1,20 +1,24 @@
 //! The loop: looks when there is reason to, makes labels of what it sees, and publishes them when they are others.
 //!
-//! Reasons are a config, a report of the device plugin (a change of MIG or of health), a lease that begins or ends, a request
-//! by SIGHUP, a pause that is over. It knows no output.
+//! Reasons are a config, a report of the device plugin (a change of MIG or of health) or without it an event of the driver, a
+//! lease that begins or ends, a word of Node Feature Discovery, a request by SIGHUP, a pause that is over. It knows no
+//! output.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config_file::InForce;
 use daemon::beat;
-use daemon::files::FilesGone;
+use daemon::files::{FilesGone, PATIENCE};
 use file_watch::FileWatch;
 use gpu_config::SleepInterval;
 use gpu_model::GpuUuid;
 use node_host::{FileIdentity, LocalPath, atomic};
+use nvml::{Event, EventStream, next_event};
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::config::{LabelFlags, Plan};
 use crate::facts::DriverFacts;
@@ -24,6 +28,8 @@ use crate::leases::Leases;
 use crate::look::{Away, Look, LookEnded, Looker};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::plugin::Plugin;
+use crate::reach::Reach;
 
 /// Pause before the next look at a driver that is away, or at GPUs that were missed: a driver is to be taken up within 10 s.
 const RETRY: Duration = Duration::from_secs(5);
@@ -31,6 +37,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How often leases are looked for beside inotify, and how often while there is one, whose end no file may tell.
 const SELDOM: Duration = Duration::from_secs(10);
 const RECHECK: Duration = Duration::from_secs(1);
+
+/// Between two looks for which events ask: whoever partitions a GPU makes many at once, and so does a bad program.
+const EVENT_GAP: Duration = Duration::from_secs(1);
 
 /// What there is to show.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,18 +96,43 @@ pub struct Discovery {
     pub asked: watch::Receiver<u64>,
     /// Leases.
     pub leases: Leases,
+    /// The device plugin: while it is there, its report tells of what events do.
+    pub plugin: Plugin,
+    /// Whether Node Feature Discovery says that there is a GPU.
+    pub nfd: watch::Receiver<bool>,
     /// Where leases are.
     pub lease_folder: LocalPath,
     /// Whether a driver that cannot be used at the start ends the program.
     pub fails_without_driver: bool,
     /// The file of the labels of before.
     pub kept: LocalPath,
+    /// The file that names the report of the device plugin that counts no more.
+    pub silenced: LocalPath,
     /// Where labels go.
     pub show: watch::Sender<Option<Arc<Shown>>>,
     /// Counts.
     pub metrics: Metrics,
     /// Readiness.
     pub components: Components,
+}
+
+/// What is remembered from one turn of the loop to the next.
+#[derive(Default)]
+struct Turn {
+    /// The GPUs that are leased.
+    leased: BTreeSet<GpuUuid>,
+    /// What of the driver may be asked.
+    reach: Reach,
+    /// The driver as it was seen last in this process.
+    last: Option<DriverFacts>,
+    /// The driver's events.
+    events: Option<EventStream>,
+    /// Whether the driver answered the last look.
+    is_answering: bool,
+    /// Whether the last look could read the PCI bus.
+    has_bus: bool,
+    /// When the last look ended.
+    looked: Option<Instant>,
 }
 
 /// What one look came to.
@@ -142,12 +176,12 @@ impl Discovery {
         let report_path = self.looker.report.as_path().to_owned();
         let mut report = FileWatch::new(report_path.clone());
         let mut report_seen = FileIdentity::of(&report_path).ok();
-        self.leases.read(&self.looker.files).await?;
+        self.leases.read(&self.looker.files, &mut self.plugin).await?;
         // The folder is there by now.
         let mut lease_files = FileWatch::new(self.lease_folder.join("any").as_path().to_owned());
         let mut seldom = beat(SELDOM);
         let mut due = Some(Instant::now());
-        let (mut was_leased, mut is_first, mut last_remarks) = (false, true, Vec::new());
+        let (mut turn, mut is_first, mut last_remarks) = (Turn::default(), true, Vec::new());
         loop {
             let Some(config) = self.config.borrow_and_update().clone() else {
                 if self.config.changed().await.is_err() {
@@ -156,11 +190,12 @@ impl Discovery {
                 continue;
             };
             let plan = self.flags.plan(&config);
-            let leased = self.heed().await?;
-            if leased.is_some() != was_leased || due.is_some_and(|due| due <= Instant::now()) {
-                was_leased = leased.is_some();
-                let left_alone = leased.map(|reason| Away { code: "leased", reason });
-                let look = self.looker.look(&plan, left_alone, &self.components.driver).await?;
+            let leases_changed = self.heed(&mut turn).await?;
+            if leases_changed || due.is_some_and(|due| due <= Instant::now()) {
+                let (looker, driver) = (&self.looker, &self.components.driver);
+                let mut look = looker.look(&plan, &turn.reach, &mut self.plugin, driver).await?;
+                look.facts.nfd = *self.nfd.borrow_and_update();
+                turn.has_bus = look.facts.pci.is_some();
                 let outcome = judge(look, &plan, &mut memory);
                 if let Some(away) = outcome.away.as_ref().filter(|away| is_first && away.code != "leased")
                     && self.fails_without_driver
@@ -168,7 +203,12 @@ impl Discovery {
                     return Err(DiscoveryEnded::NoDriver { reason: away.reason.clone() });
                 }
                 is_first = false;
+                turn.is_answering = outcome.away.is_none();
+                if let Some(driver) = &outcome.shown.driver {
+                    turn.last = Some(driver.clone());
+                }
                 let pause = self.pause(&plan, &outcome);
+                turn.looked = Some(Instant::now());
                 due = pause.map(|pause| Instant::now() + pause);
                 if last_remarks != outcome.remarks {
                     for remark in &outcome.remarks {
@@ -181,7 +221,9 @@ impl Discovery {
                 self.keep(&memory).await?;
                 self.publish(outcome.shown);
             }
-            let recheck = was_leased.then(|| Instant::now() + RECHECK);
+            self.watch_events(&mut turn);
+            let recheck = (!turn.leased.is_empty()).then(|| Instant::now() + RECHECK);
+            let silence = self.plugin.due();
             let now = Some(Instant::now());
             tokio::select! {
                 () = until(due) => {}
@@ -198,6 +240,16 @@ impl Discovery {
                         due = now;
                     }
                 }
+                event = next_event(&mut turn.events) => {
+                    let event = event.ok_or(LookEnded::Nvml)?;
+                    let wanted = turn.next_look();
+                    if due.is_none_or(|due| wanted < due) {
+                        tell_event(&event);
+                        due = Some(wanted);
+                    }
+                }
+                Ok(()) = self.nfd.changed(), if !turn.has_bus => due = now,
+                () = until(silence) => due = now,
                 () = lease_files.changed() => {}
                 _ = seldom.tick() => {}
                 () = until(recheck) => {}
@@ -205,27 +257,48 @@ impl Discovery {
         }
     }
 
-    /// Looks for leases, and lets go of the driver where there is one. Gives why it is to be left alone.
-    async fn heed(&mut self) -> Result<Option<String>, DiscoveryEnded> {
-        self.leases.read(&self.looker.files).await?;
-        let leased = self.leases.in_the_way();
-        if leased.is_some() && self.leases.is_awaited() {
-            match self.looker.nvml.release().await {
-                Ok(()) => self.leases.acknowledge(&self.looker.files).await?,
-                Err(error) => {
-                    let error = daemon::error_chain(&error).to_string();
-                    tracing::warn!(error, "the driver cannot be let go of for a lease");
+    /// Looks for leases, and lets go of the GPUs that are leased. Gives whether others are than before.
+    async fn heed(&mut self, turn: &mut Turn) -> Result<bool, DiscoveryEnded> {
+        self.leases.read(&self.looker.files, &mut self.plugin).await?;
+        let leased = self.leases.gpus();
+        let is_changed = leased != turn.leased;
+        if is_changed {
+            turn.reach = Reach::beside(&leased, turn.last.as_ref());
+            turn.leased = leased;
+            self.looker.nvml.confine(turn.reach.confines_to());
+        }
+        // What the workers know of a GPU is from before its lease.
+        if is_changed || self.leases.is_awaited() {
+            turn.events = None;
+            match timeout(PATIENCE, self.looker.nvml.release()).await {
+                Ok(Ok(())) => self.leases.acknowledge(&self.looker.files).await?,
+                Ok(Err(_)) => return Err(LookEnded::Nvml.into()),
+                // Whoever waits for the lease goes on waiting, and the next turn tries again.
+                Err(_) => {
+                    tracing::warn!(waited = ?PATIENCE, "a worker that hangs in the driver has not let go of it")
                 }
             }
         }
+        let leases = self.leases.in_words();
         let said: Vec<&str> =
-            leased.as_deref().into_iter().chain(self.leases.troubles().iter().map(String::as_str)).collect();
+            leases.as_deref().into_iter().chain(self.leases.troubles().iter().map(String::as_str)).collect();
         if said.is_empty() {
             self.components.leases.ready();
         } else {
             self.components.leases.ready_but(said.join("; "));
         }
-        Ok(leased)
+        Ok(is_changed)
+    }
+
+    /// Watches the driver's events where nobody else tells of what they bring; a worker more has the library for that.
+    fn watch_events(&self, turn: &mut Turn) {
+        let is_worth_while =
+            turn.is_answering && !self.plugin.is_there() && !matches!(turn.reach, Reach::Nothing);
+        match (is_worth_while, turn.events.is_some()) {
+            (true, false) => turn.events = Some(self.looker.nvml.events()),
+            (false, true) => turn.events = None,
+            _ => {}
+        }
     }
 
     fn pause(&self, plan: &Plan, outcome: &Outcome) -> Option<Duration> {
@@ -292,21 +365,42 @@ impl Discovery {
         self.looker.files.run(move || kept::read(&path)).await
     }
 
-    /// Keeps the labels for the next process, unless they are kept already.
+    /// Keeps the labels for the next process, and which report counts no more, unless they are kept already.
     async fn keep(&self, memory: &Memory) -> Result<(), FilesGone> {
-        let Some(labels) = memory.labels().cloned() else { return Ok(()) };
-        let path = self.kept.clone();
+        let labels = memory.labels().cloned();
+        let silenced = self.plugin.silenced().map(str::to_owned);
+        let (path, silenced_path) = (self.kept.clone(), self.silenced.clone());
         let done = self.looker.files.run(move || {
-            if kept::read(&path).as_ref() == Some(&labels) {
-                return Ok(());
+            if let Some(labels) = labels.filter(|labels| kept::read(&path).as_ref() != Some(labels)) {
+                atomic::make_folder_of(&path)?;
+                kept::write(&path, &labels)?;
             }
-            atomic::make_folder_of(&path)?;
-            kept::write(&path, &labels)
+            match silenced.filter(|report| kept::silenced(&silenced_path).as_ref() != Some(report)) {
+                Some(report) => kept::silence(&silenced_path, &report),
+                None => Ok(()),
+            }
         });
         if let Err(problem) = done.await? {
             tracing::warn!(problem, "labels cannot be kept for the next start");
         }
         Ok(())
+    }
+}
+
+impl Turn {
+    /// When to look after an event.
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        self.looked.map_or(now, |looked| (looked + EVENT_GAP).max(now))
+    }
+}
+
+/// Tells the first of the events that lead to a look.
+fn tell_event(event: &Event) {
+    match event {
+        Event::Gap { reason } => tracing::info!(reason, "events may have been missed"),
+        Event::MigChange { gpu } => tracing::info!(%gpu, "the MIG mode or instances changed"),
+        Event::Xid { gpu, xid, .. } => tracing::info!(%gpu, xid, "the driver reported an XID"),
     }
 }
 

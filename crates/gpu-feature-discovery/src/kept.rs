@@ -1,4 +1,5 @@
-//! The labels of before, in a file of the state folder: a driver that is away when the program starts costs none.
+//! What outlives the process, in files of the state folder: the labels of before, so that a driver that is away when the
+//! program starts costs none; and which report of the device plugin counts no more, so that it does not for the next process.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,9 @@ use crate::labels::{LabelKey, LabelValue, Labels};
 
 /// Name of the file.
 pub const FILE: &str = "labels.json";
+
+/// Name of the file with the name of the report that counts no more.
+pub const SILENCED: &str = "silenced-report";
 
 /// Readable by people who want to know.
 const MODE: u32 = 0o644;
@@ -27,4 +31,18 @@ pub fn read(path: &LocalPath) -> Option<Labels> {
 pub fn write(path: &LocalPath, labels: &Labels) -> Result<(), String> {
     let text = crate::outputs::json(labels);
     atomic::write(path, text.as_bytes(), MODE).map_err(|error| daemon::error_chain(&error).to_string())
+}
+
+/// The name of the report that counts no more; nothing where none is kept.
+pub fn silenced(path: &LocalPath) -> Option<String> {
+    config_file::text::of_file(path.as_path()).ok()
+}
+
+/// Keeps it.
+///
+/// # Errors
+/// When it cannot be written, in words.
+pub fn silence(path: &LocalPath, report: &str) -> Result<(), String> {
+    atomic::make_folder_of(path)?;
+    atomic::write(path, report.as_bytes(), MODE).map_err(|error| daemon::error_chain(&error).to_string())
 }

@@ -1,84 +1,72 @@
-//! Leases on GPUs: while there is one, no handle on the driver is open here, and its owner knows that.
-//!
-//! Labels are not worth a change of what is leased: the driver is left alone as a whole, and asked again when the last lease
-//! is over.
+//! Leases on GPUs: while there is one, no handle on its GPUs is open here, and its owner knows that. And whether the device
+//! plugin is there, which its sign in the same folder says.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 use daemon::error_chain;
 use daemon::files::{Files, FilesGone};
-use node_contract::{Acknowledgement, FoundLease, Lease, LeaseFolder, LeaseState, Observed, Presence, now};
+use gpu_model::GpuUuid;
+use node_contract::{
+    Acknowledgement, HeededLeases, Lease, LeaseFolder, Observed, PLUGIN_PRESENCE, is_daemon, now,
+};
 use node_host::BootId;
+
+use crate::plugin::Plugin;
 
 /// Heeds leases.
 pub struct Leases {
     folder: LeaseFolder,
     boot: Option<BootId>,
     name: String,
-    presence: Option<Presence>,
-    /// Those that count, and whether their owners know that the driver is left alone.
-    live: BTreeMap<String, (Lease, bool)>,
+    heeded: HeededLeases<Live>,
     troubles: Vec<String>,
+}
+
+/// One that counts.
+struct Live {
+    lease: Lease,
+    /// Whether its owner knows that its GPUs are left alone.
+    is_acknowledged: bool,
 }
 
 impl Leases {
     /// Heeds those of this folder, under this name.
     pub fn new(folder: LeaseFolder, boot: Option<BootId>, name: String) -> Leases {
-        Leases { folder, boot, name, presence: None, live: BTreeMap::new(), troubles: Vec::new() }
+        Leases { folder, boot, name, heeded: HeededLeases::default(), troubles: Vec::new() }
     }
 
-    /// Looks which leases count now. The sign that this daemon is there comes before the first look.
+    /// Looks which leases count now, and whether the plugin is there. The sign that this daemon is there comes before the
+    /// first look.
     ///
     /// # Errors
     /// When the thread for file work has died.
-    pub async fn read(&mut self, files: &Files) -> Result<(), FilesGone> {
-        self.troubles.clear();
-        if self.presence.is_none() {
-            let (folder, name) = (self.folder.clone(), self.name.clone());
-            match files.run(move || folder.present(&name)).await? {
-                Ok(presence) => self.presence = Some(presence),
-                Err(error) => self.troubles.push(format!(
-                    "nobody who leases GPUs can know that feature discovery is there: {}",
-                    error_chain(&error)
-                )),
-            }
-        }
-        let Some(boot) = self.boot.clone() else {
-            self.troubles.push("leases are not heeded: no boot id".to_owned());
-            return Ok(());
-        };
-        let folder = self.folder.clone();
-        match files.run(move || folder.leases(&boot, now())).await? {
-            Ok(found) => self.take(found),
-            Err(error) => self.troubles.push(format!("leases cannot be looked for: {}", error_chain(&error))),
+    pub async fn read(&mut self, files: &Files, plugin: &mut Plugin) -> Result<(), FilesGone> {
+        let is_present = self.heeded.presence().is_some();
+        let (folder, name, boot) = (self.folder.clone(), self.name.clone(), self.boot.clone());
+        let work = files.run(move || {
+            let look = folder.look(&name, is_present, boot.as_ref(), now());
+            (look, folder.daemons())
+        });
+        let (look, daemons) = work.await?;
+        let heeded = self.heeded.take(look, |lease| Live { lease, is_acknowledged: false });
+        self.troubles = heeded.troubles.iter().map(|trouble| error_chain(trouble).to_string()).collect();
+        // Where that cannot be told it is as it was; the leases' trouble is the same.
+        if let Ok(daemons) = daemons {
+            plugin.seen(daemons.iter().any(|daemon| is_daemon(daemon, PLUGIN_PRESENCE)), Instant::now());
         }
         Ok(())
     }
 
-    /// A lease that was read once and cannot be read any more counts as long as its owner lives.
-    fn take(&mut self, found: Vec<FoundLease>) {
-        let mut last = std::mem::take(&mut self.live);
-        for FoundLease { id, is_locked, read } in found {
-            match read {
-                Ok((lease, LeaseState::Live)) => {
-                    let live = last.remove(&id).unwrap_or((lease, false));
-                    self.live.insert(id, live);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    self.troubles.push(format!("lease {id}: {}", error_chain(&error)));
-                    if let Some(live) = last.remove(&id).filter(|_| is_locked) {
-                        self.live.insert(id, live);
-                    }
-                }
-            }
-        }
+    /// The GPUs that are leased.
+    pub fn gpus(&self) -> BTreeSet<GpuUuid> {
+        self.heeded.values().flat_map(|live| live.lease.gpus.iter().cloned()).collect()
     }
 
-    /// Why the driver is to be left alone, in words; nothing while no GPU is leased.
-    pub fn in_the_way(&self) -> Option<String> {
-        let said = self.live.values().map(|(lease, _)| {
-            let Lease { id, purpose, who, expires_at, .. } = lease;
+    /// Who has leased GPUs, in words; nothing while none is.
+    pub fn in_words(&self) -> Option<String> {
+        let said = self.heeded.values().map(|live| {
+            let Lease { id, purpose, who, expires_at, .. } = &live.lease;
             format!("GPUs are leased by {who} until {expires_at:.0}: {purpose} (lease {id})")
         });
         let said: Vec<String> = said.collect();
@@ -87,22 +75,23 @@ impl Leases {
 
     /// Whether some owner waits for this daemon to let go.
     pub fn is_awaited(&self) -> bool {
-        self.live.values().any(|(_, is_acknowledged)| !is_acknowledged)
+        self.heeded.values().any(|live| !live.is_acknowledged)
     }
 
-    /// Tells the owners that the driver is left alone.
+    /// Tells the owners that their GPUs are left alone.
     ///
     /// # Errors
     /// When the thread for file work has died.
     pub async fn acknowledge(&mut self, files: &Files) -> Result<(), FilesGone> {
-        let Some(presence) = &self.presence else { return Ok(()) };
-        for (id, (_, is_acknowledged)) in self.live.iter_mut().filter(|(_, (_, is_done))| !is_done) {
+        let (live, presence) = self.heeded.parts_mut();
+        let Some(presence) = presence else { return Ok(()) };
+        for (id, live) in live.filter(|(_, live)| !live.is_acknowledged) {
             let acknowledgement = Acknowledgement::new(id, presence, Observed::default());
             let folder = self.folder.clone();
             match files.run(move || folder.acknowledge(&acknowledgement)).await? {
                 Ok(()) => {
-                    tracing::info!(lease = id, "lease acknowledged: the driver is left alone");
-                    *is_acknowledged = true;
+                    tracing::info!(lease = id, "lease acknowledged: its GPUs are left alone");
+                    live.is_acknowledged = true;
                 }
                 Err(error) => {
                     self.troubles.push(format!("lease {id} cannot be acknowledged: {}", error_chain(&error)));

@@ -3,7 +3,7 @@
 //! ```text
 //!   driver, PCI bus, firmware, the plugin's report --look--> facts --(memory, labels: pure)--> sorted labels
 //!                                                                                                   |
-//!   config_file, report, leases, SIGHUP, pauses --> discovery (the loop) --------------------> shown, a watch
+//!   config_file, report, events, leases, nfd, SIGHUP --> discovery (the loop) --------------------> shown, a watch
 //!                                                                                                   |
 //!                                  outputs: the own Node, a NodeFeature object, a file, standard output
 //! ```
@@ -22,8 +22,11 @@ mod leases;
 mod look;
 mod memory;
 mod metrics;
+mod nfd;
 mod oneshot;
 mod outputs;
+mod plugin;
+mod reach;
 mod serve;
 mod uninstall;
 

@@ -3,6 +3,7 @@
 //! It asks and reads, and decides nothing.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use daemon::error_chain;
 use daemon::files::{Files, FilesGone, PATIENCE, told_when_stuck};
@@ -14,6 +15,8 @@ use thiserror::Error;
 
 use crate::config::Plan;
 use crate::facts::{DriverFacts, Facts, PciFunction};
+use crate::plugin::Plugin;
+use crate::reach::Reach;
 
 /// Why there is nothing of the driver's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,13 @@ pub struct Look {
     pub driver: Result<DriverFacts, Away>,
     /// What could not be told, in words.
     pub troubles: Vec<String>,
+}
+
+/// What the device plugin said of health, and by which name that report is known.
+#[derive(Default)]
+struct Told {
+    report: Option<String>,
+    health: BTreeMap<GpuUuid, Health>,
 }
 
 /// Looking is over for good.
@@ -61,14 +71,15 @@ pub struct Looker {
 }
 
 impl Looker {
-    /// Looks; at the driver too, unless it is to be left alone for this reason.
+    /// Looks; at the driver as far as it may be asked.
     ///
     /// # Errors
     /// When a thread has died.
     pub async fn look(
         &self,
         plan: &Plan,
-        left_alone: Option<Away>,
+        reach: &Reach,
+        plugin: &mut Plugin,
         component: &daemon::Component,
     ) -> Result<Look, LookEnded> {
         let (driver, report, boot) = (self.driver.clone(), self.report.clone(), self.boot.clone());
@@ -77,22 +88,31 @@ impl Looker {
             let mut troubles = Vec::new();
             let host = &driver.host;
             let facts = Facts {
-                driver: None,
-                health: health(&report, boot.as_ref()),
                 machine: told(node_host::machine_product(host, machine_file.as_ref()), &mut troubles)
                     .flatten(),
                 pci: told(pci::nvidia_functions(host), &mut troubles)
                     .map(|functions| functions.iter().map(PciFunction::from).collect()),
                 flavour: told(node_host::driver_flavour(host), &mut troubles).flatten(),
+                ..Facts::default()
             };
-            (facts, troubles, driver.find().map(drop))
+            (facts, troubles, driver.find().map(drop), health(&report, boot.as_ref()))
         });
-        let (facts, mut troubles, found) = told_when_stuck(work, PATIENCE, component).await?;
-        let driver = match (left_alone, found) {
-            (Some(away), _) => Err(away),
-            (None, Err(reason)) => Err(Away { code: "no-driver", reason }),
-            (None, Ok(())) => self.ask(plan, &mut troubles).await?,
+        let (mut facts, mut troubles, found, Told { report, health }) =
+            told_when_stuck(work, PATIENCE, component).await?;
+        if plugin.counts(report.as_deref(), Instant::now()) {
+            facts.health = health;
+        }
+        let mut driver = match (reach, found) {
+            (Reach::Nothing, _) => {
+                let reason = "GPUs are leased, and the driver is left alone".to_owned();
+                Err(Away { code: "leased", reason })
+            }
+            (_, Err(reason)) => Err(Away { code: "no-driver", reason }),
+            (_, Ok(())) => self.ask(plan, &mut troubles).await?,
         };
+        if let Ok(driver) = &mut driver {
+            reach.complete(driver);
+        }
         Ok(Look { facts, driver, troubles })
     }
 
@@ -140,12 +160,15 @@ fn with_numa_nodes(mut inventory: Inventory, host: &HostRoot) -> Inventory {
 }
 
 /// How the GPUs are, where the device plugin says it of this boot.
-fn health(report: &LocalPath, boot: Option<&BootId>) -> BTreeMap<GpuUuid, Health> {
+fn health(report: &LocalPath, boot: Option<&BootId>) -> Told {
     let current =
         |report: &NodeReport| boot.is_some_and(|boot| report.freshness(boot) == Freshness::ThisBoot);
-    let report = NodeReport::read(report).ok().filter(current);
-    let records = report.map(|report| report.health).unwrap_or_default();
-    records.into_iter().map(|(gpu, record)| (gpu, record.health)).collect()
+    let Some(report) = NodeReport::read(report).ok().filter(current) else { return Told::default() };
+    let NodeReport { generation, boot_id, written_at, health, .. } = report;
+    Told {
+        report: Some(format!("{generation} of {written_at} in {boot_id}")),
+        health: health.into_iter().map(|(gpu, record)| (gpu, record.health)).collect(),
+    }
 }
 
 /// The value; an error is kept in words.

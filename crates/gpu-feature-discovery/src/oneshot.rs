@@ -1,7 +1,7 @@
 //! One look, its labels handed out, and the end.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use daemon::files::Files;
@@ -14,10 +14,13 @@ use tokio::time::timeout;
 use crate::config::{ClusterOutputs, Config};
 use crate::discovery::{Outcome, Shown, judge};
 use crate::facts::Face;
+use crate::kept;
 use crate::leases::Leases;
 use crate::look::Looker;
 use crate::memory::Memory;
 use crate::outputs::{cluster, file, stdout};
+use crate::plugin::Plugin;
+use crate::reach::Reach;
 
 /// How long the API server may take for all of it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,8 +77,10 @@ async fn look(config: &Config) -> anyhow::Result<Outcome> {
     let files = Files::start().context("no thread for file work")?;
     let boot = node_host::boot_id(&config.driver.host).ok();
     let mut leases = Leases::new(LeaseFolder::new(&config.run_dir), boot.clone(), config.presence.clone());
-    leases.read(&files).await?;
-    if let Some(leased) = leases.in_the_way() {
+    let silenced = kept::silenced(&config.state_dir.join(kept::SILENCED));
+    let mut plugin = Plugin::new(silenced, Instant::now());
+    leases.read(&files, &mut plugin).await?;
+    if let Some(leased) = leases.in_words() {
         bail!("the driver is left alone: {leased}");
     }
     let nvml = Nvml::start(config.nvml.clone(), config.driver.library_source())?;
@@ -84,7 +89,7 @@ async fn look(config: &Config) -> anyhow::Result<Outcome> {
     let looker = Looker { driver, nvml: nvml.clone(), files, report, boot };
     // Nobody asks a program of one look whether it is ready.
     let component = daemon::Readiness::new().component("driver");
-    let look = looker.look(&plan, None, &component).await;
+    let look = looker.look(&plan, &Reach::All, &mut plugin, &component).await;
     nvml.shutdown().await;
     let mut outcome = judge(look?, &plan, &mut Memory::default());
     outcome.shown.generation = 1;

@@ -1,11 +1,14 @@
 //! Wires the parts together and runs them until the daemon is told to end.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use config_file::{Hooks, InForce};
 use daemon::files::Files;
+use node_api::OwnNode;
 use node_contract::{LeaseFolder, REPORT_PATH};
 use node_driver::{NvmlMetrics, Role};
 use nvml::Nvml;
@@ -19,8 +22,10 @@ use crate::kept;
 use crate::leases::Leases;
 use crate::look::Looker;
 use crate::metrics::{Metrics, PREFIX};
+use crate::nfd;
 use crate::outputs::file::FeatureFile;
 use crate::outputs::{cluster, stdout};
+use crate::plugin::Plugin;
 
 /// Serves until a signal or a failure, and gives the exit code.
 pub async fn serve(config: Config, face: Face, args: &daemon::RuntimeArgs) -> ExitCode {
@@ -60,14 +65,17 @@ fn wire(config: Config, face: Face, runtime: &daemon::Runtime) -> anyhow::Result
     let asked = runtime.hang_ups().context("cannot catch SIGHUP")?;
     let in_force = keep_config(config_file, fixed, runtime, &metrics, asked.clone())?;
     let nvml = Nvml::start(nvml, driver.library_source())?;
-    NvmlMetrics::register(&runtime.registry(), PREFIX, &[Role::Queries], nvml.status())?;
+    NvmlMetrics::register(&runtime.registry(), PREFIX, &[Role::Queries, Role::Events], nvml.status())?;
     let boot = node_host::boot_id(&driver.host).ok();
     let leases = LeaseFolder::new(&run_dir);
     let (show, shown) = watch::channel(None);
-    start_outputs(&outputs, face, &shown, &metrics, runtime)?;
+    let node = start_outputs(&outputs, face, &shown, &metrics, runtime)?;
+    let silenced = state_dir.join(kept::SILENCED);
     let discovery = Discovery {
         lease_folder: leases.path().clone(),
         leases: Leases::new(leases, boot.clone(), presence),
+        plugin: Plugin::new(kept::silenced(&silenced), Instant::now()),
+        nfd: nfd_says(node, runtime),
         looker: Looker {
             driver,
             nvml: nvml.clone(),
@@ -80,6 +88,7 @@ fn wire(config: Config, face: Face, runtime: &daemon::Runtime) -> anyhow::Result
         asked,
         fails_without_driver,
         kept: state_dir.join(kept::FILE),
+        silenced,
         show,
         metrics,
         components: Components {
@@ -100,13 +109,14 @@ fn wire(config: Config, face: Face, runtime: &daemon::Runtime) -> anyhow::Result
     Ok(())
 }
 
+/// Starts the outputs, and gives what is seen of the own Node, if one of them watches it.
 fn start_outputs(
     outputs: &Outputs,
     face: Face,
     shown: &watch::Receiver<Option<Arc<crate::discovery::Shown>>>,
     metrics: &Metrics,
     runtime: &daemon::Runtime,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<watch::Receiver<OwnNode>>> {
     if let Some(format) = outputs.stdout {
         runtime.spawn_until_stopped("stdout", stdout::follow(shown.clone(), format));
     }
@@ -120,10 +130,24 @@ fn start_outputs(
         };
         runtime.spawn_until_stopped("file", file.follow(shown.clone()));
     }
-    if let Some(settings) = &outputs.cluster {
-        cluster::start(settings, face, shown, metrics, runtime)?;
+    match &outputs.cluster {
+        Some(settings) => Ok(cluster::start(settings, face, shown, metrics, runtime)?),
+        None => Ok(None),
     }
-    Ok(())
+}
+
+/// What Node Feature Discovery says of the Node; nothing where that is not watched.
+fn nfd_says(node: Option<watch::Receiver<OwnNode>>, runtime: &daemon::Runtime) -> watch::Receiver<bool> {
+    let (says, said) = watch::channel(false);
+    runtime.spawn_until_stopped("nfd", async move {
+        match node {
+            Some(node) => nfd::follow(node, says).await,
+            // Whoever waits for its word waits for ever.
+            None => says.closed().await,
+        }
+        Ok::<(), Infallible>(())
+    });
+    said
 }
 
 /// Keeps the config that is in force; without a config file that is an empty one.

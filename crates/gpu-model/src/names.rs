@@ -46,6 +46,12 @@ pub const ENABLED: &str = "enabled";
 /// Label of the node feature discovery: `true` on a node with an NVIDIA device (PCI vendor 10de).
 pub const LABEL_NFD_NVIDIA_DEVICE: &str = "feature.node.kubernetes.io/pci-10de.present";
 
+/// As [`LABEL_NFD_NVIDIA_DEVICE`], of those that are VGA controllers (PCI class 0300).
+pub const LABEL_NFD_VGA_CONTROLLER: &str = "feature.node.kubernetes.io/pci-0300_10de.present";
+
+/// As [`LABEL_NFD_NVIDIA_DEVICE`], of those that are 3D controllers (PCI class 0302).
+pub const LABEL_NFD_3D_CONTROLLER: &str = "feature.node.kubernetes.io/pci-0302_10de.present";
+
 /// Label of NVIDIA's operator: `true` on a node with GPUs. Many workloads select on it.
 pub const LABEL_GPU_PRESENT: &str = "nvidia.com/gpu.present";
 
@@ -242,8 +248,10 @@ mod tests {
     use crate::ResourceName;
     use crate::resource::{is_domain_part, is_qualified_name};
 
-    const LABELS: [&str; 47] = [
+    const LABELS: [&str; 49] = [
         LABEL_NFD_NVIDIA_DEVICE,
+        LABEL_NFD_VGA_CONTROLLER,
+        LABEL_NFD_3D_CONTROLLER,
         LABEL_GPU_PRESENT,
         LABEL_GPU_PRODUCT,
         LABEL_MIG_CAPABLE,

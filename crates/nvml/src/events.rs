@@ -203,6 +203,14 @@ impl EventStream {
     }
 }
 
+/// The next event of a stream, as [`EventStream::next`] has it; for ever none while there is no stream.
+pub async fn next_event(events: &mut Option<EventStream>) -> Option<Event> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Returns when no worker for events hangs any more.
 async fn nobody_hangs(status: &mut watch::Receiver<Status>) {
     if status.wait_for(|status| status.events.abandoned == 0).await.is_err() {

@@ -35,7 +35,7 @@ mod watching;
 pub use client::{Config, Library, LibrarySource, Nvml};
 pub use code::Code;
 pub use error::NvmlError;
-pub use events::{Event, EventStream};
+pub use events::{Event, EventStream, next_event};
 pub use probe::{Condition, Fabric, Probe, RecoveryAction, Rows, Slowdown};
 pub use reach::GpuAt;
 pub use roles::ROLES;

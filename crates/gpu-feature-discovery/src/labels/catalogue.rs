@@ -176,7 +176,7 @@ const OURS: [Row; 2] = [
     (
         LABEL_GPU_PRESENT,
         "PCI bus",
-        "`true` on a node with GPUs, driver or not; else absent. NVIDIA's operator writes it where that is installed.",
+        "`true` on a node with GPUs, driver or not; else absent. Where the bus cannot be read, the driver's word counts, and that of Node Feature Discovery. NVIDIA's operator writes it where that is installed.",
     ),
     (
         LABEL_UNHEALTHY_COUNT,

@@ -8,7 +8,8 @@ use crate::facts::{Facts, PciFunction};
 /// PCI class and subclass of a VGA controller, and of a 3D controller.
 const GPUS: [u32; 2] = [0x0300, 0x0302];
 
-/// `true`, or no label: as NVIDIA's operator has it. Where the bus cannot be read, the driver's word counts.
+/// `true`, or no label: as NVIDIA's operator has it. Where the bus cannot be read, the word of the driver and of Node Feature
+/// Discovery counts.
 pub(super) fn label(facts: &Facts, sheet: &mut Sheet) {
     let by_driver = || {
         facts
@@ -17,7 +18,8 @@ pub(super) fn label(facts: &Facts, sheet: &mut Sheet) {
             .is_some_and(|driver| !(driver.inventory.gpus.is_empty() && driver.inventory.failures.is_empty()))
     };
     let on_bus = facts.pci.as_ref().is_some_and(|functions| functions.iter().any(is_gpu));
-    if on_bus || by_driver() {
+    let by_nfd = facts.pci.is_none() && facts.nfd;
+    if on_bus || by_driver() || by_nfd {
         sheet.put(LABEL_GPU_PRESENT, LabelValue::flag(true));
     }
 }

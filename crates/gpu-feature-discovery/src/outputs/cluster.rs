@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use node_api::{
     Cluster, Desired, DesiredFeatures, Events, Features, Kept, LabelKeeper, NodeFeatureKeeper,
-    NodeFeatureKept, NodeFeaturePlace, NodeWatcher, Reporter, Timing, Trouble,
+    NodeFeatureKept, NodeFeaturePlace, NodeWatcher, OwnNode, Reporter, Timing, Trouble,
 };
 use tokio::sync::watch::{self, Receiver, Sender};
 
@@ -54,18 +54,20 @@ pub fn in_object(shown: &Shown, face: Face) -> DesiredFeatures {
     DesiredFeatures { generation: shown.generation, labels: texts(&shown.labels), features }
 }
 
-/// Starts what keeps them, and gives what comes of each, by output.
+/// Starts what keeps them, and gives what is seen of the own Node, if it is watched.
 pub fn start(
     settings: &ClusterOutputs,
     face: Face,
     shown: &Receiver<Option<Arc<Shown>>>,
     metrics: &Metrics,
     runtime: &daemon::Runtime,
-) -> Result<(), prometheus::Error> {
+) -> Result<Option<Receiver<OwnNode>>, prometheus::Error> {
     let cluster = connect(settings);
     metrics.requests(&runtime.registry(), cluster.requests().clone())?;
+    let mut watched = None;
     if settings.node {
         let (watcher, node) = NodeWatcher::new(cluster.clone(), &settings.node_name);
+        watched = Some(node.clone());
         let reporter = Reporter::new(REPORTER, &settings.instance);
         let (events, writer) = Events::new(cluster.clone(), &settings.node_name, reporter);
         let (desire, desired) = watch::channel(None);
@@ -87,7 +89,7 @@ pub fn start(
         let state = follow(kept, move |kept| tell_object(kept, &component));
         until_stopped(runtime, "nodefeature-state", state);
     }
-    Ok(())
+    Ok(watched)
 }
 
 /// Runs what never ends by itself until the daemon does.

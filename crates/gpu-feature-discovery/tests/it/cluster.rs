@@ -117,6 +117,22 @@ async fn node_feature_has_no_owner_where_none_is_wanted_or_the_node_may_not_be_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn node_feature_discovery_is_believed_where_the_bus_cannot_be_read() {
+    const THEIRS: &str = "feature.node.kubernetes.io/pci-0302_10de.present";
+    let node = bare().without_driver().build().unwrap();
+    let _ = std::fs::remove_dir_all(node.root().join("sys/bus/pci"));
+    let cluster = Cluster::start(&node).await;
+    let discovery = start_with(&node, &cluster.flags(&[]));
+    discovery.readiness_says(&["no-driver"]).unwrap();
+    let present = || cluster.server.labels(NODE).remove("nvidia.com/gpu.present");
+    assert_eq!(present(), None);
+    cluster.server.update_labels(NODE, "nfd-master", &[(THEIRS, Some("true"))]);
+    eventually("the GPU is present", || present().as_deref() == Some("true"));
+    cluster.server.update_labels(NODE, "nfd-master", &[(THEIRS, None)]);
+    eventually("it is not", || present().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn driver_that_goes_leaves_the_labels_and_says_so_in_an_annotation() {
     let node = bare().build().unwrap();
     let cluster = Cluster::start(&node).await;

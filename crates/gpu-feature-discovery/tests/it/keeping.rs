@@ -1,16 +1,20 @@
 //! The daemon over time: drivers that come late and go, GPUs that are lost, MIG and configs that change.
 
+use std::time::Duration;
+
+use node_contract::{LeaseFolder, LeaseHold, LeaseRequest};
 use node_host::LocalPath;
-use sim_node::{Signal, SimNode};
+use nvml_sim::{Effect, Fault};
+use sim_node::{Process, Signal, SimNode};
 
 use crate::harness::{bare, file, file_says, in_file, start};
 
-const COUNT: &str = "nvidia.com/gpu.count";
+pub const COUNT: &str = "nvidia.com/gpu.count";
 
 /// Looks often: these tests wait for what no event tells.
-const QUICK: &str = "--sleep-interval=1s";
+pub const QUICK: &str = "--sleep-interval=1s";
 
-const PARTITIONED: &str = r#"
+pub const PARTITIONED: &str = r#"
 seed: mig
 driver: {version: 580.95.05, cuda: "13.0"}
 gpus:
@@ -86,24 +90,31 @@ fn take_away(node: &SimNode, gpu: &str) {
     node.driver().remove_gpu(gpu, false).unwrap();
 }
 
-#[test]
-fn leased_gpus_are_let_go_of_and_labels_stay() {
-    let node = bare().build().unwrap();
-    let discovery = start(&node, &[QUICK]);
-    let labels = file_says(&node, COUNT, Some("8"));
-    let run_dir = LocalPath::new(node.run_dir());
-    let folder = node_contract::LeaseFolder::new(&run_dir);
-    let boot = node_host::boot_id(&node_host::HostRoot::new(node.root())).unwrap();
-    let gpu = node.driver().node().unwrap().gpus[0].uuid.parse().unwrap();
-    let request = node_contract::LeaseRequest {
-        gpus: [gpu].into(),
+/// How many processes it has started that are there.
+pub fn children(of: &Process) -> usize {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        parent == Some(of.pid())
+    };
+    pids.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).count()
+}
+
+fn lease(node: &SimNode, gpus: &[usize]) -> LeaseHold {
+    let all = node.driver().node().unwrap().gpus;
+    let request = LeaseRequest {
+        gpus: gpus.iter().map(|gpu| all[*gpu].uuid.parse().unwrap()).collect(),
         purpose: "a driver upgrade".to_owned(),
         who: "a test".to_owned(),
-        duration: std::time::Duration::from_secs(600),
-        boot,
+        duration: Duration::from_secs(600),
+        boot: node_host::boot_id(&node_host::HostRoot::new(node.root())).unwrap(),
     };
-    let lease = folder.acquire(request, node_contract::now()).unwrap();
-    discovery.ready_and_says(&["leased by a test", "a driver upgrade"]).unwrap();
+    let folder = LeaseFolder::new(&LocalPath::new(node.run_dir()));
+    folder.acquire(request, node_contract::now()).unwrap()
+}
+
+fn acknowledged(lease: &LeaseHold) {
     let answered = || {
         let answers = lease.answers().map_err(|error| error.to_string())?;
         if answers.awaited.is_empty() && answers.acknowledged.len() == 1 {
@@ -112,8 +123,48 @@ fn leased_gpus_are_let_go_of_and_labels_stay() {
             Err(format!("{answers:?}"))
         }
     };
-    sim_node::eventually("the lease is acknowledged", std::time::Duration::from_secs(30), answered).unwrap();
+    sim_node::eventually("the lease is acknowledged", Duration::from_secs(30), answered).unwrap();
+}
+
+#[test]
+fn leased_gpus_are_let_go_of_and_labels_stay() {
+    let node = bare().build().unwrap();
+    let discovery = start(&node, &["--sleep-interval=infinite"]);
+    let labels = file_says(&node, COUNT, Some("8"));
+    // Both workers have the library.
+    discovery.says("watching 8 of 8 GPUs").unwrap();
+    let lease = lease(&node, &[0, 1, 2, 3, 4, 5, 6, 7]);
+    discovery.ready_and_says(&["leased by a test", "a driver upgrade"]).unwrap();
+    acknowledged(&lease);
+    assert_eq!(children(&discovery), 0);
     assert_eq!(in_file(&node).unwrap(), labels);
     drop(lease);
     file_says(&node, COUNT, Some("8"));
+    discovery.ready().unwrap();
+}
+
+// Fails without `confine`: the worker that starts anew touches the leased GPU, and dies.
+#[test]
+fn leased_gpu_is_left_alone_and_labelled_as_before_while_the_others_are_looked_at() {
+    const SLICES: &str = "nvidia.com/mig-1g.10gb.count";
+    let node = bare().preset("dgx-h100").build().unwrap();
+    let discovery = start(&node, &["--sleep-interval=infinite", "--mig-strategy=mixed"]);
+    file_says(&node, COUNT, Some("8"));
+    let lease = lease(&node, &[2]);
+    acknowledged(&lease);
+    let crash = Fault { gpu: Some("2".into()), ..Fault::new("nvmlDevice*", Effect::Crash) };
+    node.driver().add_fault(crash).unwrap();
+    let cut = |mig: &mut nvml_sim::MigState, gpu: &nvml_sim::Gpu| {
+        let _ = mig.set_mode(gpu, true)?;
+        let id = mig.create(gpu, 19, None)?;
+        mig.create_compute(gpu, id, 0, None)
+    };
+    node.driver().change_mig("5", cut).unwrap();
+    let labels = file_says(&node, SLICES, Some("1"));
+    assert_eq!(labels[COUNT], "8");
+    discovery.ready_and_says(&["leased by a test"]).unwrap();
+    node.driver().clear_faults(None).unwrap();
+    node.driver().change_mig("2", cut).unwrap();
+    drop(lease);
+    file_says(&node, SLICES, Some("2"));
 }

@@ -127,6 +127,23 @@ fn clique_and_mode_are_told_where_all_gpus_agree() {
 }
 
 #[test]
+fn presence_is_the_buss_and_where_that_is_unread_the_drivers_and_nfds() {
+    let on_bus = node(vec![gpu(0, T4)]).pci;
+    let driver = node(vec![gpu(0, T4)]).driver;
+    for (pci, driver, nfd, present) in [
+        (on_bus, None, false, true),
+        // What is on a bus that can be read is known better.
+        (Some(Vec::new()), None, true, false),
+        (None, driver, false, true),
+        (None, None, true, true),
+        (None, None, false, false),
+    ] {
+        let labelled = label(&Facts { pci, driver, nfd, ..Facts::default() }, &Settings::default());
+        assert_eq!(value(&labelled, "nvidia.com/gpu.present"), present.then_some("true"));
+    }
+}
+
+#[test]
 fn driver_version_gives_the_parts_that_it_has() {
     for (version, major, minor, revision) in [
         ("580.95.05", Some("580"), Some("95"), Some("05")),
