@@ -4,6 +4,7 @@
 mod alone;
 mod arbitrary;
 mod catalogue;
+mod clock;
 mod cluster;
 mod goldens;
 mod harness;
