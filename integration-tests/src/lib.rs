@@ -1,5 +1,7 @@
-//! What tests on a real cluster and the program in their pods have in common: the probe's report.
+//! What the tests of this package have in common: the report of the probe, which runs in pods, and programs of others.
 //!
-//! Knows nothing of Gantry's daemons: it tells what a container can do, whoever gave it that.
+//! Knows nothing of Gantry's daemons: the probe tells what a container can do, whoever gave it that.
 
+#[cfg(any(feature = "cluster", feature = "network"))]
+pub mod fetch;
 pub mod probe;

@@ -30,8 +30,16 @@ const TARGET_SIZE: u64 = 15_000_000;
 
 /// The images. Each holds one program, built by the package of the same name.
 const IMAGES: [Image; 2] = [
-    Image { name: "gpu-device-plugin", description: "Advertises a node's NVIDIA GPUs to its kubelet." },
-    Image { name: "gpu-feature-discovery", description: "Labels a node with what its NVIDIA GPUs are." },
+    Image {
+        name: "gpu-device-plugin",
+        description: "Advertises a node's NVIDIA GPUs to its kubelet.",
+        stands_in_for: Some("nvidia-device-plugin"),
+    },
+    Image {
+        name: "gpu-feature-discovery",
+        description: "Labels a node with what its NVIDIA GPUs are.",
+        stands_in_for: None,
+    },
 ];
 
 /// Which images to build, and where to put them.
@@ -56,6 +64,16 @@ pub struct ImageArgs {
 struct Image {
     name: &'static str,
     description: &'static str,
+    /// NVIDIA's name for it, where that is another: the program is in the image under this name too, and a pod that names
+    /// no command gets it by this name. So a DaemonSet of NVIDIA's works with the image changed; ours name their command.
+    stands_in_for: Option<&'static str>,
+}
+
+impl Image {
+    /// The program that a pod without a command runs.
+    fn entry_point(&self) -> String {
+        format!("/usr/bin/{}", self.stands_in_for.unwrap_or(self.name))
+    }
 }
 
 fn names() -> PossibleValuesParser {
@@ -76,12 +94,17 @@ pub fn run(args: ImageArgs) -> Result<()> {
     for image in chosen {
         let program = metadata.target_directory.join("release").join(image.name);
         let context = output.join("context").join(image.name);
-        rootfs::stage(&context.join("rootfs"), image.name, &program, &metadata, commit_time())?;
+        let contents =
+            rootfs::Contents { name: image.name, other_name: image.stands_in_for, program: &program };
+        rootfs::stage(&context.join("rootfs"), &contents, &metadata, commit_time())?;
+        let containerfile = context.join("Containerfile");
+        write_containerfile(&containerfile, &image.entry_point())?;
         let archive = output.join(format!("{}.oci.tar", image.name));
         let name = format!("{}/{}:{}", args.repository, image.name, args.tag);
         engine.build(&engine::Order {
             name: &name,
             context: &context,
+            containerfile: &containerfile,
             arguments: &[
                 ("NAME", image.name),
                 ("DESCRIPTION", image.description),
@@ -96,6 +119,14 @@ pub fn run(args: ImageArgs) -> Result<()> {
         say(format!("{}, by {engine}, in {}", judge(&name, size)?, archive.display()));
     }
     fs::remove_dir_all(output.join("context")).context("remove the build contexts")
+}
+
+/// The Containerfile of all images, with the entry point of one.
+fn write_containerfile(path: &Path, entry_point: &str) -> Result<()> {
+    let shared = root().join("images/Containerfile");
+    let shared = fs::read_to_string(&shared).with_context(|| format!("read {}", shared.display()))?;
+    fs::write(path, format!("{shared}ENTRYPOINT [\"{entry_point}\"]\n"))
+        .with_context(|| format!("write {}", path.display()))
 }
 
 /// All programs from one call of cargo, so that they share one build of what they share.

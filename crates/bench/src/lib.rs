@@ -47,6 +47,7 @@ pub fn main(args: Args) -> ExitCode {
     match block_on(args, peers) {
         Ok(Some(Outcome::Measured)) => ExitCode::SUCCESS,
         Ok(Some(Outcome::Failed)) => ExitCode::FAILURE,
+        Ok(Some(Outcome::NothingAskedFor)) => ExitCode::from(USAGE),
         Ok(None) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             tell(format!("error: {error:#}"));

@@ -18,6 +18,8 @@ pub enum Outcome {
     Measured,
     /// Something failed; the table says where.
     Failed,
+    /// No group is the one that was asked for.
+    NothingAskedFor,
 }
 
 /// Measures all and prints the table.
@@ -91,7 +93,12 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     for group in &mut groups {
         group.columns.resize(subjects.len(), Column::NotMeasured);
     }
+    let titles: Vec<String> = groups.iter().map(|group| group.title.clone()).collect();
     groups.retain(|group| is_asked_for(args, &group.title));
+    if let (true, Some(text)) = (groups.is_empty(), &args.only) {
+        tell(format!("error: --only {text:?} is in no group's title; there are:\n  {}", titles.join("\n  ")));
+        return Ok(Outcome::NothingAskedFor);
+    }
     let table = Table { names: subjects.into_iter().map(|subject| subject.name).collect(), groups };
     match args.output {
         Output::Json => say(serde_json::to_string_pretty(&table.json())?),

@@ -10,6 +10,12 @@ pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Its configuration file, below the state folder.
 pub(crate) const CONFIG: &str = "containerd.toml";
 
+/// The program of the handler `nvidia`, by which containers run whose RuntimeClass names it, as NVIDIA's container toolkit
+/// sets containerd up. As the node sees it; it is there once somebody has put it there.
+pub fn nvidia_runtime() -> String {
+    in_node("nvidia/nvidia-container-runtime")
+}
+
 /// The component.
 pub(crate) fn component() -> Component {
     Component::new("containerd", [format!("--config={}", in_node(CONFIG))])
@@ -17,7 +23,7 @@ pub(crate) fn component() -> Component {
 
 /// The configuration. `sandbox` is the name of the image that holds a pod's namespaces.
 pub(crate) fn config(sandbox: &str) -> String {
-    let (runc, cni) = (in_node("bin/runc"), in_node(CNI_FOLDER));
+    let (runc, cni, handler) = (in_node("bin/runc"), in_node(CNI_FOLDER), nvidia_runtime());
     format!(
         r#"version = 3
 root = "/var/lib/containerd"
@@ -42,6 +48,12 @@ runtime_type = "io.containerd.runc.v2"
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = "{runc}"
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia]
+runtime_type = "io.containerd.runc.v2"
+
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia.options]
+BinaryName = "{handler}"
 
 [plugins.'io.containerd.cri.v1.runtime'.cni]
 bin_dirs = ["/usr/lib/cni"]

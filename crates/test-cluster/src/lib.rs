@@ -40,6 +40,7 @@ mod tools;
 
 pub use archive::{ImageConfig, write_archive};
 pub use cluster::{Cluster, DEFAULT_NAME};
+pub use containerd::nvidia_runtime;
 pub use kubectl::{CommandFailed, Kubectl};
 pub use poll::{Verdict, until};
 pub use tools::kubectl_program;

@@ -41,6 +41,8 @@ pub struct Order<'a> {
     pub numbers: Vec<String>,
     /// Whether it has no right that a container can be without.
     pub restricted: bool,
+    /// Its RuntimeClass, where that is not the default.
+    pub runtime: Option<&'a str>,
 }
 
 impl Default for Order<'_> {
@@ -54,6 +56,7 @@ impl Default for Order<'_> {
             libraries: false,
             numbers: Vec::new(),
             restricted: false,
+            runtime: None,
         }
     }
 }
@@ -85,11 +88,21 @@ impl<'a> Pod<'a> {
         if order.restricted {
             container["securityContext"] = restricted();
         }
-        Self::of(node, order.name, &container, &json!([]))
+        Self::create_as(node, order.name, &container, &json!([]), order.runtime)
     }
 
     /// Creates a pod of one container.
     pub fn of(node: &'a Node, name: &str, container: &Value, volumes: &Value) -> Result<Self> {
+        Self::create_as(node, name, container, volumes, None)
+    }
+
+    fn create_as(
+        node: &'a Node,
+        name: &str,
+        container: &Value,
+        volumes: &Value,
+        runtime: Option<&str>,
+    ) -> Result<Self> {
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
@@ -100,6 +113,7 @@ impl<'a> Pod<'a> {
                 "restartPolicy": "Never",
                 "terminationGracePeriodSeconds": 1,
                 "automountServiceAccountToken": false,
+                "runtimeClassName": runtime,
                 "containers": [container],
                 "volumes": volumes,
             },

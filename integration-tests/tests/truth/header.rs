@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fetch::{finish, module_of, workspace};
 use c::Assertion;
+use integration_tests::fetch::{finish, module_of, workspace};
 use rust::Interface;
 
 /// Names another header than that of go-nvml.

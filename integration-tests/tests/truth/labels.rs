@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::fetch::{self, finish};
 use crate::node::Node;
+use integration_tests::fetch::{self, finish};
 
 type Labels = BTreeMap<String, String>;
 

@@ -14,7 +14,6 @@
 )]
 
 mod expect;
-mod fetch;
 mod header;
 mod labels;
 mod node;

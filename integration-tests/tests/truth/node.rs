@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::fetch::{finish, package};
+use integration_tests::fetch::{finish, package};
 
 /// A node; its folder goes with it.
 pub struct Node {

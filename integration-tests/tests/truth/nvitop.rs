@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::fetch::{self, finish};
 use crate::node::Node;
+use integration_tests::fetch::{self, finish};
 
 /// Its Python interface, which reads GPUs as other programs do through it.
 const SCRIPT: &str = r#"

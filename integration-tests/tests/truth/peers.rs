@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use sim_node::{Process, SimNode, eventually};
 
-use crate::fetch::{self, finish, module_of};
 use crate::labels::theirs;
 use crate::node::Node;
+use integration_tests::fetch::{self, finish, module_of};
 
 /// Runs mig-parted; false where this user may not mount.
 fn mig_parted(node: &Node, verb: &str, file: &Path, config: &str) -> bool {

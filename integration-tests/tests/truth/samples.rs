@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::fetch::module_of;
 use crate::node::Node;
+use integration_tests::fetch::module_of;
 
 /// Texts of fenced blocks that are config files, each with where it stands. A block that shows the schema has placeholders
 /// in angle brackets, and is none.

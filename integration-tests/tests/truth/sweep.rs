@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::expect::{Facts, Table};
-use crate::fetch::{self, finish};
 use crate::node::Node;
+use integration_tests::fetch::{self, finish};
 
 /// One object of a node that is asked everything.
 struct Subject {

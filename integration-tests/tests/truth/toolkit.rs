@@ -7,8 +7,8 @@ use std::fs;
 use serde_json::Value;
 use sim_node::SimNode;
 
-use crate::fetch::{self, finish};
 use crate::node::Node;
+use integration_tests::fetch::{self, finish};
 
 /// The spec that `nvidia-ctk cdi generate` makes; none where this user may not mount.
 fn spec(node: &Node) -> Option<Value> {

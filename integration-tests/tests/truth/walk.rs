@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::fetch::{self, finish};
 use crate::node::Node;
+use integration_tests::fetch::{self, finish};
 
 /// The program, built in its own module.
 fn program() -> PathBuf {

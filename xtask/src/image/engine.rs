@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::storage::Storage;
-use crate::root;
 
 /// A program that builds images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +28,8 @@ pub struct Order<'a> {
     pub name: &'a str,
     /// The folder that holds `rootfs`.
     pub context: &'a Path,
+    /// How it is built.
+    pub containerfile: &'a Path,
     /// The Containerfile's arguments.
     pub arguments: &'a [(&'a str, &'a str)],
     /// Where the OCI archive goes.
@@ -64,9 +65,8 @@ impl Engine {
     }
 
     fn build_in(self, storage: &Path, order: &Order<'_>) -> Result<()> {
-        let containerfile = root().join("images/Containerfile");
         let mut build = self.command(storage);
-        build.arg("build").arg("--file").arg(containerfile).args(["--tag", order.name]);
+        build.arg("build").arg("--file").arg(order.containerfile).args(["--tag", order.name]);
         for (name, value) in order.arguments {
             build.arg("--build-arg").arg(format!("{name}={value}"));
         }

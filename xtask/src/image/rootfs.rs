@@ -11,15 +11,27 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use super::metadata::Metadata;
 use super::{glibc, licences};
 
-/// Stages the root of the image of `program` in an empty folder `rootfs`. `time`, in seconds since 1970, is that of all
-/// that is in it.
-pub fn stage(rootfs: &Path, name: &str, program: &Path, metadata: &Metadata, time: u64) -> Result<()> {
+/// What is in an image beside what its program needs.
+pub struct Contents<'a> {
+    /// The program's name.
+    pub name: &'a str,
+    /// Another name for it.
+    pub other_name: Option<&'a str>,
+    /// Where it was built.
+    pub program: &'a Path,
+}
+
+/// Stages an image's root in an empty folder `rootfs`. `time`, in seconds since 1970, is that of all that is in it.
+pub fn stage(rootfs: &Path, contents: &Contents<'_>, metadata: &Metadata, time: u64) -> Result<()> {
+    let Contents { name, other_name, program } = *contents;
     if rootfs.exists() {
         fs::remove_dir_all(rootfs).with_context(|| format!("empty {}", rootfs.display()))?;
     }
     let in_image = Path::new("/usr/bin").join(name);
     copy(program, rootfs, &in_image, 0o755)?;
-    symlink(&in_image, rootfs.join("entrypoint")).context("link the entry point")?;
+    if let Some(other) = other_name {
+        symlink(name, rootfs.join("usr/bin").join(other)).with_context(|| format!("link {other}"))?;
+    }
     copy(glibc::loader()?, rootfs, glibc::loader()?, 0o755)?;
     for library in glibc::libraries(program)? {
         copy(&library, rootfs, &library, 0o644)?;
@@ -70,7 +82,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("rootfs");
         fs::create_dir_all(root.join("usr/bin")).unwrap();
-        symlink("/usr/bin/program", root.join("entrypoint")).unwrap();
+        symlink("program", root.join("usr/bin/other")).unwrap();
         // As with umask 077, and a licence that someone made writable.
         for (name, mode) in [("usr/bin/program", 0o700), ("usr/licence", 0o666), ("usr/bin", 0o700)] {
             let path = root.join(name);
@@ -87,6 +99,6 @@ mod tests {
             assert_eq!(metadata.mode() & 0o7777, mode, "{name}");
             assert_eq!(metadata.mtime(), 1_700_000_000, "{name}");
         }
-        assert_eq!(fs::symlink_metadata(root.join("entrypoint")).unwrap().mtime(), 1_700_000_000);
+        assert_eq!(fs::symlink_metadata(root.join("usr/bin/other")).unwrap().mtime(), 1_700_000_000);
     }
 }

@@ -28,6 +28,11 @@ fn peers_without_a_known_program_are_refused_and_what_is_there_is_named() {
 }
 
 #[test]
+fn group_that_is_unknown_is_refused_with_the_known_ones() {
+    refused(&["--only", "teapots"], &["teapots", "footprint", "labels on the Node"]);
+}
+
+#[test]
 fn preset_that_is_unknown_is_refused_with_the_known_ones() {
     refused(&["--preset", "dgx-9000"], &["dgx-9000", "dgx-a100"]);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use syn::{Expr, Fields, GenericArgument, Item, Lit, PathArguments, ReturnType, Type, UnOp, UseTree};
 
 use super::sources;
-use crate::fetch::{finish, workspace};
+use integration_tests::fetch::{finish, workspace};
 
 /// Types, constants and functions.
 #[derive(Default)]

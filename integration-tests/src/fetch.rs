@@ -1,6 +1,14 @@
 //! The programs of others: fetched once, in the versions that this package pins, and kept below `.cache/e2e`.
 //! It knows where they come from, not what they do.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "it fails and speaks as a test does"
+)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
