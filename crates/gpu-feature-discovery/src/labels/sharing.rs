@@ -58,7 +58,9 @@ impl<'a> Shares<'a> {
         // A device's position is counted by indexes.
         let mut gpus = node.gpus.clone();
         gpus.sort_by_key(|gpu| (gpu.index, &gpu.uuid));
-        for gpu in gpus.iter().filter(|gpu| !gpu.is_partitioned()) {
+        // Without a strategy a partitioned GPU is handed out whole, too, and counts among them.
+        let is_whole = |gpu: &&&Gpu| settings.mig_strategy == MigStrategy::None || !gpu.is_partitioned();
+        for gpu in gpus.iter().filter(is_whole) {
             let device = NamedDevice { gpu_index: gpu.index, gpu: &gpu.uuid, mig: None };
             share(gpu.uuid.as_str(), gpu_resource(gpu, &settings.gpu_rules), device);
         }
