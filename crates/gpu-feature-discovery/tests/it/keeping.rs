@@ -152,6 +152,12 @@ fn leased_gpu_is_left_alone_and_labelled_as_before_while_the_others_are_looked_a
     file_says(&node, COUNT, Some("8"));
     let lease = lease(&node, &[2]);
     acknowledged(&lease);
+    discovery.says("watching 7 of 7 GPUs").unwrap();
+    let starts = || {
+        let of = |role| format!("gantry_feature_discovery_nvml_worker_starts_total{{role=\"{role}\"}}");
+        ["queries", "events"].map(|role| discovery.metric(&of(role)).unwrap())
+    };
+    let started = starts();
     let crash = Fault { gpu: Some("2".into()), ..Fault::new("nvmlDevice*", Effect::Crash) };
     node.driver().add_fault(crash).unwrap();
     let cut = |mig: &mut nvml_sim::MigState, gpu: &nvml_sim::Gpu| {
@@ -162,6 +168,7 @@ fn leased_gpu_is_left_alone_and_labelled_as_before_while_the_others_are_looked_a
     node.driver().change_mig("5", cut).unwrap();
     let labels = file_says(&node, SLICES, Some("1"));
     assert_eq!(labels[COUNT], "8");
+    assert_eq!(starts(), started, "a worker died");
     discovery.ready_and_says(&["leased by a test"]).unwrap();
     node.driver().clear_faults(None).unwrap();
     node.driver().change_mig("2", cut).unwrap();
