@@ -85,8 +85,9 @@ impl Belief {
         self.grants.extend(ids.into_iter().map(grant));
     }
 
-    /// Takes an answer of the kubelet. `is_new_start`: it has started since the answer before, or may have.
-    pub fn answered(&mut self, answer: Ids, is_new_start: bool, now: Instant) {
+    /// Takes an answer of the kubelet. `is_new_start`: it has started since the answer before, or may have. Gives what was held before
+    /// the start, and is by nobody once the kubelet has had its time.
+    pub fn answered(&mut self, answer: Ids, is_new_start: bool, now: Instant) -> Ids {
         if is_new_start && !self.last.is_empty() {
             self.settling = Some(now + SETTLE);
         }
@@ -96,9 +97,12 @@ impl Belief {
             for (resource, ids) in answer {
                 self.last.entry(resource).or_default().extend(ids);
             }
-        } else {
-            self.settling = None;
-            self.last = answer;
+            return Ids::new();
+        }
+        let before = std::mem::replace(&mut self.last, answer);
+        match self.settling.take() {
+            Some(_) => without(before, &self.last),
+            None => Ids::new(),
         }
     }
 
@@ -122,6 +126,15 @@ impl Belief {
         }
         ids
     }
+}
+
+/// What of `ids` is not in `answer`.
+fn without(mut ids: Ids, answer: &Ids) -> Ids {
+    for (resource, ids) in &mut ids {
+        ids.retain(|id| !answer.get(resource).is_some_and(|answer| answer.contains(id)));
+    }
+    ids.retain(|_, ids| !ids.is_empty());
+    ids
 }
 
 fn has(answer: &Ids, grant: &Grant) -> bool {
@@ -189,13 +202,13 @@ mod tests {
         belief.answered(ids(&[TWO]), false, start + SETTLE / 2);
         assert_eq!(belief.ids(), ids(&[ONE, TWO]));
         assert!(belief.is_open());
-        belief.answered(ids(&[TWO]), false, start + SETTLE);
+        assert_eq!(belief.answered(ids(&[TWO]), false, start + SETTLE), ids(&[ONE]));
         assert_eq!(belief.ids(), ids(&[TWO]));
         assert!(!belief.is_open());
         // The same after a later start of the kubelet.
-        belief.answered(Ids::new(), true, start + SETTLE * 2);
+        assert_eq!(belief.answered(Ids::new(), true, start + SETTLE * 2), Ids::new());
         assert_eq!(belief.ids(), ids(&[TWO]));
-        belief.answered(Ids::new(), false, start + SETTLE * 3);
+        assert_eq!(belief.answered(Ids::new(), false, start + SETTLE * 3), ids(&[TWO]));
         assert_eq!(belief.ids(), Ids::new());
     }
 

@@ -5,7 +5,7 @@
 //! each grant, often while somebody waits for a release, and seldom otherwise. Nothing waits for it but the very first
 //! list, and that not for long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -120,7 +120,8 @@ impl Holders {
                             self.tell_answered();
                             let is_new_start = answer.socket.is_none() || answer.socket != socket;
                             socket = answer.socket;
-                            belief.answered(answer.ids, is_new_start, now);
+                            let forgotten = belief.answered(answer.ids, is_new_start, now);
+                            self.tell_forgotten(&forgotten, &belief);
                         }
                         Err(error) => {
                             belief.unanswered(now);
@@ -170,6 +171,25 @@ impl Holders {
         self.component.ready();
     }
 
+    /// What pods held before a start, and nobody does after it. Pods end meanwhile; but a kubelet that lost its checkpoint tells the
+    /// same while their containers run on, and gives their devices to others.
+    fn tell_forgotten(&self, forgotten: &Ids, belief: &Belief) {
+        let devices = forgotten.values().map(BTreeSet::len).sum::<usize>();
+        self.metrics.forgotten(devices);
+        let is_all = belief.ids().values().all(BTreeSet::is_empty);
+        if devices > 0 && is_all {
+            tracing::warn!(
+                devices,
+                "after its start the kubelet knows of no pod that holds any: where containers still use them, it has lost its checkpoint, and may give them to others"
+            );
+        } else if devices > 0 {
+            tracing::info!(
+                devices,
+                "pods that held devices before the start of the kubelet or of this process do not any more"
+            );
+        }
+    }
+
     fn tell_silent(&self, error: &AskError) {
         self.metrics.holders(false);
         let reason = daemon::error_chain(error).to_string();
@@ -204,8 +224,10 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
         Ok(HeldFile { held, mig_gpus, .. }) => Held { ids: held, mig_gpus },
         Err(error) => {
             if !error.is_missing() {
+                let aside = node_contract::set_aside(path).map(|aside| aside.to_string());
+                let aside = aside.unwrap_or_else(|error| format!("not moved: {error}"));
                 let error = daemon::error_chain(&error).to_string();
-                tracing::warn!(error, "what pods held is not known until the kubelet answers");
+                tracing::warn!(error, aside, "what pods held is not known until the kubelet answers");
             }
             Held::default()
         }

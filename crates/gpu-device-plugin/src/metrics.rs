@@ -37,6 +37,7 @@ pub struct Metrics {
     staged: IntGauge,
     held: IntGaugeVec,
     holders_current: IntGauge,
+    forgotten: IntCounter,
     generation: IntGaugeVec,
     sent_generation: IntGaugeVec,
     streams: IntGaugeVec,
@@ -103,6 +104,10 @@ impl Metrics {
             holders_current: declare.plain_gauge(
                 "pod_resources_up",
                 "1 while the kubelet tells which pods hold which devices.",
+            )?,
+            forgotten: declare.plain_counter(
+                "holdings_forgotten_total",
+                "Ids that pods held before a start of the kubelet or of this process, and that nobody holds after it: the pods ended meanwhile, or the kubelet has lost its checkpoint.",
             )?,
             generation: declare.gauge(
                 "list_generation",
@@ -229,6 +234,11 @@ impl Metrics {
     /// Whether the kubelet answered who holds what.
     pub fn holders(&self, is_current: bool) {
         self.holders_current.set(i64::from(is_current));
+    }
+
+    /// So many ids are held by nobody after a start, and were before it.
+    pub fn forgotten(&self, ids: usize) {
+        self.forgotten.inc_by(ids as u64);
     }
 
     /// What is leased now.

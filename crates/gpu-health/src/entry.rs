@@ -312,9 +312,9 @@ impl Entry {
         self.slow_since = None;
     }
 
-    /// Takes over newer words of people.
+    /// Takes over words of people that were said after ours.
     pub fn adopt_words(&mut self, theirs: &Entry) {
-        if theirs.own.last_word() > self.own.last_word() {
+        if theirs.own.has_other_words(&self.own) {
             if theirs.own.fence.is_none() {
                 self.accept();
             }
@@ -322,7 +322,7 @@ impl Entry {
         }
         for (id, theirs) in &theirs.instances {
             let own = self.instances.entry(*id).or_insert_with(|| Level::new(theirs.since));
-            if theirs.last_word() > own.last_word() {
+            if theirs.has_other_words(own) {
                 own.adopt_words(theirs);
             }
         }

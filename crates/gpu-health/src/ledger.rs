@@ -250,7 +250,9 @@ impl Ledger {
         })
     }
 
-    /// Takes over what people said to another process of this ledger, where it is newer than what they said to this one.
+    /// Takes over what people said to another process of this ledger. They speak to one process at a time, and this one is the
+    /// next: what the other was told is newer than whatever is known here, also where its time says otherwise, since clocks
+    /// are set.
     pub fn adopt_words(&mut self, theirs: &SavedLedger, now: Moment) -> Vec<Transition> {
         let gpus = &mut self.state.gpus;
         let known: Vec<GpuUuid> = gpus.keys().cloned().collect();

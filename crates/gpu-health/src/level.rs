@@ -129,9 +129,11 @@ impl Level {
         std::mem::take(&mut self.findings).into_iter().filter(is_read).map(|finding| finding.reason).collect()
     }
 
-    /// When a person last said something of it, in milliseconds since 1970.
-    pub fn last_word(&self) -> Option<u64> {
-        [&self.fence, &self.cleared].into_iter().flatten().map(|word| word.unix_ms).max()
+    /// Whether people said something of it that `ours` does not know. Which was said last no clock tells: it may have been set
+    /// back in between.
+    pub fn has_other_words(&self, ours: &Level) -> bool {
+        let has_any = self.fence.is_some() || self.cleared.is_some();
+        has_any && (&self.fence, &self.cleared) != (&ours.fence, &ours.cleared)
     }
 
     /// Takes over what people said of it to another process; a clear accepts what is held against it here, too.

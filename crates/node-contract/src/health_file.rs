@@ -49,9 +49,9 @@ impl HealthFile {
         HealthFile { schema_version: SCHEMA_VERSION, boot_id, written_at: Timestamp::now(), ledger, answers }
     }
 
-    /// Reads the file at `path`. Strict: a field that this version does not know is an error too.
+    /// Reads the file at `path`. Fields that this version does not know are left out: a later one may have written it.
     pub fn read(path: &LocalPath) -> Result<HealthFile, ReadError> {
-        strict::read(path, SCHEMA_VERSION)
+        strict::read_of_any_version(path, SCHEMA_VERSION)
     }
 
     /// Replaces the file at `path`, whose folder must exist.

@@ -23,4 +23,4 @@ pub use lease::{
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use requests::InvalidRequest;
-pub use strict::{MAX_BYTES, ReadError, WriteError};
+pub use strict::{MAX_BYTES, ReadError, WriteError, set_aside};

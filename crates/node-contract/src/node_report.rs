@@ -92,9 +92,9 @@ impl NodeReport {
         NodeReport { schema_version: SCHEMA_VERSION, generation, boot_id, written_at, inventory, health }
     }
 
-    /// Reads the file at `path`. Strict: a field that this version does not know is an error too.
+    /// Reads the file at `path`. Fields that this version does not know are left out: a later one may have written it.
     pub fn read(path: &LocalPath) -> Result<NodeReport, ReadError> {
-        strict::read(path, SCHEMA_VERSION)
+        strict::read_of_any_version(path, SCHEMA_VERSION)
     }
 
     /// Replaces the file at `path`, whose folder must exist.

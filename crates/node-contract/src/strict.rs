@@ -116,8 +116,36 @@ impl ReadError {
     }
 }
 
-/// Reads a value of schema `known`.
+/// Reads a value of schema `known`, and no field beyond: for what asks something of its reader, which an unknown field may
+/// change.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(path: &LocalPath, known: u32) -> Result<T, ReadError> {
+    read_as(path, known, true)
+}
+
+/// Reads a value of schema `known`, and leaves fields out that are not known here: for what tells something, which is true
+/// also where a later version tells more. So an update may be taken back.
+pub(crate) fn read_of_any_version<T: DeserializeOwned + Serialize>(
+    path: &LocalPath,
+    known: u32,
+) -> Result<T, ReadError> {
+    read_as(path, known, false)
+}
+
+/// Moves a file that cannot be read aside, for people, and gives its new name; what stood there is lost.
+///
+/// # Errors
+/// The operating system's.
+pub fn set_aside(path: &LocalPath) -> io::Result<LocalPath> {
+    let aside = LocalPath::new(format!("{path}.refused"));
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+fn read_as<T: DeserializeOwned + Serialize>(
+    path: &LocalPath,
+    known: u32,
+    is_strict: bool,
+) -> Result<T, ReadError> {
     let mut text = Vec::new();
     let file = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
     file.map_err(|source| ReadError::Io { path: path.clone(), source })?;
@@ -141,6 +169,9 @@ pub(crate) fn read<T: DeserializeOwned + Serialize>(path: &LocalPath, known: u32
     };
     let value: T = serde_path_to_error::deserialize(&document)
         .map_err(|error| wrong(&Place::of(error.path()), error.inner().to_string()))?;
+    if !is_strict {
+        return Ok(value);
+    }
     let again =
         serde_json::to_value(&value).map_err(|source| ReadError::Syntax { path: path.clone(), source })?;
     match unknown(&document, &again, &mut Place::default()) {

@@ -110,3 +110,52 @@ async fn k12_held_mig_device_that_is_destroyed_stays_listed_until_released() {
     rig.kubelet.release("pod");
     rig.offers(&[("nvidia.com/gpu", 2), ("nvidia.com/mig-1g.10gb", 1)]);
 }
+
+/// What the kubelet's checkpoint becomes while it is down: its pods' containers run on.
+async fn kubelet_forgets_its_pods(damage: impl Fn(&std::path::Path)) {
+    let rig = rig(bare().build().unwrap(), SHARED_4, &[]).await;
+    counts(&rig.kubelet, 32, 32);
+    rig.kubelet.allocate("pod", "main", RESOURCE, 32).await.unwrap();
+    write(&rig.node, &SHARED_4.replace("4}", "2}"));
+    counts(&rig.kubelet, 32, 16);
+    eventually("what is held is kept", || rig.node.state_dir().join("device-plugin/held.json").metadata());
+    rig.kubelet.stop().await;
+    damage(&rig.node.plugin_dir().join("kubelet_internal_checkpoint"));
+    let seen = rig.kubelet.log().len();
+    rig.kubelet.restart().await.unwrap();
+    assert!(rig.kubelet.resources().pods.is_empty());
+
+    // It may only not have heard of its pods yet: first all is as it was, and then what it says counts.
+    rig.plugin.says("it has lost its checkpoint").unwrap();
+    counts(&rig.kubelet, 16, 16);
+    let first = rig.kubelet.log()[seen..].iter().find_map(|happening| match happening.event {
+        Event::Listed { devices, .. } => Some(devices),
+        _ => None,
+    });
+    assert_eq!(first, Some(32));
+    let is = |sample: &str, wanted: f64| {
+        let value = rig.plugin.metric(sample).unwrap();
+        assert!((value - wanted).abs() < 0.1, "{sample} is {value}, wanted {wanted}");
+    };
+    is("gantry_device_plugin_holdings_forgotten_total", 32.0);
+    is(&format!("gantry_device_plugin_held_devices{{resource=\"{RESOURCE}\"}}"), 0.0);
+    is(&format!("gantry_device_plugin_retired_devices{{resource=\"{RESOURCE}\"}}"), 0.0);
+    rig.plugin.ready().unwrap();
+    assert!(rig.kubelet.allocate("next", "main", RESOURCE, 16).await.is_ok());
+}
+
+// Fails without `settling` in `Belief::answered`, and without `tell_forgotten`: nothing is told.
+#[tokio::test]
+async fn k15_f14_kubelet_whose_checkpoint_is_deleted_is_believed_after_a_while_and_told() {
+    kubelet_forgets_its_pods(|checkpoint| std::fs::remove_file(checkpoint).unwrap()).await;
+}
+
+// Fails without `settling` in `Belief::answered`, and without `tell_forgotten`: nothing is told.
+#[tokio::test]
+async fn k15_f15_kubelet_whose_checkpoint_is_cut_short_is_believed_after_a_while_and_told() {
+    kubelet_forgets_its_pods(|checkpoint| {
+        let whole = std::fs::read(checkpoint).unwrap();
+        std::fs::write(checkpoint, &whole[..whole.len() / 2]).unwrap();
+    })
+    .await;
+}

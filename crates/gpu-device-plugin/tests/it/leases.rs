@@ -37,12 +37,12 @@ fn lease_for(node: &SimNode, gpus: &[String], duration: Duration) -> LeaseHold {
     folder(node).acquire(LeaseRequest { gpus, purpose, who, duration, boot }, now()).unwrap()
 }
 
-fn lease(node: &SimNode, gpus: &[String]) -> LeaseHold {
+pub fn lease(node: &SimNode, gpus: &[String]) -> LeaseHold {
     lease_for(node, gpus, HOUR)
 }
 
 /// Waits until every daemon has let go, and gives what the only one saw.
-fn acknowledged(hold: &LeaseHold) -> Observed {
+pub fn acknowledged(hold: &LeaseHold) -> Observed {
     eventually("the plugin has let go", || match hold.answers().unwrap() {
         Answers { awaited, mut acknowledged } if awaited.is_empty() && acknowledged.len() == 1 => {
             Ok(acknowledged.remove(0).observed)

@@ -361,7 +361,7 @@ fn evidence_of_a_gpu_never_listed_adds_nothing() {
 }
 
 #[test]
-fn words_said_to_another_process_are_taken_over_where_they_are_newer() {
+fn words_said_to_the_process_before_are_taken_over_whatever_their_time() {
     let (mut ours, mut theirs) = (node(2), node(2));
     let (zero, one) = (Subject::gpu(gpu(0)), Subject { gpu: gpu(1), gpu_instance: Some(2) });
     let word = |unix_ms| Word { unix_ms, ..word("ada") };
@@ -370,9 +370,16 @@ fn words_said_to_another_process_are_taken_over_where_they_are_newer() {
     assert_eq!(ours.adopt_words(theirs.saved(), at(2)).len(), 2);
     assert_eq!(ours.health(&gpu(0)), unhealthy(HealthReason::Fenced));
     assert_eq!(ours.instance_health(&gpu(1), 2), unhealthy(HealthReason::Fenced));
-    // Ours is newer now, and theirs is said once.
-    ours.clear(&zero, word(6), at(3)).unwrap();
-    assert_eq!(ours.adopt_words(theirs.saved(), at(4)), Vec::new());
+    // Each is said once.
+    assert_eq!(ours.adopt_words(theirs.saved(), at(3)), Vec::new());
+    assert_eq!(ours.adopt_words(node(2).saved(), at(3)), Vec::new());
+    // The clock was set back.
+    theirs.clear(&zero, word(2), at(3)).unwrap();
+    assert_eq!(ours.adopt_words(theirs.saved(), at(4)).len(), 1);
+    assert_eq!(ours.health(&gpu(0)), Some(Health::Healthy));
+    theirs.fence(&zero, word(1), at(4)).unwrap();
+    assert_eq!(ours.adopt_words(theirs.saved(), at(4)).len(), 1);
+    assert_eq!(ours.health(&gpu(0)), unhealthy(HealthReason::Fenced));
     theirs.clear(&one, word(7), at(5)).unwrap();
     ours.take(&xid(1, 48, Some(2)), at(5));
     ours.adopt_words(theirs.saved(), at(6));
