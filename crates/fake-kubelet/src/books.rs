@@ -14,16 +14,25 @@ use kubelet_api::deviceplugin::{
     v1beta1::{Device, DevicePluginOptions},
 };
 
-use crate::{
-    incarnation::Tracking,
-    state::{DeviceState, PodName, ResourceState},
-};
+use crate::state::{DeviceState, PodName, ResourceState};
 
 mod choose;
 mod pods;
 
 pub(crate) use choose::{Choice, Pending};
 pub(crate) use pods::{ContainerBook, PodBook};
+
+/// By what a kubelet tells the plugins of one resource apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tracking {
+    /// By their sockets: as in v1.37.2.
+    #[default]
+    Socket,
+    /// Not at all: as in v1.26.0, v1.35.0 and v1.36.0 (`plugin/v1beta1/handler.go`). It keeps one client for each resource, that of
+    /// the last registration, and an older one's stream goes on. Whichever stream ends, it is the client that is kept then
+    /// that is disconnected, and the resource with it.
+    Resource,
+}
 
 /// All books of one kubelet.
 #[derive(Debug)]

@@ -17,7 +17,12 @@ use tokio::{
 };
 use tonic::{Response, Status, transport::Channel};
 
-use crate::{books::Books, checkpoint, checkpoint::Checkpoint, events::EventLog};
+use crate::{
+    books::{Books, Tracking},
+    checkpoint,
+    checkpoint::Checkpoint,
+    events::EventLog,
+};
 
 /// What can be set about a kubelet.
 #[derive(Clone, Debug)]
@@ -30,18 +35,6 @@ pub(crate) struct Settings {
     pub(crate) checkpoint: bool,
     pub(crate) streams: bool,
     pub(crate) tracking: Tracking,
-}
-
-/// By what a kubelet tells the plugins of one resource apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Tracking {
-    /// By their sockets: as in v1.37.2.
-    #[default]
-    Socket,
-    /// Not at all: as in v1.26.0, v1.35.0 and v1.36.0 (`plugin/v1beta1/handler.go`). It keeps one client for each resource, that of
-    /// the last registration, and an older one's stream goes on. Whichever stream ends, it is the client that is kept then
-    /// that is disconnected, and the resource with it.
-    Resource,
 }
 
 /// One life of the kubelet.

@@ -29,8 +29,9 @@ use tonic::transport::Server;
 use crate::{
     admission::{self, AdmissionError, Allocation},
     authority::accepted,
+    books::Tracking,
     events::{Event, EventLog, Happening},
-    incarnation::{Incarnation, Settings, Tracking},
+    incarnation::{Incarnation, Settings},
     listen::{create_dir, listen_at, wipe_sockets},
     pod_resources::Lister,
     registration::Registry,

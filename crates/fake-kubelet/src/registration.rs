@@ -18,10 +18,10 @@ use tokio::{sync::oneshot, time::timeout_at};
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    books::{AlreadyConnected, Endpoint},
+    books::{AlreadyConnected, Endpoint, Tracking},
     dial::dial_patiently,
     events::Event,
-    incarnation::{Claim, Incarnation, Tracking},
+    incarnation::{Claim, Incarnation},
     resource_name::is_extended_resource_name,
 };
 

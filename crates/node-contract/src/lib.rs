@@ -1,5 +1,6 @@
-//! Every file that two Gantry daemons share, with one rule for all: JSON, a schema version first, written whole,
-//! read strictly.
+//! Every file that two Gantry daemons share, with one rule for all: JSON, a schema version first, written whole.
+//! What asks something of its reader, such as a lease, is read strictly; what tells something is read without the fields that only a
+//! later version knows.
 //!
 //! It holds the forms of the files, not what daemons do with them, and knows no NVML and no kubelet.
 
