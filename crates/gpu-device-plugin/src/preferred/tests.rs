@@ -137,7 +137,7 @@ fn brute_force(
 }
 
 prop_compose! {
-    fn any_node()(size in 1usize..=8)(
+    fn any_node()(size in 1usize..=10)(
         worths in proptest::collection::vec(prop_oneof![Just(10u32), Just(20), Just(50), Just(450), Just(1250)], size * size),
         size in Just(size),
     ) -> Affinity {
@@ -198,11 +198,11 @@ proptest! {
 
 proptest! {
     #[test]
-    fn preference_among_up_to_8_gpus_is_the_best_by_brute_force(
+    fn preference_among_up_to_10_gpus_is_the_best_by_brute_force(
         affinity in any_node(),
-        available in proptest::collection::btree_set(0usize..8, 0..=8),
-        must in proptest::collection::btree_set(0usize..8, 0..=3),
-        size in 0usize..=8,
+        available in proptest::collection::btree_set(0usize..10, 0..=10),
+        must in proptest::collection::btree_set(0usize..10, 0..=3),
+        size in 0usize..=10,
     ) {
         let available: BTreeSet<_> = available.into_iter().filter(|gpu| *gpu < affinity.len()).collect();
         let must: BTreeSet<_> = must.intersection(&available).copied().collect();
