@@ -16,6 +16,9 @@ pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 /// Length (u32, little endian) and kind.
 const HEADER: usize = 5;
 
+/// Most that is read at once, in bytes.
+pub(crate) const CHUNK: usize = 4 << 10;
+
 /// A reader gives back the memory of a frame larger than this.
 const KEEP: usize = 16 << 10;
 
@@ -88,9 +91,9 @@ impl Kind {
 }
 
 impl Reader {
-    /// Takes what `source` has, up to one frame's size. `Ok(0)` is its end.
+    /// Takes what `source` has, up to [`CHUNK`]. `Ok(0)` is its end.
     pub fn fill(&mut self, mut source: impl Read) -> io::Result<usize> {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; CHUNK];
         let count = source.read(&mut chunk)?;
         self.bytes.extend_from_slice(&chunk[..count]);
         Ok(count)

@@ -15,7 +15,7 @@ use super::abandoned::wait_for;
 use super::is_not_now;
 use super::log::Lines;
 use crate::child::WORKER_ARGUMENT;
-use crate::frame::{Frame, MAX_PAYLOAD, Reader};
+use crate::frame::{CHUNK, Frame, MAX_PAYLOAD, Reader};
 use crate::{CallError, Launch, Spec};
 
 /// How long a process that closed its socket may take to end.
@@ -24,11 +24,11 @@ const ENDING: Duration = Duration::from_secs(1);
 /// Pause between two looks at a process that gives no handle to wait on (kernels before 5.3).
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Most that is read before other work gets its turn, in reads of 4 KiB.
+/// Most that is read before other work gets its turn, in reads of [`CHUNK`].
 const READS: usize = 64;
 
 /// Most that is read of a process that has ended: the rest of one frame, and what other work left.
-const LAST_READS: usize = MAX_PAYLOAD / 4096 + READS;
+const LAST_READS: usize = MAX_PAYLOAD / CHUNK + READS;
 
 pub(super) struct Process {
     child: Child,
@@ -139,6 +139,8 @@ impl Process {
         for _ in 0..if has_ended { LAST_READS } else { READS } {
             match self.reader.fill(&self.socket) {
                 Ok(0) => return Ok(true),
+                // That was all: the next look would find nothing, and what comes later wakes again.
+                Ok(count) if count < CHUNK && !has_ended => return Ok(false),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(has_ended),
