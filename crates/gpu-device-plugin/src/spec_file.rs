@@ -103,8 +103,8 @@ impl SpecFile {
         depth: Depth,
         wanted: Wanted,
     ) -> Kept {
-        let mut has_uvm = None;
-        let result = self.try_keep(inventory, unlisted, settings, depth, wanted, &mut has_uvm);
+        let (mut has_uvm, look) = (None, settings.remembering());
+        let result = self.try_keep(inventory, unlisted, &look, depth, wanted, &mut has_uvm);
         if result.as_ref().is_ok_and(|kept| !kept.was_written) {
             self.check_once();
         }
@@ -197,7 +197,7 @@ impl SpecFile {
             return;
         };
         written.is_checked = true;
-        for problem in cdi::validate(&written.built.spec, &self.host) {
+        for problem in cdi::validate(&written.built.spec, &self.host.remembering()) {
             tracing::warn!(%problem, "the CDI spec names what this process does not find on the host");
         }
     }

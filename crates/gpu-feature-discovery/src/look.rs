@@ -82,7 +82,7 @@ impl Looker {
         plugin: &mut Plugin,
         component: &daemon::Component,
     ) -> Result<Look, LookEnded> {
-        let (driver, report, boot) = (self.driver.clone(), self.report.clone(), self.boot.clone());
+        let (driver, report, boot) = (self.driver.remembering(), self.report.clone(), self.boot.clone());
         let machine_file = plan.machine_type_file.clone();
         let work = self.files.run(move || {
             let mut troubles = Vec::new();
@@ -133,7 +133,7 @@ impl Looker {
                 Details { gpus: Vec::new(), confidential_compute: Reading::NotSupported }
             }
         };
-        let host = self.driver.host.clone();
+        let host = self.driver.host.remembering();
         inventory = self.files.run(move || with_numa_nodes(inventory, &host)).await?;
         Ok(Ok(DriverFacts { inventory, details }))
     }

@@ -26,6 +26,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The same for one look at many files: see [`Root::remembering`].
+    #[must_use]
+    pub fn remembering(&self) -> Settings {
+        Settings {
+            candidates: self.candidates.iter().map(DriverRoot::remembering).collect(),
+            device_root: self.device_root.as_ref().map(Root::remembering),
+            host: self.host.remembering(),
+            ..self.clone()
+        }
+    }
+
     /// The first root that has a driver.
     ///
     /// # Errors
@@ -68,8 +79,8 @@ impl Settings {
                     Err(format!("{} does not exist", library.display()))
                 };
             }
-            let driver = settings.find()?;
-            let staged = stage::libraries(driver, &settings.stage)
+            let look = settings.remembering();
+            let staged = stage::libraries(look.find()?, &look.stage)
                 .map_err(|error| daemon::error_chain(&error).to_string())?;
             let nvml = Library::staged(staged.nvml.clone());
             *in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(staged);

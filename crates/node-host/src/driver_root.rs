@@ -128,6 +128,11 @@ impl DriverRoot {
         DriverRoot(Root::new(host, local))
     }
 
+    /// As [`Root::remembering`].
+    pub fn remembering(&self) -> DriverRoot {
+        DriverRoot(self.0.remembering())
+    }
+
     /// The folder itself.
     pub fn root(&self) -> &Root {
         &self.0

@@ -4,6 +4,8 @@
 //! root. It is done here, step by step, because callers need the resolved name and not a descriptor, and
 //! because older container runtimes refuse `openat2`.
 
+mod memory;
+
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
@@ -13,6 +15,8 @@ use thiserror::Error;
 
 use crate::path::{HostPath, LocalPath};
 
+use memory::{Memory, Seen};
+
 /// Links followed in one path before it counts as a loop; the kernel's own limit (`MAXSYMLINKS`).
 const MAX_LINKS: u32 = 40;
 
@@ -21,6 +25,7 @@ const MAX_LINKS: u32 = 40;
 pub struct Root {
     host: HostPath,
     local: LocalPath,
+    memory: Memory,
 }
 
 /// What to do about a part of a path that does not exist.
@@ -54,7 +59,13 @@ impl ResolveError {
 impl Root {
     /// A root which the host has at `host`, and this process at `local`.
     pub fn new(host: HostPath, local: LocalPath) -> Root {
-        Root { host, local }
+        Root { host, local, memory: Memory::none() }
+    }
+
+    /// The same for one look at many files: that a part of a path is a plain folder, or is not there, is looked up once,
+    /// and believed by this root and its clones for as long as they live.
+    pub fn remembering(&self) -> Root {
+        Root { memory: Memory::new(), ..self.clone() }
     }
 
     /// Where the host has it.
@@ -111,14 +122,15 @@ impl Root {
             }
             done.push(&part);
             let here = self.local.as_path().join(&done);
-            let kind = match here.symlink_metadata() {
-                Ok(found) => found.file_type(),
+            let kind = match self.memory.look(&done, &here) {
+                Ok(Seen::Folder) => continue,
+                Ok(Seen::Other(kind)) => kind,
                 // Nothing can be below it either, so the rest holds no link.
                 Err(error) if missing == Missing::Kept && error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             if !kind.is_symlink() {
-                if !todo.is_empty() && !kind.is_dir() {
+                if !todo.is_empty() {
                     return Err(io::ErrorKind::NotADirectory.into());
                 }
                 continue;
@@ -153,6 +165,11 @@ impl HostRoot {
     /// The host's root, which this process has at `local`: `/` on the host itself, often `/host` in a container.
     pub fn new(local: impl Into<PathBuf>) -> HostRoot {
         HostRoot(Root::new(HostPath::root(), LocalPath::new(local)))
+    }
+
+    /// As [`Root::remembering`].
+    pub fn remembering(&self) -> HostRoot {
+        HostRoot(self.0.remembering())
     }
 
     /// The same as any other root.

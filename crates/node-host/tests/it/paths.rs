@@ -52,6 +52,23 @@ fn root_resolves_an_absolute_link_below_itself() {
 }
 
 #[test]
+fn look_that_remembers_folders_finds_what_any_other_finds_and_believes_what_it_saw() {
+    let host = Host::empty();
+    host.file("usr/lib64/libcuda.so.1", "");
+    host.link("/usr/lib64", "lib64");
+    let (root, look) = (host.root(), host.root().remembering());
+    let paths =
+        ["lib64/libcuda.so.1", "usr/lib64/../lib64", "usr/lib64/libcuda.so.1/x", "usr/lib/x", "lib64/x"];
+    for path in [paths, paths].concat() {
+        let resolve = |root: &HostRoot| root.as_root().resolve(path).map_err(|error| error.is_missing());
+        assert_eq!(resolve(&look), resolve(&root), "{path}");
+    }
+    host.file("usr/lib/x", "");
+    assert!(look.as_root().resolve("usr/lib/x").is_err());
+    assert!(root.remembering().as_root().resolve("usr/lib/x").is_ok());
+}
+
+#[test]
 fn host_path_behind_an_absolute_link_is_found_below_the_host_root() {
     let host = Host::empty();
     host.dir("run");
