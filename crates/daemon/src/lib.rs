@@ -57,7 +57,7 @@ pub mod stdout;
 mod tasks;
 
 pub use args::{ParseDurationError, RuntimeArgs, parse_duration};
-pub use beat::beat;
+pub use beat::{Beat, beat};
 pub use build::{About, BuildInfo};
 pub use columns::aligned;
 pub use completions::print_completions;

@@ -1,10 +1,12 @@
 //! Keeps the proof that the runtime resolves CDI names, while CDI is in use: asks until there is one, and again when
 //! the runtime was restarted. Nothing is registered before the gate is open.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::Duration;
 
-use daemon::beat;
+use file_watch::FileWatch;
 use node_host::{FileIdentity, HostPath};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -13,10 +15,6 @@ use crate::cdi_proof::{self, Proof, Unproven};
 
 /// How often the runtime is asked while there is no proof.
 const RETRY: Duration = Duration::from_secs(2);
-
-/// How often the runtime's sockets are looked at once there is a proof: a runtime that is restarted with CDI off starts
-/// pods without their GPUs until this is noticed. A look is one `lstat` per socket.
-const RECHECK: Duration = Duration::from_secs(2);
 
 /// Whether devices may be offered by CDI name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +102,8 @@ async fn prove(settings: &Settings, gate: &watch::Sender<CdiGate>, component: &d
         }
         Settings::Ask { sockets, spec_dir } => (sockets, spec_dir),
     };
+    // A runtime that is restarted with CDI off starts pods without their GPUs until this is noticed.
+    let mut watches: Vec<FileWatch> = sockets.iter().cloned().map(FileWatch::new).collect();
     let mut last = None;
     loop {
         let seen = identities(sockets);
@@ -116,9 +116,8 @@ async fn prove(settings: &Settings, gate: &watch::Sender<CdiGate>, component: &d
             sleep(RETRY).await;
             continue;
         }
-        let mut looks = beat(RECHECK);
         while identities(sockets) == seen {
-            looks.tick().await;
+            any_changed(&mut watches).await;
         }
     }
 }
@@ -154,6 +153,15 @@ fn apply(
             }
         }
     }
+}
+
+async fn any_changed(watches: &mut [FileWatch]) {
+    let mut changes: Vec<_> = watches.iter_mut().map(|watch| Box::pin(watch.changed())).collect();
+    poll_fn(|context| {
+        let is_any = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if is_any { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 fn identities(sockets: &[PathBuf]) -> Vec<Option<FileIdentity>> {

@@ -13,18 +13,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use inotify::{EventMask, EventStream, WatchMask};
-use tokio::time::Interval;
 use tokio_stream::StreamExt;
 
-use daemon::beat;
+use daemon::{Beat, beat};
 use file_watch::folder_events;
 use node_host::FileIdentity;
 
 /// How often the files are looked at.
 #[derive(Clone, Copy, Debug)]
 struct Periods {
-    /// Where inotify works: each look costs an idle node some 50 microseconds.
+    /// Where inotify works and the kubelet's socket is there: a folder with a file in it is not deleted unnoticed. Each
+    /// look wakes an idle node.
     beside_inotify: Duration,
+    /// Where inotify works and there is no socket.
+    for_socket: Duration,
     /// While there is no folder to watch.
     for_folder: Duration,
     /// Where inotify does not: its limits are per user, and other programs may have used them up.
@@ -32,7 +34,8 @@ struct Periods {
 }
 
 const PERIODS: Periods = Periods {
-    beside_inotify: Duration::from_secs(2),
+    beside_inotify: Duration::from_secs(10),
+    for_socket: Duration::from_secs(2),
     for_folder: Duration::from_secs(1),
     alone: Duration::from_millis(250),
 };
@@ -87,7 +90,7 @@ pub struct KubeletWatch {
     /// A folder that was moved away while the path went on leading to it.
     cut_off: Option<Place>,
     periods: Periods,
-    poll: Interval,
+    poll: Beat,
     /// Whether it was told that inotify is not to be had.
     is_told: bool,
     /// Makes the watch on a folder.
@@ -196,14 +199,14 @@ impl KubeletWatch {
             return self.set_period(self.periods.for_folder);
         };
         if self.bound.as_ref().is_some_and(|bound| bound.place == place) {
-            return;
+            return self.set_period(self.beside_inotify());
         }
         self.bound = None;
         match (self.inotify)(&self.folder) {
             Ok(events) => {
                 self.bound = Some(Bound { place, events });
                 self.is_told = false;
-                self.set_period(self.periods.beside_inotify);
+                self.set_period(self.beside_inotify());
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.is_told, true) {
@@ -211,6 +214,14 @@ impl KubeletWatch {
                 }
                 self.set_period(self.periods.alone);
             }
+        }
+    }
+
+    fn beside_inotify(&self) -> Duration {
+        if self.socket.symlink_metadata().is_ok() {
+            self.periods.beside_inotify
+        } else {
+            self.periods.for_socket
         }
     }
 
@@ -304,7 +315,11 @@ mod tests {
     }
 
     /// A poll that never comes, so that only inotify can tell.
-    const NEVER: Periods = Periods { beside_inotify: Duration::from_secs(3600), ..PERIODS };
+    const NEVER: Periods = Periods {
+        beside_inotify: Duration::from_secs(3600),
+        for_socket: Duration::from_secs(3600),
+        ..PERIODS
+    };
 
     #[tokio::test]
     async fn moved_folder_that_is_still_reached_is_seen_as_replaced() {

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use daemon::beat;
 use daemon::files::{Files, FilesGone};
 use file_watch::FileWatch;
 use gpu_model::{GpuUuid, ResourceName};
@@ -40,7 +39,7 @@ use progress::{Look, Progress, Step};
 /// file was closed, are told by nobody.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// The same while there is none, beside inotify.
+/// The same while something could not be done. Otherwise inotify tells.
 const SELDOM: Duration = Duration::from_secs(10);
 
 /// Pause between two questions to the kubelet while a lease waits for it.
@@ -132,7 +131,6 @@ impl Leases {
     pub async fn run(mut self) -> Result<(), FilesGone> {
         let mut heeding = Heeding::default();
         let mut folder = None;
-        let mut seldom = beat(SELDOM);
         let mut asking: Option<Asking> = None;
         let mut is_due = true;
         loop {
@@ -151,10 +149,9 @@ impl Leases {
                 asking = Some(ask(self.kubelet.clone()));
                 continue;
             }
-            let recheck = (!heeding.leases.is_empty()).then(|| Instant::now() + RECHECK);
+            let recheck = heeding.pause().map(|pause| Instant::now() + pause);
             tokio::select! {
                 () = folder.changed() => is_due = true,
-                _ = seldom.tick() => is_due = true,
                 () = until(recheck) => is_due = true,
                 () = until(next_question) => {}
                 (begun, answer) = finish(&mut asking) => {
@@ -255,6 +252,15 @@ impl Leases {
 }
 
 impl Heeding {
+    /// After what time the folder is to be looked at although nothing tells of a change.
+    fn pause(&self) -> Option<Duration> {
+        match (self.leases.is_empty(), self.trouble.is_empty()) {
+            (false, _) => Some(RECHECK),
+            (true, false) => Some(SELDOM),
+            (true, true) => None,
+        }
+    }
+
     /// When the kubelet is to be asked next, if at all.
     fn next_question(&self) -> Option<Instant> {
         let pauses = self.leases.values().filter_map(Live::pause);

@@ -99,7 +99,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let spec = SpecFile::new(cdi_dir, driver.host.clone(), cdi_hook);
     let outlook = Outlook::new().context("no thread for what recurs")?;
     let (kubelet, watching) = outlook.within(|| KubeletView::of(KubeletWatch::new(kubelet_socket)));
-    let health = keep_health(health, health_paths, &driver, runtime)?;
+    let (health, keeper) = keep_health(health, health_paths, &driver, runtime)?;
     let boot = node_host::boot_id(&driver.host).ok();
     let (claims, claimed) = watch::channel(Claims::default());
     let (yielding, yielded) = watch::channel(Yielded::default());
@@ -172,12 +172,19 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     });
     runtime.spawn_until_stopped("report", reporter.run(found));
     let gate = cdi_gate::keep(cdi_gate, is_used, gate, readiness.component("cdi"));
+    let keeping_health = async {
+        match keeper {
+            Some(keeper) => drop(keeper.run().await),
+            None => std::future::pending().await,
+        }
+    };
     let watched = outlook.run(
         async move {
             tokio::select! {
                 () = foretold => "nobody keeps the config any more",
                 () = gate => "nobody keeps the proof of CDI any more",
                 () = watching => "nobody looks out for the kubelet any more",
+                () = keeping_health => "nobody keeps health any more",
                 _ = leases.run() => "nobody heeds leases any more",
             }
         },
@@ -212,34 +219,32 @@ async fn open_endpoints(
     }
 }
 
-/// The ledger as it was kept, and what keeps it from now on.
+/// The ledger as it was kept, and what keeps it from now on, if it can be kept.
 fn keep_health(
     settings: gpu_health::Settings,
     paths: HealthPaths,
     driver: &node_driver::Settings,
     runtime: &daemon::Runtime,
-) -> anyhow::Result<Healths> {
+) -> anyhow::Result<(Healths, Option<Keeper>)> {
     let checks = settings.checks.clone();
     let component = runtime.readiness().component("health");
     let (asks, asked) = mpsc::channel(MAX_REQUESTS);
-    let (ledger, newest) = match node_host::boot_id(&driver.host) {
+    let (ledger, newest, keeper) = match node_host::boot_id(&driver.host) {
         Ok(boot) => {
             let (ledger, kept) = health::restore(&paths, &boot, settings);
             let (newest, kept) = watch::channel(kept);
             let files = Files::start().context("no thread for the health file")?;
-            let keeper = Keeper { paths, boot, kept, asks, files, component };
-            runtime.spawn_until_stopped("health", keeper.run());
-            (ledger, newest)
+            (ledger, newest, Some(Keeper { paths, boot, kept, asks, files, component }))
         }
         Err(error) => {
             let error = daemon::error_chain(&error).to_string();
             component
                 .ready_but(format!("health is not kept, and nobody can overrule it: no boot id: {error}"));
-            (Ledger::new(settings), watch::channel(Kept::default()).0)
+            (Ledger::new(settings), watch::channel(Kept::default()).0, None)
         }
     };
     let (causes, probed) = (BTreeMap::new(), None);
-    Ok(Healths { ledger, checks, kept: newest, asks: asked, causes, probed })
+    Ok((Healths { ledger, checks, kept: newest, asks: asked, causes, probed }, keeper))
 }
 
 /// Tells whether CDI will be in use as soon as the config is known, so that its proof need not wait for the driver.
