@@ -1,12 +1,11 @@
-//! The record of NVML calls that the simulated driver keeps: how many, and how long they took by the profile.
+//! The record of NVML calls that the simulated driver keeps: how many, and how long they took.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nvml_sim::Latency;
 
 /// Waits for something that is no part of the driver's work: it neither counts nor is its time the driver's. It
 /// comes back by the clock, whatever is measured.
@@ -14,56 +13,72 @@ const WAITS: &str = "nvmlEventSetWait";
 
 /// Where the record is.
 #[derive(Clone, Debug)]
-pub struct CallLog(pub PathBuf);
+pub struct CallLog {
+    calls: PathBuf,
+    times: PathBuf,
+}
 
-/// Functions called, in order, by the process that called them.
+/// Lines, in order, by the process that wrote them.
+type Lines = BTreeMap<String, Vec<String>>;
+
+/// What was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Calls(BTreeMap<String, Vec<String>>);
+pub struct Calls {
+    /// Functions that were called.
+    begun: Lines,
+    /// Those of them that ended, each with the nanoseconds that it took.
+    ended: Lines,
+}
 
 impl CallLog {
+    /// Has the driver in this folder keep a record from now on.
+    pub fn keep(driver: &Path) -> Result<CallLog> {
+        let log = CallLog { calls: driver.join("calls"), times: driver.join("times") };
+        for folder in [&log.calls, &log.times] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(log)
+    }
+
     /// Every call so far.
     pub fn read(&self) -> Result<Calls> {
-        let mut calls = BTreeMap::new();
-        for entry in fs::read_dir(&self.0).context("no record of NVML calls")? {
-            let path = entry?.path();
-            let record =
-                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let process = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            calls.insert(process, record.lines().map(str::to_owned).collect());
-        }
-        Ok(Calls(calls))
+        Ok(Calls { begun: lines(&self.calls)?, ended: lines(&self.times)? })
     }
+}
+
+fn lines(folder: &Path) -> Result<Lines> {
+    let mut lines = Lines::new();
+    for entry in fs::read_dir(folder).context("no record of NVML calls")? {
+        let path = entry?.path();
+        let record = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let process = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        lines.insert(process, record.lines().map(str::to_owned).collect());
+    }
+    Ok(lines)
 }
 
 impl Calls {
     /// Those since an earlier reading.
     pub fn since(&self, before: &Calls) -> Calls {
-        let known = |process: &String| before.0.get(process).map_or(0, Vec::len);
-        Calls(
-            self.0
-                .iter()
-                .map(|(process, calls)| (process.clone(), calls[known(process)..].to_vec()))
-                .collect(),
-        )
+        let since = |now: &Lines, before: &Lines| {
+            let known = |process: &String| before.get(process).map_or(0, Vec::len);
+            now.iter().map(|(process, calls)| (process.clone(), calls[known(process)..].to_vec())).collect()
+        };
+        Calls { begun: since(&self.begun, &before.begun), ended: since(&self.ended, &before.ended) }
     }
 
     /// How many, without waits.
     pub fn count(&self) -> u64 {
-        self.0.values().flatten().filter(|function| is_work(function)).count() as u64
+        self.begun.values().flatten().filter(|function| is_work(function)).count() as u64
     }
 
-    /// How long the busiest process was inside NVML by now, at least. Processes work side by side, so that their times
-    /// do not add up; a call is written down when it begins, so that each one's last may go on.
-    pub fn time(&self, latency: &Latency) -> Duration {
-        let of_one = |calls: &Vec<String>| -> Duration {
-            let ended = calls.split_last().map_or(&[][..], |(_, ended)| ended);
-            ended
-                .iter()
-                .filter(|function| is_work(function))
-                .map(|function| latency.of(function, None).mean())
-                .sum()
-        };
-        self.0.values().map(of_one).max().unwrap_or_default()
+    /// How long the busiest process was inside NVML by now, in calls that ended. Processes work side by side, so that their
+    /// times do not add up.
+    pub fn time(&self) -> Duration {
+        let took =
+            |line: &String| line.split_once(' ').and_then(|(_, nanos)| nanos.parse().ok()).unwrap_or(0);
+        let of_one = |calls: &Vec<String>| calls.iter().filter(|call| is_work(call)).map(took).sum();
+        Duration::from_nanos(self.ended.values().map(of_one).max().unwrap_or_default())
     }
 }
 
@@ -74,22 +89,30 @@ fn is_work(function: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Profile;
+
+    fn lines(processes: &[(&str, &[&str])]) -> Lines {
+        let owned = |calls: &[&str]| calls.iter().map(|call| (*call).to_owned()).collect();
+        processes.iter().map(|(process, calls)| ((*process).to_owned(), owned(calls))).collect()
+    }
 
     fn calls(processes: &[(&str, &[&str])]) -> Calls {
-        let owned = |calls: &[&str]| calls.iter().map(|call| (*call).to_owned()).collect();
-        Calls(processes.iter().map(|(process, calls)| ((*process).to_owned(), owned(calls))).collect())
+        Calls { begun: lines(processes), ended: Lines::new() }
     }
 
     #[test]
-    fn waits_do_not_count_and_time_is_that_of_the_busiest_process_without_the_call_that_goes_on() {
-        let calls = calls(&[
+    fn waits_do_not_count_and_time_is_that_of_the_busiest_process_in_calls_that_ended() {
+        let begun = lines(&[
             ("1", &["nvmlInit_v2", "nvmlDeviceGetNvLinkState", "nvmlDeviceGetTopologyCommonAncestor"]),
             ("2", &["nvmlEventSetWait_v2", "nvmlInit_v2"]),
         ]);
+        let ended = lines(&[
+            ("1", &["nvmlInit_v2 5000", "nvmlDeviceGetNvLinkState 100"]),
+            ("2", &["nvmlEventSetWait_v2 60000000", "nvmlInit_v2 4000"]),
+        ]);
+        let calls = Calls { begun, ended };
         assert_eq!(calls.count(), 4);
-        assert_eq!(calls.time(&Profile::Recorded.latency()), Duration::from_micros(5_100));
-        assert_eq!(calls.time(&Profile::NONE.latency()), Duration::ZERO);
+        assert_eq!(calls.time(), Duration::from_nanos(5_100));
+        assert_eq!(Calls::default().time(), Duration::ZERO);
     }
 
     #[test]

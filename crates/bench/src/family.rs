@@ -31,6 +31,22 @@ impl Family {
         members
     }
 
+    /// How much of the memory is pages of files whose names have this text, in KiB (proportional set size).
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn memory_of_file(self, name: &str) -> Result<u64> {
+        let mut kib = 0;
+        for pid in self.members() {
+            let path = format!("/proc/{pid}/smaps");
+            match fs::read_to_string(&path) {
+                Err(error) if pid != self.0 && has_ended(&error) => {}
+                read => kib += of_file_kib(&read.with_context(|| format!("cannot read {path}"))?, name),
+            }
+        }
+        Ok(kib)
+    }
+
     /// Memory of all.
     ///
     /// # Errors
@@ -88,6 +104,20 @@ fn tasks(pid: u32) -> Vec<PathBuf> {
     folder.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
+/// The sum over the mappings of a file, each of which is a line that ends in the file's path, and lines of fields.
+fn of_file_kib(smaps: &str, name: &str) -> u64 {
+    let (mut is_wanted, mut kib) = (false, 0);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Pss:") if is_wanted => kib += words.next().and_then(|kib| kib.parse().ok()).unwrap_or(0),
+            Some(first) if !first.ends_with(':') => is_wanted = line.contains(name),
+            _ => {}
+        }
+    }
+    kib
+}
+
 fn field_kib(text: &str, name: &str) -> Result<u64> {
     let line = text.lines().find(|line| line.starts_with(name));
     match line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()) {
@@ -118,6 +148,13 @@ mod tests {
         shell.kill().unwrap();
         shell.wait().unwrap();
         assert!(family.memory().is_err());
+    }
+
+    #[test]
+    fn memory_of_a_file_is_that_of_all_its_mappings() {
+        let smaps = "7f00-7f01 r--p 0 fe:00 1   /lib/libnvidia-ml.so.1\nSize: 8 kB\nPss: 4 kB\n\
+            7f01-7f02 r-xp 0 fe:00 1   /lib/libnvidia-ml.so.1\nPss: 3 kB\n7f02-7f03 rw-p 0 00:00 0 \nPss: 9 kB\n";
+        assert_eq!((of_file_kib(smaps, "libnvidia-ml"), of_file_kib(smaps, "libcuda")), (7, 0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use nvml_sim::{Effect, Fault};
 use sim_node::Process;
 
 use crate::args::Args;
-use crate::family::{Family, Memory};
+use crate::family::Family;
 use crate::measure::{self, PATIENCE, Restarts, Starts, alive};
 use crate::node::{Hardware, Node};
 use crate::profile::Profile;
@@ -142,10 +142,14 @@ async fn strike(node: &Node, process: &Process, effect: Effect) -> Result<()> {
 pub const FOOTPRINT: &[Spec] = &[
     row("idle processor time in 60 s (ms)", 5.0),
     row("memory of daemon and workers, PSS (MiB)", 12.0),
+    Spec { what: "  of it the driver's library, here the simulated one (MiB)", target: None },
     row("  anonymous (MiB)", 4.0),
     row("  after load: PSS (MiB)", 12.0),
     row("  after load: anonymous (MiB)", 4.0),
 ];
+
+/// In the name of the driver's library.
+const NVML: &str = "libnvidia-ml.so";
 
 /// Memory and idleness.
 pub async fn footprint(args: &Args, subject: &Subject) -> Figures {
@@ -160,14 +164,12 @@ pub async fn footprint(args: &Args, subject: &Subject) -> Figures {
         }
     };
     let rested = family.memory()?;
+    let library = family.memory_of_file(NVML)?;
     measure::preferred(&node, &process, args.calls, usize::MAX).await?;
     measure::allocate(&node, &process, args.calls).await?;
     let loaded = family.memory()?;
-    let mut figures = vec![idle];
-    for Memory { pss_kib, anonymous_kib } in [rested, loaded] {
-        figures.extend([pss_kib, anonymous_kib].map(|kib| Some(plain(kib as f64 / 1024.0))));
-    }
-    Ok(figures)
+    let kib = [rested.pss_kib, library, rested.anonymous_kib, loaded.pss_kib, loaded.anonymous_kib];
+    Ok(std::iter::once(idle).chain(kib.map(|kib| Some(plain(kib as f64 / 1024.0)))).collect())
 }
 
 /// Rows of the images.

@@ -59,7 +59,7 @@ pub async fn starts(node: &mut Node, subject: &Subject, runs: u32) -> Result<Sta
         let made = listed.calls.since(&before);
         let took = listed.at - began;
         whole.push(took);
-        beyond_nvml.push(took.saturating_sub(made.time(node.latency())));
+        beyond_nvml.push(took.saturating_sub(made.time()));
         calls.push(made.count());
     }
     Ok(Starts {

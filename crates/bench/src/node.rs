@@ -1,12 +1,10 @@
 //! A simulated node to measure on, with its kubelet in this process: what happens there is dated where it happens.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use fake_kubelet::{Event, FakeKubelet, Happening};
 use kubelet_api::deviceplugin::v1beta1::device_plugin_client::DevicePluginClient;
-use nvml_sim::Latency;
 use sim_node::{Process, SimNode};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
@@ -35,8 +33,6 @@ pub enum Hardware<'a> {
 pub struct Machine {
     /// The node.
     pub sim: SimNode,
-    /// How long calls take.
-    pub latency: Latency,
     /// The record of NVML calls.
     pub calls: CallLog,
 }
@@ -49,11 +45,9 @@ impl Machine {
             Hardware::Yaml(text) => SimNode::builder().yaml(text),
         };
         let sim = builder.without_kubelet().build()?;
-        let latency = profile.latency();
-        sim.driver().set_latencies(latency.clone())?;
-        let calls = CallLog(sim.driver().dir().join("calls"));
-        fs::create_dir_all(&calls.0).with_context(|| format!("cannot create {}", calls.0.display()))?;
-        Ok(Machine { sim, latency, calls })
+        sim.driver().set_latencies(profile.latency())?;
+        let calls = CallLog::keep(sim.driver().dir())?;
+        Ok(Machine { sim, calls })
     }
 }
 
@@ -61,7 +55,6 @@ impl Machine {
 pub struct Node {
     kubelet: FakeKubelet,
     events: Receiver<Happening>,
-    latency: Latency,
     /// The record of NVML calls.
     pub calls: CallLog,
     /// The rest of it. Processes on it have to go before.
@@ -79,15 +72,10 @@ pub struct Listed {
 impl Node {
     /// Lays a node down, and starts a kubelet that refuses connections for `gap` after its socket appeared.
     pub async fn new(hardware: Hardware<'_>, profile: Profile, gap: Duration) -> Result<Node> {
-        let Machine { sim, latency, calls } = Machine::lay(hardware, profile)?;
+        let Machine { sim, calls } = Machine::lay(hardware, profile)?;
         let kubelet = FakeKubelet::builder(sim.plugin_dir()).listen_gap(gap).start().await?;
         let events = kubelet.events();
-        Ok(Node { kubelet, events, latency, calls, sim })
-    }
-
-    /// How long calls take.
-    pub fn latency(&self) -> &Latency {
-        &self.latency
+        Ok(Node { kubelet, events, calls, sim })
     }
 
     /// Forgets what happened so far.

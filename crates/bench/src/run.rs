@@ -65,7 +65,7 @@ pub async fn run(args: Args, peers: Vec<Subject>) -> Result<Outcome> {
     for (hardware, profile) in discovery::NODES {
         let title = discovery::title(hardware, profile);
         let measure = async |subject: &Subject| discovery::oneshot(args, subject, hardware, profile).await;
-        groups.push(group(args, with_discovery, title, discovery::ONESHOT, measure).await);
+        groups.push(group(args, with_discovery, title, discovery::rows_on(hardware), measure).await);
     }
 
     let measure = async |_: &Subject| labelled::labelled(args).await;

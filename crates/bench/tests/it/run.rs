@@ -44,12 +44,13 @@ const SHARES: [&str; 7] = [
 ];
 
 /// Rows of faults and of the footprint.
-const FOOTPRINT: [&str; 8] = [
+const FOOTPRINT: [&str; 9] = [
     "Allocate, 100/s, every call on a GPU hangs (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, every call on a GPU crashes (ms: median / p99 / max; target: p99)",
     "Allocate, 100/s, a GPU is lost (ms: median / p99 / max; target: p99)",
     "idle processor time in 60 s (ms)",
     "memory of daemon and workers, PSS (MiB)",
+    "of it the driver's library, here the simulated one (MiB)",
     "anonymous (MiB)",
     "after load: PSS (MiB)",
     "after load: anonymous (MiB)",

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
-use nvml_sim::{Chance, Code, Effect, Fault, Moment, Occurrence, freeze};
+use nvml_sim::{Chance, Code, Delay, Effect, Fault, Latency, Moment, Occurrence, freeze};
 use nvml_wrapper::error::NvmlError;
 
 use crate::sim::{
@@ -142,7 +143,22 @@ fn call_log_has_a_line_for_each_call() {
     passed(&child(NAME, folder.dir()).output().unwrap());
     let log = std::fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
     assert_eq!(counted(&std::fs::read_to_string(log).unwrap()), EXPECTED);
+
+    // And for how long each call took, latency included.
+    let times = folder.dir().join("times");
+    std::fs::create_dir(&times).unwrap();
+    let latency = Latency { default: Delay(DELAY).into(), ..Latency::default() };
+    folder.set_latencies(latency).unwrap();
+    passed(&child(NAME, folder.dir()).output().unwrap());
+    let log = std::fs::read_dir(&times).unwrap().next().unwrap().unwrap().path();
+    let times = std::fs::read_to_string(log).unwrap();
+    let (names, nanos): (Vec<&str>, Vec<&str>) =
+        times.lines().filter_map(|line| line.split_once(' ')).unzip();
+    assert_eq!(counted(&names.join("\n")), EXPECTED);
+    assert!(nanos.iter().all(|nanos| Duration::from_nanos(nanos.parse().unwrap()) >= DELAY), "{times}");
 }
+
+const DELAY: Duration = Duration::from_millis(1);
 
 const EXPECTED: [&str; 4] =
     ["nvmlInit_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName", "nvmlShutdown"];
@@ -168,7 +184,7 @@ fn faults_of_the_node_file_wait_from_the_beginning() {
         // Not before its time, and the calls until then do not count.
         own_folder().freeze_clock().unwrap();
         assert!((0..3).all(|_| gpu(0).uuid().is_ok()));
-        own_folder().advance_clock("90s".parse::<nvml_sim::Delay>().unwrap().0).unwrap();
+        own_folder().advance_clock("90s".parse::<Delay>().unwrap().0).unwrap();
         assert!(gpu(0).uuid().is_ok());
         assert!(matches!(gpu(0).uuid(), Err(NvmlError::NoData)));
     });

@@ -51,7 +51,6 @@ impl Library {
         body: impl FnOnce(&Call<'_>) -> Result<(), Code>,
     ) -> u32 {
         let run = || {
-            self.call_log.record(function);
             let mut look = self.look(function);
             let suffered = self.meet_conditions(function, device, &look)?;
             if let Suffered::Change = suffered {
@@ -77,11 +76,14 @@ impl Library {
                 Suffered::Nothing | Suffered::Change => body(&call),
             }
         };
-        match catch_unwind(AssertUnwindSafe(run)) {
+        let began = self.call_log.begin(function);
+        let code = match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => 0,
             Ok(Err(code)) => code.0,
             Err(_) => Code::UNKNOWN.0,
-        }
+        };
+        self.call_log.end(function, began);
+        code
     }
 
     /// Runs a call of a function that returns no code and looks at no node: a fault can hold it or end its process,
