@@ -12,7 +12,7 @@ use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use kubelet_api::podresources::POD_RESOURCES_SOCKET;
 use node_contract::{HELD_FILE, PLUGIN_PRESENCE};
-use node_driver::{FilePaths, host_path, known_path, passed_over};
+use node_driver::{host_path, known_path, passed_over};
 use node_host::{HostPath, HostRoot, LocalPath};
 
 use crate::args::{BehaviourArgs, CdiProofMode, CommandLine, Face, InjectionArgs, Kubelet, Paths};
@@ -133,12 +133,7 @@ impl Config {
         let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
         let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();
         let of_start = fixed.clone();
-        let of_file = FilePaths {
-            driver_root: fixed.driver_root,
-            container_driver_root: fixed.container_driver_root,
-            dev_root: fixed.dev_root,
-        };
-        let driver = driver.resolve(&host, of_file, face.places, run_dir.join("device-plugin/stage"))?;
+        let driver = driver.resolve(&host, fixed.driver, face.places, run_dir.join("device-plugin/stage"))?;
         let hook = cdi_hook_path
             .or_else(|| Given::of_file("flags.plugin.nvidiaCTKPath", fixed.cdi_hook_path))
             .map(|given| host_path(&given))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use daemon::{ConfigError, Given, absolute, absolute_flag};
 use gpu_config::{MigStrategy, SleepInterval};
 use node_api::{Access, Owner};
-use node_driver::{FilePaths, known_path, passed_over};
+use node_driver::{known_path, passed_over};
 use node_host::{HostRoot, LocalPath};
 
 use crate::args::{CommandLine, Defaults, Format, LabelArgs, ObjectOwner, OutputArgs, OutputWord, Paths};
@@ -141,13 +141,8 @@ impl Config {
             .transpose()?;
         let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
         let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();
-        let of_file = FilePaths {
-            driver_root: fixed.driver_root.clone(),
-            container_driver_root: fixed.container_driver_root.clone(),
-            dev_root: fixed.dev_root.clone(),
-        };
         let stage = run_dir.join("feature-discovery/stage");
-        let driver = driver.resolve(&host, of_file, defaults.places, stage)?;
+        let driver = driver.resolve(&host, fixed.driver.clone(), defaults.places, stage)?;
         if let Some(SleepInterval::Every(pause)) = labels.sleep_interval
             && pause < SHORTEST_SLEEP
         {

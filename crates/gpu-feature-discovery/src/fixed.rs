@@ -1,16 +1,13 @@
 //! The settings of a config file that hold from the start of the program to its end.
 
 use gpu_config::Config;
+use node_driver::FilePaths;
 
 /// The settings; none where the file says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fixed {
-    /// The driver's root, as the host names it.
-    pub driver_root: Option<String>,
-    /// The root of the device nodes, as the host names it.
-    pub dev_root: Option<String>,
-    /// Where this process sees the driver's root.
-    pub container_driver_root: Option<String>,
+    /// Where the driver is.
+    pub driver: FilePaths,
     /// Whether a driver that cannot be used at the start ends the program.
     pub fail_on_init_error: Option<bool>,
     /// Whether to look once and end.
@@ -26,9 +23,7 @@ impl Fixed {
     pub fn of(config: &Config) -> Fixed {
         let flags = &config.flags;
         Fixed {
-            driver_root: flags.driver_root.clone(),
-            dev_root: flags.dev_root.clone(),
-            container_driver_root: flags.plugin.container_driver_root.clone(),
+            driver: FilePaths::of(config),
             fail_on_init_error: flags.fail_on_init_error,
             oneshot: flags.gfd.oneshot,
             output_file: flags.gfd.output_file.clone(),
@@ -38,14 +33,12 @@ impl Fixed {
 
     /// What of `now` is otherwise, in words; nothing where nothing is.
     pub fn changes(&self, now: &Fixed) -> Option<String> {
-        config_file::changed_keys(&[
-            (self.driver_root != now.driver_root, "flags.nvidiaDriverRoot"),
-            (self.dev_root != now.dev_root, "flags.nvidiaDevRoot"),
-            (self.container_driver_root != now.container_driver_root, "flags.plugin.containerDriverRoot"),
+        let own = [
             (self.fail_on_init_error != now.fail_on_init_error, "flags.failOnInitError"),
             (self.oneshot != now.oneshot, "flags.gfd.oneshot"),
             (self.output_file != now.output_file, "flags.gfd.outputFile"),
             (self.node_feature_api != now.node_feature_api, "flags.useNodeFeatureAPI"),
-        ])
+        ];
+        config_file::changed_keys(&[&self.driver.changes(&now.driver)[..], &own].concat())
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use daemon::{ConfigError, Given, absolute};
+use gpu_config::Config;
 use node_host::device::NonDevices;
 use node_host::{DriverRoot, HostPath, HostRoot, LocalPath, Root};
 
@@ -42,7 +43,7 @@ pub struct DriverPaths {
 }
 
 /// What a config file says of the same, where flags and variables do not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilePaths {
     /// The driver root, as the host names it.
     pub driver_root: Option<String>,
@@ -50,6 +51,27 @@ pub struct FilePaths {
     pub container_driver_root: Option<String>,
     /// The root of the device nodes, as the host names it.
     pub dev_root: Option<String>,
+}
+
+impl FilePaths {
+    /// Those of a config.
+    pub fn of(config: &Config) -> FilePaths {
+        let flags = &config.flags;
+        FilePaths {
+            driver_root: flags.driver_root.clone(),
+            container_driver_root: flags.plugin.container_driver_root.clone(),
+            dev_root: flags.dev_root.clone(),
+        }
+    }
+
+    /// Whether each is another one in `now`, and its key.
+    pub fn changes(&self, now: &FilePaths) -> [(bool, &'static str); 3] {
+        [
+            (self.driver_root != now.driver_root, "flags.nvidiaDriverRoot"),
+            (self.dev_root != now.dev_root, "flags.nvidiaDevRoot"),
+            (self.container_driver_root != now.container_driver_root, "flags.plugin.containerDriverRoot"),
+        ]
+    }
 }
 
 /// What the names of paths mean, and what holds where nobody says anything.
