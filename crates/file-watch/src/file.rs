@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::{Beat, beat};
-use inotify::{EventStream, WatchMask};
+use inotify::{EventMask, EventStream, WatchMask};
 use node_host::FileIdentity;
 use tokio_stream::StreamExt;
 
 use crate::folder_events;
+
+/// What tells that the folder is not where it was.
+const GONE: EventMask = EventMask::DELETE_SELF.union(EventMask::MOVE_SELF).union(EventMask::IGNORED);
 
 /// How often the file is looked at beside inotify.
 const LOOK: Duration = Duration::from_secs(10);
@@ -48,7 +51,9 @@ impl FileWatch {
                 Some((_, events)) => {
                     tokio::select! {
                         event = events.next() => {
-                            if !matches!(event, Some(Ok(_))) {
+                            // A folder that is made again may have the number of the one before.
+                            let is_bound = matches!(&event, Some(Ok(event)) if !event.mask.intersects(GONE));
+                            if !is_bound {
                                 self.bound = None;
                             }
                             true

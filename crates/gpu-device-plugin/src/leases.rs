@@ -130,7 +130,9 @@ impl Leases {
     /// When the thread for file work has died.
     pub async fn run(mut self) -> Result<(), FilesGone> {
         let mut heeding = Heeding::default();
-        let mut folder = None;
+        // This makes the folder. A lease that comes before the watch is seen by the next look.
+        self.read(&mut heeding).await?;
+        let mut folder = FileWatch::new(self.folder.path().join("any").into());
         let mut asking: Option<Asking> = None;
         let mut is_due = true;
         loop {
@@ -138,9 +140,6 @@ impl Leases {
                 self.read(&mut heeding).await?;
                 is_due = false;
             }
-            // Any file of the folder, which is there by now.
-            let folder: &mut FileWatch =
-                folder.get_or_insert_with(|| FileWatch::new(self.folder.path().join("any").into()));
             self.advance(&mut heeding).await?;
             self.tell(&mut heeding);
             let next_question = heeding.next_question().filter(|_| asking.is_none());

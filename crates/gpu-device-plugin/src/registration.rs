@@ -58,8 +58,9 @@ const TOLERATED: Duration = Duration::from_secs(1);
 pub const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// How long a kubelet may take to work off the end of a stream. It closes the connection, and strikes the devices off after that:
-/// a registration in between would be struck off, too.
-const AFTERMATH: Duration = Duration::from_millis(20);
+/// a registration in between would be struck off, too, and nothing would tell. So it is long for a kubelet that has to wait
+/// for its lock or for a processor.
+const AFTERMATH: Duration = Duration::from_millis(250);
 
 /// How long a look whether a kubelet listens may take.
 const LOOK: Duration = Duration::from_millis(100);
@@ -346,6 +347,8 @@ impl Machine {
                 () = sleep_until(until) => return,
                 () = self.with.kubelet.changed() => {
                     if self.with.kubelet.look() != Sighting::Socket(kubelet) {
+                        // A kubelet that ended closes its streams, too, perhaps before its socket.
+                        self.stream_lost = None;
                         return;
                     }
                 }
