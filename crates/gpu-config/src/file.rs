@@ -85,7 +85,8 @@ pub(crate) struct PluginPart {
     /// The host's path of NVIDIA's CDI hook program; no hooks where absent. Read at the start.
     #[serde(rename = "nvidiaCTKPath")]
     pub nvidia_ctk_path: Option<String>,
-    /// Which of several shares or MIG devices a container gets: `distributed` or `packed`.
+    /// Which of several shares or MIG devices a container gets: `distributed` (of the GPU with the fewest taken) or `packed` (of the
+    /// one with the most). Where nobody says it, shares are distributed and MIG devices packed, and with `--compat` both distributed.
     pub shared_devices_allocation_policy: Option<SharedPolicy>,
 }
 

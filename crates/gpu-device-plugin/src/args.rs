@@ -271,7 +271,8 @@ pub struct BehaviourArgs {
     pub mig_strategy: Option<MigStrategy>,
 
     /// Which of several shares or MIG devices a container gets: distributed (of the GPU with the fewest taken) or packed
-    /// (of the one with the most) [default: the config file's, then distributed]
+    /// (of the one with the most) [default: the config file's, then distributed for shares and packed for MIG devices; with
+    /// --compat distributed for both]
     #[arg(long, env = "SHARED_DEVICES_ALLOCATION_POLICY", value_name = "POLICY", value_parser = word::<SharedPolicy>)]
     pub shared_devices_allocation_policy: Option<SharedPolicy>,
 

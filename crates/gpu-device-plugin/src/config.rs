@@ -147,6 +147,7 @@ impl Config {
         let offering = OfferingFlags {
             mig_strategy,
             shared_policy: shared_devices_allocation_policy,
+            packs_mig: face.packs_mig,
             management: gpu_management,
             injection: injection_flags(injection, face),
         };

@@ -17,6 +17,8 @@ pub struct OfferingFlags {
     pub mig_strategy: Option<MigStrategy>,
     /// Which of several shares or MIG devices a container gets.
     pub shared_policy: Option<SharedPolicy>,
+    /// Whether MIG devices are packed where nobody says which.
+    pub packs_mig: bool,
     /// How many ids of the management of GPUs there are; 0 for none.
     pub management: Option<u32>,
     /// How a container gets its devices.
@@ -36,8 +38,10 @@ pub struct Offering {
     pub mig_rules: Vec<MigRule>,
     /// Which devices are shared by taking turns.
     pub time_slicing: Option<TimeSlicing>,
-    /// Which of several shares or MIG devices a container gets.
+    /// Which of several shares a container gets.
     pub shared_policy: SharedPolicy,
+    /// Which of several MIG devices a container gets.
+    pub mig_policy: SharedPolicy,
     /// How many ids of the management of GPUs there are; 0 for none.
     pub management: u32,
     /// How a container gets its devices.
@@ -62,6 +66,11 @@ impl Offering {
             mig_rules: file.mig_rules,
             time_slicing: file.time_slicing,
             shared_policy: policy.unwrap_or(SharedPolicy::Distributed),
+            mig_policy: policy.unwrap_or(if flags.packs_mig {
+                SharedPolicy::Packed
+            } else {
+                SharedPolicy::Distributed
+            }),
             management,
             injection,
         })
@@ -71,7 +80,7 @@ impl Offering {
     pub fn terms(&self) -> Terms {
         let one_share_at_most =
             self.time_slicing.as_ref().is_some_and(|sharing| sharing.fail_requests_greater_than_one);
-        Terms { one_share_at_most, policy: self.shared_policy }
+        Terms { one_share_at_most, policy: self.shared_policy, mig_policy: self.mig_policy }
     }
 }
 
@@ -100,7 +109,15 @@ mod tests {
         assert_eq!((both.mig_strategy, both.shared_policy), (MigStrategy::Single, SharedPolicy::Packed));
         let alone = Offering::new(&OfferingFlags::default(), Some(&file)).unwrap();
         assert_eq!(alone.mig_strategy, MigStrategy::Mixed);
+        assert_eq!(alone.mig_policy, SharedPolicy::Packed);
         let default = Offering::new(&OfferingFlags::default(), None).unwrap();
         assert_eq!(default.mig_strategy, MigStrategy::None);
+        let ours = OfferingFlags { packs_mig: true, ..OfferingFlags::default() };
+        for (flags, of_mig) in
+            [(OfferingFlags::default(), SharedPolicy::Distributed), (ours, SharedPolicy::Packed)]
+        {
+            let unsaid = Offering::new(&flags, None).unwrap();
+            assert_eq!((unsaid.shared_policy, unsaid.mig_policy), (SharedPolicy::Distributed, of_mig));
+        }
     }
 }

@@ -46,8 +46,10 @@ pub struct State {
 pub struct Terms {
     /// Whether a container that asks for more than one share is refused.
     pub one_share_at_most: bool,
-    /// Which of several shares or MIG devices a container gets.
+    /// Which of several shares a container gets.
     pub policy: SharedPolicy,
+    /// Which of several MIG devices a container gets, shared or not.
+    pub mig_policy: SharedPolicy,
 }
 
 /// One GPU or MIG device towards the kubelet, with all its shares.
@@ -85,7 +87,11 @@ impl State {
             retired: Vec::new(),
             affinity: Arc::default(),
             spec: SpecState::Pending,
-            terms: Terms { one_share_at_most: false, policy: SharedPolicy::Distributed },
+            terms: Terms {
+                one_share_at_most: false,
+                policy: SharedPolicy::Distributed,
+                mig_policy: SharedPolicy::Distributed,
+            },
             injection: Arc::default(),
             host: Arc::default(),
         }

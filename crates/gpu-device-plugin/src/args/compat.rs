@@ -15,6 +15,9 @@ pub struct Face {
     pub device_list_strategy: DeviceListStrategy,
     /// Whether a driver that cannot be used at the start ends the program.
     pub fail_on_init_error: bool,
+    /// Whether MIG devices are packed where nobody names a policy, so that whole GPUs stay free for larger ones: unlike
+    /// shares, the devices of one GPU do not slow each other down.
+    pub packs_mig: bool,
     /// What names of paths mean.
     pub places: PlaceFace,
 }
@@ -27,6 +30,7 @@ impl Face {
                 mode: Mode::Compat,
                 device_list_strategy: DeviceListStrategy::Envvar,
                 fail_on_init_error: true,
+                packs_mig: false,
                 places: PlaceFace { roots_are_hosts: true, container_driver_root: Some("/driver-root") },
             }
         } else {
@@ -34,6 +38,7 @@ impl Face {
                 mode: Mode::Strict,
                 device_list_strategy: DeviceListStrategy::CdiCri,
                 fail_on_init_error: false,
+                packs_mig: true,
                 places: PlaceFace { roots_are_hosts: false, container_driver_root: None },
             }
         }

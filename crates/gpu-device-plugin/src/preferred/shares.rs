@@ -41,8 +41,9 @@ pub(super) fn preferred_ids(
     for unit in &units {
         *taken.entry(unit.gpu).or_default() += unit.taken;
     }
+    let policy = policy(state);
     while order.len() < size {
-        let Some(at) = next(&units, &taken, state.terms.policy) else { break };
+        let Some(at) = next(&units, &taken, policy) else { break };
         let unit = &mut units[at];
         let Some((_, id)) = unit.free.pop() else { break };
         unit.taken += 1;
@@ -52,6 +53,12 @@ pub(super) fn preferred_ids(
     let missing = size - order.len();
     order.extend(strangers.into_iter().take(missing));
     order.into_iter().map(str::to_owned).collect()
+}
+
+/// MIG devices and shares of GPUs under one name go by the policy of shares.
+fn policy(state: &State) -> SharedPolicy {
+    let are_mig = state.devices.iter().all(|device| device.offered.mig.is_some());
+    if are_mig { state.terms.mig_policy } else { state.terms.policy }
 }
 
 /// What of each device is free, and the ids that are none of ours.
@@ -107,8 +114,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::resource_map::{MigPlace, Offered, Unit};
     use crate::state::Device;
-    use crate::state::tests::{gpu, shared};
+    use crate::state::tests::{gpu, node, shared};
 
     fn share(of: usize, share: u32) -> String {
         format!("{}::{share}", gpu(of))
@@ -118,23 +126,45 @@ mod tests {
         state.devices.iter().flat_map(Device::ids).filter(|id| !taken.contains(id)).collect()
     }
 
-    fn policy(mut state: State, policy: SharedPolicy) -> State {
+    fn with(mut state: State, policy: SharedPolicy) -> State {
         state.terms.policy = policy;
         state
     }
 
     #[test]
     fn distributed_takes_from_the_gpu_with_the_fewest_taken_and_packed_from_that_with_the_most() {
-        let spread = policy(shared(3, 4), SharedPolicy::Distributed);
+        let spread = with(shared(3, 4), SharedPolicy::Distributed);
         let free = free(&spread, &[share(0, 0), share(0, 1), share(2, 3)]);
         assert_eq!(preferred_ids(&spread, &free, &[], 3), [share(1, 0), share(1, 1), share(2, 0)]);
-        let packed = policy(shared(3, 4), SharedPolicy::Packed);
+        let packed = with(shared(3, 4), SharedPolicy::Packed);
         assert_eq!(preferred_ids(&packed, &free, &[], 3), [share(0, 2), share(0, 3), share(2, 0)]);
     }
 
     #[test]
+    fn mig_devices_go_by_a_policy_of_their_own() {
+        let mut state = with(node(4), SharedPolicy::Distributed);
+        for (at, device) in state.devices.iter_mut().enumerate() {
+            let (of, part) = (at / 2, at as u32 % 2);
+            let place = MigPlace { index: part, gpu_instance: part + 1, compute_instance: 0 };
+            let uuid = format!("MIG-00000000-0000-0000-0000-{at:012x}").parse().unwrap();
+            device.offered = Offered {
+                unit: Unit::Mig(uuid),
+                mig: Some(place),
+                ..Offered::whole(gpu(of), of as u32, None)
+            };
+        }
+        let all = free(&state, &[]);
+        // One device of the second GPU is taken.
+        let free = [all[0].clone(), all[1].clone(), all[3].clone()];
+        for (policy, wanted) in [(SharedPolicy::Packed, &all[3]), (SharedPolicy::Distributed, &all[0])] {
+            state.terms.mig_policy = policy;
+            assert_eq!(preferred_ids(&state, &free, &[], 1).first(), Some(wanted));
+        }
+    }
+
+    #[test]
     fn share_of_a_sick_gpu_and_foreign_id_only_fill_up() {
-        let mut state = policy(shared(2, 2), SharedPolicy::Distributed);
+        let mut state = with(shared(2, 2), SharedPolicy::Distributed);
         state.devices[0].health = Health::Unhealthy { reason: HealthReason::Lost };
         let mut free = free(&state, &[]);
         free.push("elsewhere".to_owned());
@@ -154,7 +184,7 @@ mod tests {
             size in 0usize..45,
             packed: bool,
         ) {
-            let state = policy(shared(gpus, shares), if packed { SharedPolicy::Packed } else { SharedPolicy::Distributed });
+            let state = with(shared(gpus, shares), if packed { SharedPolicy::Packed } else { SharedPolicy::Distributed });
             let all = free(&state, &[]);
             let mut available: Vec<String> = picks.iter().map(|at| all[at % all.len()].clone()).collect();
             let must: Vec<String> = must.iter().map(|at| all[at % all.len()].clone()).collect();
@@ -172,7 +202,7 @@ mod tests {
 
         #[test]
         fn distributed_leaves_the_gpus_as_even_as_they_can_be(gpus in 1usize..6, shares in 2u32..8, size in 1usize..40) {
-            let state = policy(shared(gpus, shares), SharedPolicy::Distributed);
+            let state = with(shared(gpus, shares), SharedPolicy::Distributed);
             let answer = preferred_ids(&state, &free(&state, &[]), &[], size);
             let of = |n: usize| answer.iter().filter(|id| id.starts_with(gpu(n).as_str())).count();
             let counts: Vec<usize> = (0..gpus).map(of).collect();
