@@ -28,15 +28,15 @@ use crate::leases::Leases;
 use crate::look::{Away, Look, LookEnded, Looker};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::plugin::Plugin;
 use crate::reach::Reach;
 
 /// Pause before the next look at a driver that is away, or at GPUs that were missed: a driver is to be taken up within 10 s.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How often leases are looked for beside inotify, and how often while there is one, whose end no file may tell.
+/// How often leases are looked for beside inotify.
 const SELDOM: Duration = Duration::from_secs(10);
-const RECHECK: Duration = Duration::from_secs(1);
 
 /// Between two looks for which events ask: whoever partitions a GPU makes many at once, and so does a bad program.
 const EVENT_GAP: Duration = Duration::from_secs(1);
@@ -121,6 +121,8 @@ pub struct Discovery {
 struct Turn {
     /// The GPUs that are leased.
     leased: BTreeSet<GpuUuid>,
+    /// When leases are looked for.
+    pace: Pace,
     /// What of the driver may be asked.
     reach: Reach,
     /// The driver as it was seen last in this process.
@@ -189,9 +191,12 @@ impl Discovery {
                 }
                 continue;
             };
-            let plan = self.flags.plan(&config);
-            let leases_changed = self.heed(&mut turn).await?;
-            if leases_changed || due.is_some_and(|due| due <= Instant::now()) {
+            let now = Instant::now();
+            let [is_due, heeds] = [due, turn.pace.due()].map(|at| at.is_some_and(|at| at <= now));
+            // Before each look, and not for each of the driver's events, which may be thousands.
+            let leases_changed = (is_due || heeds) && self.heed(&mut turn).await?;
+            if leases_changed || is_due {
+                let plan = self.flags.plan(&config);
                 let (looker, driver) = (&self.looker, &self.components.driver);
                 let mut look = looker.look(&plan, &turn.reach, &mut self.plugin, driver).await?;
                 look.facts.nfd = *self.nfd.borrow_and_update();
@@ -222,7 +227,7 @@ impl Discovery {
                 self.publish(outcome.shown);
             }
             self.watch_events(&mut turn);
-            let recheck = (!turn.leased.is_empty()).then(|| Instant::now() + RECHECK);
+            let heed_due = turn.pace.due();
             let silence = self.plugin.due();
             let now = Some(Instant::now());
             tokio::select! {
@@ -250,9 +255,9 @@ impl Discovery {
                 }
                 Ok(()) = self.nfd.changed(), if !turn.has_bus => due = now,
                 () = until(silence) => due = now,
-                () = lease_files.changed() => {}
-                _ = seldom.tick() => {}
-                () = until(recheck) => {}
+                () = lease_files.changed() => turn.pace.told(Instant::now()),
+                _ = seldom.tick() => turn.pace.told(Instant::now()),
+                () = until(heed_due) => {}
             }
         }
     }
@@ -273,12 +278,13 @@ impl Discovery {
             match timeout(PATIENCE, self.looker.nvml.release()).await {
                 Ok(Ok(())) => self.leases.acknowledge(&self.looker.files).await?,
                 Ok(Err(_)) => return Err(LookEnded::Nvml.into()),
-                // Whoever waits for the lease goes on waiting, and the next turn tries again.
+                // Whoever waits for the lease goes on waiting, and it is tried again.
                 Err(_) => {
                     tracing::warn!(waited = ?PATIENCE, "a worker that hangs in the driver has not let go of it")
                 }
             }
         }
+        turn.pace.looked(!turn.leased.is_empty(), self.leases.has_failed(), Instant::now());
         let leases = self.leases.in_words();
         let said: Vec<&str> =
             leases.as_deref().into_iter().chain(self.leases.troubles().iter().map(String::as_str)).collect();
@@ -290,10 +296,13 @@ impl Discovery {
         Ok(is_changed)
     }
 
-    /// Watches the driver's events where nobody else tells of what they bring; a worker more has the library for that.
+    /// Watches the driver's events where nobody else tells of what they bring; a worker more has the library for that. None
+    /// has while somebody waits for this daemon to let go.
     fn watch_events(&self, turn: &mut Turn) {
-        let is_worth_while =
-            turn.is_answering && !self.plugin.is_there() && !matches!(turn.reach, Reach::Nothing);
+        let is_worth_while = turn.is_answering
+            && !self.plugin.is_there()
+            && !self.leases.is_awaited()
+            && !matches!(turn.reach, Reach::Nothing);
         match (is_worth_while, turn.events.is_some()) {
             (true, false) => turn.events = Some(self.looker.nvml.events()),
             (false, true) => turn.events = None,

@@ -78,6 +78,11 @@ impl Leases {
         self.heeded.values().any(|live| !live.is_acknowledged)
     }
 
+    /// Whether something has to be tried again: the sign that this daemon is there, or to let go and say so.
+    pub fn has_failed(&self) -> bool {
+        self.heeded.presence().is_none() || self.is_awaited()
+    }
+
     /// Tells the owners that their GPUs are left alone.
     ///
     /// # Errors

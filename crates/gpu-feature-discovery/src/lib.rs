@@ -25,6 +25,7 @@ mod metrics;
 mod nfd;
 mod oneshot;
 mod outputs;
+mod pace;
 mod plugin;
 mod reach;
 mod serve;

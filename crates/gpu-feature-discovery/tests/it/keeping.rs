@@ -1,5 +1,6 @@
 //! The daemon over time: drivers that come late and go, GPUs that are lost, MIG and configs that change.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use node_contract::{LeaseFolder, LeaseHold, LeaseRequest};
@@ -102,6 +103,10 @@ pub fn children(of: &Process) -> usize {
 }
 
 fn lease(node: &SimNode, gpus: &[usize]) -> LeaseHold {
+    lease_in(node.run_dir(), node, gpus)
+}
+
+fn lease_in(run_dir: impl Into<PathBuf>, node: &SimNode, gpus: &[usize]) -> LeaseHold {
     let all = node.driver().node().unwrap().gpus;
     let request = LeaseRequest {
         gpus: gpus.iter().map(|gpu| all[*gpu].uuid.parse().unwrap()).collect(),
@@ -110,7 +115,7 @@ fn lease(node: &SimNode, gpus: &[usize]) -> LeaseHold {
         duration: Duration::from_secs(600),
         boot: node_host::boot_id(&node_host::HostRoot::new(node.root())).unwrap(),
     };
-    let folder = LeaseFolder::new(&LocalPath::new(node.run_dir()));
+    let folder = LeaseFolder::new(&LocalPath::new(run_dir));
     folder.acquire(request, node_contract::now()).unwrap()
 }
 
@@ -141,6 +146,45 @@ fn leased_gpus_are_let_go_of_and_labels_stay() {
     drop(lease);
     file_says(&node, COUNT, Some("8"));
     discovery.ready().unwrap();
+}
+
+// Fails where events are watched meanwhile: a worker more starts in each pause.
+#[test]
+fn lease_that_cannot_be_acknowledged_is_tried_again_with_no_worker_for_events() {
+    let node = bare().build().unwrap();
+    let discovery = start(&node, &["--sleep-interval=infinite"]);
+    file_says(&node, COUNT, Some("8"));
+    discovery.says("watching 8 of 8 GPUs").unwrap();
+    let folder = LeaseFolder::new(&LocalPath::new(node.run_dir()));
+    let daemon = folder.daemons().unwrap().pop_first().unwrap();
+    // Taken elsewhere, so that the place of the answer can be made useless before.
+    let elsewhere = node.dir().join("elsewhere");
+    let lease = lease_in(&elsewhere, &node, &[2]);
+    let id = &lease.lease().id;
+    let answer = folder.path().join(format!("{id}.{daemon}.ack"));
+    std::fs::create_dir_all(answer.join("in-the-way").as_path()).unwrap();
+    for name in [format!("{id}.owner"), format!("{id}.json")] {
+        std::fs::rename(elsewhere.join("leases").join(&name), folder.path().join(&name).as_path()).unwrap();
+    }
+    discovery.ready_and_says(&["cannot be acknowledged"]).unwrap();
+    // Each try makes a file that it has to take back.
+    let changed = || std::fs::metadata(folder.path().as_path()).and_then(|folder| folder.modified()).unwrap();
+    let before = changed();
+    let tried = || if changed() > before { Ok(()) } else { Err("not yet".to_owned()) };
+    sim_node::eventually("it is tried again", Duration::from_secs(30), tried).unwrap();
+    let starts = || {
+        let starts = "gantry_feature_discovery_nvml_worker_starts_total{role=\"events\"}";
+        discovery.metric(starts).unwrap()
+    };
+    assert_eq!(starts(), 1.0);
+    std::fs::remove_dir_all(answer.as_path()).unwrap();
+    let answered = || match folder.answers(id).map_err(|error| error.to_string())? {
+        answers if answers.acknowledged.len() == 1 => Ok(()),
+        answers => Err(format!("{answers:?}")),
+    };
+    sim_node::eventually("the lease is acknowledged", Duration::from_secs(30), answered).unwrap();
+    discovery.says("watching 7 of 7 GPUs").unwrap();
+    assert_eq!(starts(), 2.0);
 }
 
 // Fails without `confine`: the worker that starts anew touches the leased GPU, and dies.
