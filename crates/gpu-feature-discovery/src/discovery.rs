@@ -33,7 +33,8 @@ use crate::plugin::Plugin;
 use crate::reach::Reach;
 
 /// Pause before the next look at a driver that is away, or at GPUs that were missed: a driver is to be taken up within 10 s.
-const RETRY: Duration = Duration::from_secs(5);
+/// Looks for other reasons may be closer together.
+pub const RETRY: Duration = Duration::from_secs(5);
 
 /// How often leases are looked for beside inotify.
 const SELDOM: Duration = Duration::from_secs(10);
@@ -150,12 +151,12 @@ pub struct Outcome {
 }
 
 /// Makes labels of a look.
-pub fn judge(look: Look, plan: &Plan, memory: &mut Memory) -> Outcome {
+pub fn judge(look: Look, plan: &Plan, memory: &mut Memory, now: Instant) -> Outcome {
     let Look { mut facts, driver, troubles: mut remarks } = look;
     let (mut missed, mut away) = (Vec::new(), None);
     match driver {
         Ok(mut driver) => {
-            missed = memory.complete(&mut driver);
+            missed = memory.complete(&mut driver, now);
             facts.driver = Some(driver);
         }
         Err(why) => away = Some(why),
@@ -201,7 +202,7 @@ impl Discovery {
                 let mut look = looker.look(&plan, &turn.reach, &mut self.plugin, driver).await?;
                 look.facts.nfd = *self.nfd.borrow_and_update();
                 turn.has_bus = look.facts.pci.is_some();
-                let outcome = judge(look, &plan, &mut memory);
+                let outcome = judge(look, &plan, &mut memory, Instant::now());
                 if let Some(away) = outcome.away.as_ref().filter(|away| is_first && away.code != "leased")
                     && self.fails_without_driver
                 {

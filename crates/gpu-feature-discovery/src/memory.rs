@@ -2,13 +2,15 @@
 //! away for a while. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use gpu_model::{Gpu, GpuDetails, GpuUuid, Reading};
 
+use crate::discovery::RETRY;
 use crate::facts::{DriverFacts, Facts};
 use crate::labels::Labels;
 
-/// At so many looks in a row that miss a GPU, its labels go.
+/// At so many looks in a row that miss a GPU, its labels go. A look counts when the last that did is [`RETRY`] ago.
 const MISSES: u32 = 3;
 
 /// What is remembered.
@@ -23,6 +25,8 @@ struct Remembered {
     gpu: Gpu,
     details: Option<GpuDetails>,
     missed: u32,
+    /// When a miss was counted last.
+    counted: Option<Instant>,
 }
 
 impl Memory {
@@ -33,17 +37,20 @@ impl Memory {
 
     /// Takes in what the driver says, and completes it by GPUs that it said earlier and does not say now, or not whole: as
     /// they were, until they are missed once too often. Gives those.
-    pub fn complete(&mut self, driver: &mut DriverFacts) -> Vec<GpuUuid> {
+    pub fn complete(&mut self, driver: &mut DriverFacts, now: Instant) -> Vec<GpuUuid> {
         let DriverFacts { inventory, details } = driver;
         let whole: Vec<&Gpu> = inventory.gpus.iter().filter(|gpu| is_whole(gpu)).collect();
         for gpu in whole {
             let details = details.gpus.iter().find(|it| it.uuid == gpu.uuid).cloned();
-            self.gpus.insert(gpu.uuid.clone(), Remembered { gpu: gpu.clone(), details, missed: 0 });
+            let seen = Remembered { gpu: gpu.clone(), details, missed: 0, counted: None };
+            self.gpus.insert(gpu.uuid.clone(), seen);
         }
         let is_whole = |uuid: &GpuUuid| inventory.gpus.iter().any(|gpu| gpu.uuid == *uuid && is_whole(gpu));
         for (uuid, remembered) in &mut self.gpus {
-            if !is_whole(uuid) {
+            let counts = remembered.counted.is_none_or(|last| now.saturating_duration_since(last) >= RETRY);
+            if !is_whole(uuid) && counts {
                 remembered.missed += 1;
+                remembered.counted = Some(now);
             }
         }
         self.gpus.retain(|_, remembered| remembered.missed < MISSES);
@@ -98,4 +105,55 @@ fn is_whole(gpu: &Gpu) -> bool {
         || failed(&gpu.compute_capability)
         || failed(&gpu.mig_mode)
         || !gpu.mig_failures.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use gpu_model::{Details, DriverVersions, Inventory};
+
+    use super::*;
+
+    fn driver(gpus: &[Gpu]) -> DriverFacts {
+        let driver =
+            DriverVersions { driver: String::new(), nvml: String::new(), cuda: Reading::NotSupported };
+        let inventory = Inventory { driver, gpus: gpus.to_vec(), failures: Vec::new() };
+        let details = Details { gpus: Vec::new(), confidential_compute: Reading::NotSupported };
+        DriverFacts { inventory, details }
+    }
+
+    #[test]
+    fn gpu_that_is_missed_goes_after_three_looks_that_are_apart_however_many_there_are_between() {
+        let gpu = Gpu {
+            index: 0,
+            uuid: "GPU-00000000-0000-0000-0000-000000000000".parse().unwrap(),
+            minor: Reading::NotSupported,
+            product: Reading::NotSupported,
+            pci: Reading::NotSupported,
+            memory_bytes: Reading::NotSupported,
+            compute_capability: Reading::NotSupported,
+            numa_node: Reading::NotSupported,
+            mig_mode: Reading::NotSupported,
+            mig_devices: Vec::new(),
+            mig_failures: Vec::new(),
+        };
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let mut memory = Memory::default();
+        for round in 0..2 {
+            let found = begin + second * 100 * round;
+            assert!(memory.complete(&mut driver(std::slice::from_ref(&gpu)), found).is_empty());
+            // A look each second, as events lead to; the first that misses it is at 1.
+            for after in 1..20 {
+                let mut seen = driver(&[]);
+                let missed = memory.complete(&mut seen, found + second * after);
+                let is_kept = after < 11;
+                assert_eq!(
+                    (missed.len() == 1, seen.inventory.gpus.len() == 1),
+                    (is_kept, is_kept),
+                    "{after} s"
+                );
+            }
+        }
+    }
 }

@@ -91,7 +91,7 @@ async fn look(config: &Config) -> anyhow::Result<Outcome> {
     let component = daemon::Readiness::new().component("driver");
     let look = looker.look(&plan, &Reach::All, &mut plugin, &component).await;
     nvml.shutdown().await;
-    let mut outcome = judge(look?, &plan, &mut Memory::default());
+    let mut outcome = judge(look?, &plan, &mut Memory::default(), Instant::now());
     outcome.shown.generation = 1;
     Ok(outcome)
 }
