@@ -385,10 +385,7 @@ impl Discovery {
                 atomic::make_folder_of(&path)?;
                 kept::write(&path, &labels)?;
             }
-            match silenced.filter(|report| kept::silenced(&silenced_path).as_ref() != Some(report)) {
-                Some(report) => kept::silence(&silenced_path, &report),
-                None => Ok(()),
-            }
+            kept::silence(&silenced_path, silenced.as_deref())
         });
         if let Err(problem) = done.await? {
             tracing::warn!(problem, "labels cannot be kept for the next start");

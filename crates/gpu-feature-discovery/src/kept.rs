@@ -38,11 +38,33 @@ pub fn silenced(path: &LocalPath) -> Option<String> {
     config_file::text::of_file(path.as_path()).ok()
 }
 
-/// Keeps it.
+/// Keeps it, unless it is kept already; without one none is kept any more.
 ///
 /// # Errors
-/// When it cannot be written, in words.
-pub fn silence(path: &LocalPath, report: &str) -> Result<(), String> {
+/// When it cannot be written or removed, in words.
+pub fn silence(path: &LocalPath, report: Option<&str>) -> Result<(), String> {
+    if silenced(path).as_deref() == report {
+        return Ok(());
+    }
+    let Some(report) = report else {
+        return std::fs::remove_file(path.as_path())
+            .map_err(|error| format!("cannot remove {path}: {error}"));
+    };
     atomic::make_folder_of(path)?;
     atomic::write(path, report.as_bytes(), MODE).map_err(|error| daemon::error_chain(&error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silenced_report_is_kept_until_there_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = LocalPath::new(dir.path().join("state").join(SILENCED));
+        for report in [None, Some("one"), Some("two"), None] {
+            silence(&path, report).unwrap();
+            assert_eq!(silenced(&path).as_deref(), report);
+        }
+    }
 }

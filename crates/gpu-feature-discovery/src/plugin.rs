@@ -13,6 +13,8 @@ pub struct Plugin {
     last_seen: Instant,
     /// Whether a report counted when it was read last.
     is_heard: bool,
+    /// The report that was read last.
+    report: Option<String>,
     /// The report that counts no more.
     silenced: Option<String>,
 }
@@ -21,7 +23,7 @@ impl Plugin {
     /// Before the first look: it may have been there until now, unless its report is the one that counted no more already for
     /// an earlier process.
     pub fn new(silenced: Option<String>, now: Instant) -> Plugin {
-        Plugin { is_there: false, last_seen: now, is_heard: false, silenced }
+        Plugin { is_there: false, last_seen: now, is_heard: false, report: None, silenced }
     }
 
     /// It was looked for.
@@ -43,6 +45,11 @@ impl Plugin {
             self.is_heard = false;
             return false;
         };
+        // Also one whose sign is missing was there to write it.
+        if self.report.as_deref() != Some(report) {
+            self.report = Some(report.to_owned());
+            self.last_seen = now;
+        }
         let is_silent = !self.is_there
             && (self.silenced.as_deref() == Some(report)
                 || now.saturating_duration_since(self.last_seen) >= ABSENCE);
@@ -83,6 +90,13 @@ mod tests {
         assert!(plugin.counts(Some("one"), left + MINUTE * 10 - Duration::from_millis(1)));
         assert!(!plugin.counts(Some("one"), left + MINUTE * 10));
         assert_eq!((plugin.silenced(), plugin.due()), (Some("one"), None));
+        // It goes on writing, and could not leave the sign that it is there.
+        let writes = left + MINUTE * 10;
+        assert!(plugin.counts(Some("two"), writes));
+        assert_eq!(plugin.due(), Some(writes + MINUTE * 10));
+        assert!(!plugin.counts(Some("two"), writes + MINUTE * 10));
+        plugin = Plugin::new(Some("one".to_owned()), left);
+        assert!(!plugin.counts(Some("one"), left));
         // Its next start.
         plugin.seen(true, left + MINUTE * 11);
         assert!(plugin.counts(Some("one"), left + MINUTE * 11));
