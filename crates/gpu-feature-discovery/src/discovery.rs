@@ -14,6 +14,7 @@ use daemon::files::{FilesGone, PATIENCE};
 use file_watch::FileWatch;
 use gpu_config::SleepInterval;
 use gpu_model::GpuUuid;
+use gpu_model::names::LABEL_GPU_PRESENT;
 use node_host::{FileIdentity, LocalPath, atomic};
 use nvml::{Event, EventStream, next_event};
 use thiserror::Error;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::config::{LabelFlags, Plan};
-use crate::facts::DriverFacts;
+use crate::facts::{DriverFacts, Face};
 use crate::kept;
 use crate::labels::{Labels, label};
 use crate::leases::Leases;
@@ -99,8 +100,8 @@ pub struct Discovery {
     pub leases: Leases,
     /// The device plugin: while it is there, its report tells of what events do.
     pub plugin: Plugin,
-    /// Whether Node Feature Discovery says that there is a GPU.
-    pub nfd: watch::Receiver<bool>,
+    /// Whether Node Feature Discovery says that there is a GPU; nothing until the Node was seen.
+    pub nfd: watch::Receiver<Option<bool>>,
     /// Where leases are.
     pub lease_folder: LocalPath,
     /// Whether a driver that cannot be used at the start ends the program.
@@ -146,6 +147,8 @@ pub struct Outcome {
     pub away: Option<Away>,
     /// GPUs that were missed and are labelled as before.
     pub missed: Vec<GpuUuid>,
+    /// Whether Node Feature Discovery has yet to say if there is a GPU, which nobody else knows.
+    pub awaits_nfd: bool,
     /// What is odd, in words.
     pub remarks: Vec<String>,
 }
@@ -164,9 +167,13 @@ pub fn judge(look: Look, plan: &Plan, memory: &mut Memory, now: Instant) -> Outc
     let labelled = label(&facts, &plan.settings);
     remarks.extend(labelled.remarks);
     let labels = memory.settle(labelled.labels, &facts);
+    let awaits_nfd = plan.settings.face == Face::Native
+        && facts.pci.is_none()
+        && facts.nfd.is_none()
+        && !labels.contains_key(LABEL_GPU_PRESENT);
     let shown =
         Shown { generation: 0, labels, driver: facts.driver, away: away.as_ref().map(|away| away.code) };
-    Outcome { shown, away, missed, remarks }
+    Outcome { shown, away, missed, awaits_nfd, remarks }
 }
 
 impl Discovery {
@@ -225,7 +232,10 @@ impl Discovery {
                 self.tell(&outcome, memory.labels().is_some());
                 // First, so that what was shown once is known to the next process, whenever this one is killed.
                 self.keep(&memory).await?;
-                self.publish(outcome.shown);
+                // Until it is known, what an earlier process showed stays.
+                if !outcome.awaits_nfd {
+                    self.publish(outcome.shown);
+                }
             }
             self.watch_events(&mut turn);
             let heed_due = turn.pace.due();
@@ -323,7 +333,7 @@ impl Discovery {
         every
     }
 
-    fn tell(&self, Outcome { shown, away, missed, remarks }: &Outcome, remembers: bool) {
+    fn tell(&self, Outcome { shown, away, missed, remarks, .. }: &Outcome, remembers: bool) {
         let Components { driver, labels, .. } = &self.components;
         match away {
             // Whoever leased it knows.

@@ -22,8 +22,9 @@ pub struct Facts {
     pub machine: Option<String>,
     /// The PCI functions of NVIDIA's (vendor 10de), of every class; none where the bus cannot be read.
     pub pci: Option<Vec<PciFunction>>,
-    /// Whether Node Feature Discovery says that there is a GPU of NVIDIA's. It counts where we cannot read the bus.
-    pub nfd: bool,
+    /// Whether Node Feature Discovery says that there is a GPU of NVIDIA's; none where that is not known. It counts where we
+    /// cannot read the bus.
+    pub nfd: Option<bool>,
     /// Which of NVIDIA's kernel modules is loaded; none where that cannot be told.
     pub flavour: Option<DriverFlavour>,
 }

@@ -13,10 +13,15 @@ fn says_present(node: &NodeView) -> bool {
 }
 
 /// Follows what it says, for as long as the Node is watched. A Node that cannot be seen says what it said.
-pub async fn follow(mut node: watch::Receiver<OwnNode>, says: watch::Sender<bool>) {
+pub async fn follow(mut node: watch::Receiver<OwnNode>, says: watch::Sender<Option<bool>>) {
     loop {
-        if let Some(view) = node.borrow_and_update().view.as_ref() {
-            let now = says_present(view);
+        let now = match &*node.borrow_and_update() {
+            OwnNode { view: Some(view), .. } => Some(says_present(view)),
+            // There is no such Node.
+            OwnNode { view: None, trouble: None, looks: 1.., .. } => Some(false),
+            OwnNode { .. } => None,
+        };
+        if now.is_some() {
             says.send_if_modified(|said| std::mem::replace(said, now) != now);
         }
         if node.changed().await.is_err() {

@@ -136,9 +136,12 @@ fn start_outputs(
     }
 }
 
-/// What Node Feature Discovery says of the Node; nothing where that is not watched.
-fn nfd_says(node: Option<watch::Receiver<OwnNode>>, runtime: &daemon::Runtime) -> watch::Receiver<bool> {
-    let (says, said) = watch::channel(false);
+/// What Node Feature Discovery says of the Node; that there is no GPU where that is not watched.
+fn nfd_says(
+    node: Option<watch::Receiver<OwnNode>>,
+    runtime: &daemon::Runtime,
+) -> watch::Receiver<Option<bool>> {
+    let (says, said) = watch::channel(node.is_none().then_some(false));
     runtime.spawn_until_stopped("nfd", async move {
         match node {
             Some(node) => nfd::follow(node, says).await,

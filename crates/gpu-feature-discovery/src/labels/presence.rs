@@ -18,7 +18,7 @@ pub(super) fn label(facts: &Facts, sheet: &mut Sheet) {
             .is_some_and(|driver| !(driver.inventory.gpus.is_empty() && driver.inventory.failures.is_empty()))
     };
     let on_bus = facts.pci.as_ref().is_some_and(|functions| functions.iter().any(is_gpu));
-    let by_nfd = facts.pci.is_none() && facts.nfd;
+    let by_nfd = facts.pci.is_none() && facts.nfd == Some(true);
     if on_bus || by_driver() || by_nfd {
         sheet.put(LABEL_GPU_PRESENT, LabelValue::flag(true));
     }

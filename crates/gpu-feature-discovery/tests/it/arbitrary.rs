@@ -213,16 +213,15 @@ pub fn facts() -> impl Strategy<Value = Facts> {
         by_address.map(|functions| functions.into_values().collect())
     });
     let flavour = option::of(Just(DriverFlavour::Open));
-    (option::weighted(0.9, driver()), health, option::of(text()), pci, flavour, any::<bool>()).prop_map(
-        |(driver, health, machine, pci, flavour, nfd)| Facts {
+    (option::weighted(0.9, driver()), health, option::of(text()), pci, flavour, any::<Option<bool>>())
+        .prop_map(|(driver, health, machine, pci, flavour, nfd)| Facts {
             driver,
             health: health.into_iter().map(|(gpu, health)| (uuid(gpu), health)).collect(),
             machine,
             pci,
             nfd,
             flavour,
-        },
-    )
+        })
 }
 
 pub fn settings() -> impl Strategy<Value = Settings> {

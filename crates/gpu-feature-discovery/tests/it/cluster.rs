@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fake_apiserver::FakeApiServer;
+use fake_apiserver::{FakeApiServer, Fault, Times};
 use sim_node::{Process, Signal, SimNode};
 
 use crate::harness::{bare, run, start_with};
@@ -128,8 +128,17 @@ async fn node_feature_discovery_is_believed_where_the_bus_cannot_be_read() {
     assert_eq!(present(), None);
     cluster.server.update_labels(NODE, "nfd-master", &[(THEIRS, Some("true"))]);
     eventually("the GPU is present", || present().as_deref() == Some("true"));
+    drop(discovery);
+    // The next process does not know at first, and takes nothing off for that.
+    cluster.server.inject(Fault::Down, Times::UntilCleared, None);
+    let discovery = start_with(&node, &cluster.flags(&[]));
+    eventually("it looked", || looks(&discovery, "no-driver") >= 1.0);
+    cluster.server.clear_faults();
+    let value = |metric: &str| discovery.metric(&format!("gantry_feature_discovery_{metric}")).unwrap();
+    eventually("it knows", || value("labels") == 1.0);
     cluster.server.update_labels(NODE, "nfd-master", &[(THEIRS, None)]);
     eventually("it is not", || present().is_none());
+    assert_eq!(value("label_changes_total"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

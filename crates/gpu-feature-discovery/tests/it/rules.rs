@@ -131,12 +131,13 @@ fn presence_is_the_buss_and_where_that_is_unread_the_drivers_and_nfds() {
     let on_bus = node(vec![gpu(0, T4)]).pci;
     let driver = node(vec![gpu(0, T4)]).driver;
     for (pci, driver, nfd, present) in [
-        (on_bus, None, false, true),
+        (on_bus, None, None, true),
         // What is on a bus that can be read is known better.
-        (Some(Vec::new()), None, true, false),
-        (None, driver, false, true),
-        (None, None, true, true),
-        (None, None, false, false),
+        (Some(Vec::new()), None, Some(true), false),
+        (None, driver, Some(false), true),
+        (None, None, Some(true), true),
+        (None, None, Some(false), false),
+        (None, None, None, false),
     ] {
         let labelled = label(&Facts { pci, driver, nfd, ..Facts::default() }, &Settings::default());
         assert_eq!(value(&labelled, "nvidia.com/gpu.present"), present.then_some("true"));
