@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use daemon::files::{Files, FilesGone};
 use file_watch::FileWatch;
 use gpu_model::{GpuUuid, ResourceName};
-use node_contract::{Acknowledgement, HeededLeases, Lease, LeaseFolder, Observed};
+use node_contract::{Acknowledgement, HeededLeases, Lease, LeaseFolder, Observed, Pace};
 use node_host::BootId;
 use tokio::sync::watch;
 
@@ -35,11 +35,7 @@ mod progress;
 pub use places::LeasePlaces;
 use progress::{Look, Progress, Step};
 
-/// How often the folder is looked at while there is a lease: its end by time, and a lock that is let go of just after the
-/// file was closed, are told by nobody.
-const RECHECK: Duration = Duration::from_secs(1);
-
-/// The same while something could not be done. Otherwise inotify tells.
+/// How often the folder is looked at while something could not be done. Otherwise inotify tells.
 const SELDOM: Duration = Duration::from_secs(10);
 
 /// Pause between two questions to the kubelet while a lease waits for it.
@@ -132,15 +128,20 @@ impl Leases {
         let mut heeding = Heeding::default();
         // This makes the folder. A lease that comes before the watch is seen by the next look.
         self.read(&mut heeding).await?;
+        let mut pace = Pace::default();
+        pace.told(Instant::now());
         let mut folder = FileWatch::new(self.folder.path().join("any").into());
         let mut asking: Option<Asking> = None;
-        let mut is_due = true;
         loop {
+            let is_due = pace.due().is_some_and(|due| due <= Instant::now());
             if is_due {
                 self.read(&mut heeding).await?;
-                is_due = false;
             }
             self.advance(&mut heeding).await?;
+            if is_due {
+                // What fails writes to the folder, too.
+                pace.looked(!heeding.leases.is_empty(), !heeding.trouble.is_empty(), Instant::now());
+            }
             self.tell(&mut heeding);
             let next_question = heeding.next_question().filter(|_| asking.is_none());
             if next_question.is_some_and(|due| due <= Instant::now()) {
@@ -148,10 +149,11 @@ impl Leases {
                 asking = Some(ask(self.kubelet.clone()));
                 continue;
             }
-            let recheck = heeding.pause().map(|pause| Instant::now() + pause);
+            let seldom = (!heeding.trouble.is_empty()).then(|| Instant::now() + SELDOM);
             tokio::select! {
-                () = folder.changed() => is_due = true,
-                () = until(recheck) => is_due = true,
+                () = folder.changed() => pace.told(Instant::now()),
+                () = until(pace.due()) => {}
+                () = until(seldom) => pace.told(Instant::now()),
                 () = until(next_question) => {}
                 (begun, answer) = finish(&mut asking) => {
                     asking = None;
@@ -251,15 +253,6 @@ impl Leases {
 }
 
 impl Heeding {
-    /// After what time the folder is to be looked at although nothing tells of a change.
-    fn pause(&self) -> Option<Duration> {
-        match (self.leases.is_empty(), self.trouble.is_empty()) {
-            (false, _) => Some(RECHECK),
-            (true, false) => Some(SELDOM),
-            (true, true) => None,
-        }
-    }
-
     /// When the kubelet is to be asked next, if at all.
     fn next_question(&self) -> Option<Instant> {
         let pauses = self.leases.values().filter_map(Live::pause);

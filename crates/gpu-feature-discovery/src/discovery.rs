@@ -15,6 +15,7 @@ use file_watch::FileWatch;
 use gpu_config::SleepInterval;
 use gpu_model::GpuUuid;
 use gpu_model::names::LABEL_GPU_PRESENT;
+use node_contract::Pace;
 use node_host::{FileIdentity, LocalPath, atomic};
 use nvml::{Event, EventStream, next_event};
 use thiserror::Error;
@@ -29,7 +30,6 @@ use crate::leases::Leases;
 use crate::look::{Away, Look, LookEnded, Looker};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
 use crate::plugin::Plugin;
 use crate::reach::Reach;
 

@@ -25,7 +25,6 @@ mod metrics;
 mod nfd;
 mod oneshot;
 mod outputs;
-mod pace;
 mod plugin;
 mod reach;
 mod serve;

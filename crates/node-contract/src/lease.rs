@@ -15,11 +15,13 @@ use crate::requests::{self, InvalidRequest, MAX_WHO, Named};
 
 mod folder;
 mod heeded;
+mod pace;
 
 pub use folder::{
     AcquireError, Answers, EndError, FoundLease, LeaseError, LeaseFolder, LeaseHold, Presence, ReleaseRequest,
 };
 pub use heeded::{HeedTrouble, Heeded, HeededLeases, LeaseLook};
+pub use pace::Pace;
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;

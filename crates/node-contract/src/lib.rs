@@ -20,7 +20,8 @@ pub use held_file::{HELD_FILE, HeldFile};
 pub use lease::{
     Acknowledgement, AcquireError, Answers, EndError, FoundLease, HeedTrouble, Heeded, HeededLeases, Holder,
     LEASES_PATH, LONGEST_LEASE, Lease, LeaseError, LeaseFolder, LeaseHold, LeaseLook, LeaseOwner,
-    LeaseRequest, LeaseState, MAX_HOLDERS, Observed, PLUGIN_PRESENCE, Presence, ReleaseRequest, is_daemon,
+    LeaseRequest, LeaseState, MAX_HOLDERS, Observed, PLUGIN_PRESENCE, Pace, Presence, ReleaseRequest,
+    is_daemon,
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use requests::InvalidRequest;

@@ -1,8 +1,9 @@
-//! When leases are looked for, beside each look at the driver. Pure.
+//! When a daemon looks for leases. Pure.
 
 use std::time::{Duration, Instant};
 
-/// How often while there is a lease, whose end no file may tell; and how long it takes until what failed is tried again.
+/// How often while there is a lease: its end by time, and a lock that is let go of just after the file was closed, are told by
+/// nobody. And how long it takes until what failed is tried again.
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// When leases are looked for.
