@@ -137,10 +137,15 @@ fn labels_follow_the_gpus_come_back_when_taken_and_leave_those_of_others_alone()
     }
     wait_for(&node, &[("nvidia.com/mig-3g.40gb.count", Some("1")), ("nvidia.com/gpu.count", Some("8"))]);
 
+    // At the third look that misses it a GPU counts no more.
     simulation::tell(&node, &["lose", "--gpu=3"]).unwrap();
     wait_for(
         &node,
-        &[("gantry.dev/gpu.unhealthy.count", Some("1")), ("nvidia.com/mig-3g.40gb.count", Some("1"))],
+        &[
+            ("gantry.dev/gpu.unhealthy.count", Some("1")),
+            ("nvidia.com/gpu.count", Some("7")),
+            ("nvidia.com/mig-3g.40gb.count", Some("1")),
+        ],
     );
 
     // Labels outlive the program.
