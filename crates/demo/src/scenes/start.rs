@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::stage::Stage;
 
 /// Flags that make the show short: a real node probes each 15 s and gives a call 5 s.
-const QUICK: [&str; 2] = ["--probe-interval=1s", "--nvml-call-timeout=1s"];
+const QUICK: [&str; 2] = ["--probe-interval=1s", "--nvml-call-timeout=2s"];
 
 /// Plays the scene.
 pub fn play(stage: &mut Stage) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use fake_kubelet::{Event, PodRequest};
-use nvml_sim::XID_OFF_THE_BUS;
+use nvml_sim::{FaultEntry, XID_OFF_THE_BUS};
 
 use crate::stage::{RESOURCE, Stage, after};
 use crate::wording::span;
@@ -17,7 +17,14 @@ pub fn play(stage: &mut Stage) -> Result<()> {
     stage.act(&format!("the driver reports XID {XID_OFF_THE_BUS} on GPU {index}, which nobody holds"))?;
     let begin = SystemTime::now();
     let name = index.to_string();
-    stage.node.driver().inject_xid(&name, XID_OFF_THE_BUS, None, None)?;
+    // Without the recovery action that goes with it, which a probe may see first and name.
+    let xid = FaultEntry {
+        xid: Some(XID_OFF_THE_BUS),
+        no_recovery_action: true,
+        gpu: Some(name.clone()),
+        ..FaultEntry::default()
+    };
+    stage.node.driver().declare(xid)?;
     let resource = stage.allocatable(count - 1)?;
     // From now on every call on it fails, as on a real one.
     stage.node.driver().lose(&name, None)?;
@@ -52,7 +59,7 @@ pub fn play(stage: &mut Stage) -> Result<()> {
         .filter(|device| device.reported != "Healthy")
         .map(|device| device.id.as_str())
         .collect();
-    let changes = stage.log_lines(&["GPU health changed"])?.len();
+    let changes = stage.log_lines(&["GPU health changed", "to=Unhealthy"])?.len();
     let reason = format!("Unhealthy(xid-{XID_OFF_THE_BUS})");
     stage.expect(
         sick == [gpu.as_str()] && changes == 1 && change.contains(&reason),

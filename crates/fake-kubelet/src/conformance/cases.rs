@@ -242,7 +242,9 @@ fn restart_keeps_what_pods_hold(stage: &mut Stage<'_>) -> Done {
     stage.taken(1)?;
     let first = plugin.last_allocate()?;
     stage.kubelet.restart()?;
-    let plugin = stage.registered(healthy(&["a", "b"]))?;
+    // By the third one the amounts cannot be those of before the restart, and no pod gets it.
+    let devices = [healthy(&["a", "b"]), vec![device("c", UNHEALTHY, None)]].concat();
+    let plugin = stage.registered(devices)?;
     stage.taken(1)?;
     let second = plugin.last_allocate()?;
     let both: BTreeSet<String> = first.into_iter().chain(second).flatten().collect();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kubelet_api::{
-    deviceplugin::v1beta1::Device,
+    deviceplugin::{HEALTHY, v1beta1::Device},
     podresources::v1::{
         AllocatableResourcesRequest, AllocatableResourcesResponse, ContainerDevices, ListPodResourcesRequest,
         ListPodResourcesResponse, pod_resources_lister_client::PodResourcesListerClient,
@@ -65,10 +65,11 @@ impl<'a> Stage<'a> {
 
     /// A plugin that is registered and whose devices the node shows.
     pub(super) fn registered(&mut self, devices: Vec<Device>) -> Result<ScriptedPlugin, String> {
-        let count = devices.len();
+        let (capacity, allocatable) =
+            (devices.len(), devices.iter().filter(|device| device.health == HEALTHY).count());
         let plugin = self.plugin(devices)?;
         plugin.register(plugin.request()).map_err(|status| format!("Register failed: {status}"))?;
-        self.until_amounts(count, count)?;
+        self.until_amounts(capacity, allocatable)?;
         Ok(plugin)
     }
 

@@ -95,8 +95,13 @@ pub fn first_questions_are_answered(plugin: &Process) {
 
 /// Waits until the kubelet counts so many devices, and so many of them healthy.
 pub fn counts(kubelet: &FakeKubelet, capacity: usize, allocatable: usize) {
-    eventually(&format!("capacity {capacity}, allocatable {allocatable}"), || {
-        let found = kubelet.resources().resources.remove(RESOURCE);
+    counts_of(kubelet, RESOURCE, capacity, allocatable);
+}
+
+/// The same of a resource by another name.
+pub fn counts_of(kubelet: &FakeKubelet, resource: &str, capacity: usize, allocatable: usize) {
+    eventually(&format!("{resource}: capacity {capacity}, allocatable {allocatable}"), || {
+        let found = kubelet.resources().resources.remove(resource);
         let is_so = found.as_ref().is_some_and(|found| {
             (found.capacity, found.allocatable) == (capacity, allocatable) && !found.endpoints.is_empty()
         });

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use fake_kubelet::FakeKubelet;
 use sim_node::{Process, SimNode};
 
-use crate::harness::{PATIENCE, RESOURCE, bare, counts, eventually, gpus, start_kubelet, start_plugin};
+use crate::harness::{
+    PATIENCE, RESOURCE, bare, counts, counts_of, eventually, gpus, start_kubelet, start_plugin,
+};
 
 /// A node of one whole A100, and one with two MIG devices.
 const PARTITIONED: &str = "seed: mig
@@ -15,6 +17,9 @@ gpus:
   - {model: A100-SXM4-80GB, pci: \"0000:07:00.0\", numa: 0, pcie: 0/0/0/0}
   - {model: A100-SXM4-80GB, pci: \"0000:0f:00.0\", numa: 0, pcie: 0/0/0/0, mig-instances: [3g.40gb, 3g.40gb]}
 ";
+
+/// What those are requested by.
+const PARTS: &str = "nvidia.com/mig-3g.40gb";
 
 fn spec(node: &SimNode) -> PathBuf {
     node.cdi_dir().join("gantry.dev-gpu.json")
@@ -52,9 +57,9 @@ async fn volume_mounts_name_devices_by_index_and_the_kubelet_is_told_the_nodes()
         "--mig-strategy=mixed",
     ];
     let (kubelet, plugin) = unproven(&node, &flags).await;
-    counts(&kubelet, 1, 1);
+    counts_of(&kubelet, PARTS, 2, 2);
     plugin.ready().unwrap();
-    let parts = kubelet.allocate("pod", "main", "nvidia.com/mig-3g.40gb", 2).await.unwrap().injection;
+    let parts = kubelet.allocate("pod", "main", PARTS, 2).await.unwrap().injection;
     let folder = "/var/run/nvidia-container-devices";
     assert_eq!(parts.envs, BTreeMap::from([("NVIDIA_VISIBLE_DEVICES".to_owned(), folder.to_owned())]));
     let mounts: Vec<(&str, &str)> =
