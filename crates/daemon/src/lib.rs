@@ -37,6 +37,7 @@
 //! 0 after a drain; 1 when a task failed, did not end within the drain deadline, or the start failed; 2 for
 //! bad usage or configuration; 128 + the signal's number (130, 143) when a second signal cut the drain short.
 
+pub mod absent;
 pub mod admin;
 mod args;
 mod beat;

@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::{Beat, beat};
-use inotify::{EventMask, EventStream, WatchMask};
+use inotify::{EventStream, WatchMask};
 use node_host::FileIdentity;
 use tokio_stream::StreamExt;
 
-use crate::folder_events;
-
-/// What tells that the folder is not where it was.
-const GONE: EventMask = EventMask::DELETE_SELF.union(EventMask::MOVE_SELF).union(EventMask::IGNORED);
+use crate::{FOLDER_GONE, folder_events};
 
 /// How often the file is looked at beside inotify.
 const LOOK: Duration = Duration::from_secs(10);
@@ -52,7 +49,7 @@ impl FileWatch {
                     tokio::select! {
                         event = events.next() => {
                             // A folder that is made again may have the number of the one before.
-                            let is_bound = matches!(&event, Some(Ok(event)) if !event.mask.intersects(GONE));
+                            let is_bound = matches!(&event, Some(Ok(event)) if !event.mask.intersects(FOLDER_GONE));
                             if !is_bound {
                                 self.bound = None;
                             }

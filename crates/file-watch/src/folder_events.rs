@@ -3,10 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use inotify::{EventStream, Inotify, WatchMask};
+use inotify::{EventMask, EventStream, Inotify, WatchMask};
 
 /// Room for the events of one read: whoever is watched makes a handful at a time.
 const EVENT_BUFFER: usize = 4096;
+
+/// What tells that the watch on the folder is worth nothing any more, whatever is now at its path.
+pub const FOLDER_GONE: EventMask =
+    EventMask::DELETE_SELF.union(EventMask::MOVE_SELF).union(EventMask::UNMOUNT).union(EventMask::IGNORED);
 
 /// The events of `folder`, and those of `more` on its files. Must be called inside a runtime.
 ///

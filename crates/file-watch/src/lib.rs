@@ -6,4 +6,4 @@ mod file;
 mod folder_events;
 
 pub use file::FileWatch;
-pub use folder_events::folder_events;
+pub use folder_events::{FOLDER_GONE, folder_events};

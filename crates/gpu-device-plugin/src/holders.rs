@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use daemon::absent::{finish, until};
 use daemon::beat;
 use daemon::files::{Files, FilesGone};
 use node_contract::HeldFile;
 use node_host::{BootId, FileIdentity, LocalPath, atomic};
 use tokio::sync::{mpsc, watch};
 
-use crate::absent::{finish, until};
 use crate::held::{Belief, Granted, Held, Ids, collect};
 use crate::metrics::Metrics;
 use crate::pod_resources::{self, AskError};
@@ -224,8 +224,7 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
         Ok(HeldFile { held, mig_gpus, .. }) => Held { ids: held, mig_gpus },
         Err(error) => {
             if !error.is_missing() {
-                let aside = node_contract::set_aside(path).map(|aside| aside.to_string());
-                let aside = aside.unwrap_or_else(|error| format!("not moved: {error}"));
+                let aside = node_contract::set_aside(path);
                 let error = daemon::error_chain(&error).to_string();
                 tracing::warn!(error, aside, "what pods held is not known until the kubelet answers");
             }

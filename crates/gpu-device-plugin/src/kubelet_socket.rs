@@ -16,7 +16,7 @@ use inotify::{EventMask, EventStream, WatchMask};
 use tokio_stream::StreamExt;
 
 use daemon::{Beat, beat};
-use file_watch::folder_events;
+use file_watch::{FOLDER_GONE, folder_events};
 use node_host::FileIdentity;
 
 /// How often the files are looked at.
@@ -181,9 +181,7 @@ impl KubeletWatch {
 
     /// Once the folder itself is concerned the watch on it is worth nothing, whatever now has its inode.
     fn take(&mut self, event: EventMask) {
-        let folder_itself =
-            EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::UNMOUNT | EventMask::IGNORED;
-        if !event.intersects(folder_itself) {
+        if !event.intersects(FOLDER_GONE) {
             return;
         }
         let bound = self.bound.take().map(|bound| bound.place);

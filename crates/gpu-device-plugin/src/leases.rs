@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use daemon::absent::{finish, until};
 use daemon::files::{Files, FilesGone};
 use file_watch::FileWatch;
 use gpu_model::{GpuUuid, ResourceName};
@@ -20,7 +21,6 @@ use node_contract::{Acknowledgement, HeededLeases, Lease, LeaseFolder, Observed,
 use node_host::BootId;
 use tokio::sync::watch;
 
-use crate::absent::{finish, until};
 use crate::config::Instance;
 use crate::health::now;
 use crate::holders::Holdings;

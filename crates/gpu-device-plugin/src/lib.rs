@@ -20,7 +20,6 @@
 //! Start: driver found, libraries staged, inventory, CDI spec on disk, CDI proven, then served and registered;
 //! topology after that. Whatever is missing is waited for, with its reason on `/ready`.
 
-mod absent;
 mod affinity;
 mod allocate;
 mod annotation;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config_file::InForce;
+use daemon::absent::{finish, until};
 use daemon::beat;
 use daemon::files::{self, Files, FilesGone};
 use gpu_model::{Gpu, GpuFailure, GpuUuid, Inventory, MigUuid, Reading, Topology};
@@ -24,7 +25,6 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::absent::{finish, until};
 use crate::affinity::NodeAffinity;
 use crate::board::Board;
 use crate::cdi_gate::CdiGate;
@@ -495,19 +495,22 @@ impl Watching {
     fn take_topology(&mut self, topology: &Topology) {
         let unknown: Vec<&GpuUuid> =
             self.listed.iter().filter(|gpu| !topology.gpus.contains_key(gpu)).collect();
-        if unknown.is_empty() {
+        let is_whole = unknown.is_empty();
+        if is_whole {
             self.topology.answered();
             self.with.components.topology.ready();
-            tracing::info!(
-                gpus = self.listed.len(),
-                pairs = topology.pairs.len(),
-                "topology known; preferences are answered"
-            );
         } else {
             self.miss_topology(&format!("the driver does not tell it of {unknown:?}"));
         }
         self.affinity = Arc::new(NodeAffinity::of(self.listed.clone(), topology));
         self.publish();
+        if is_whole {
+            tracing::info!(
+                gpus = self.listed.len(),
+                pairs = topology.pairs.len(),
+                "topology known; preferences are answered"
+            );
+        }
     }
 
     /// No GPU is the worse for it. Whether the driver is silent altogether, a probe tells.

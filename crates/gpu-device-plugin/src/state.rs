@@ -186,19 +186,7 @@ pub(crate) mod tests {
 
     /// The GPU of that id, of which only index and minor number are known.
     pub(crate) fn bare_gpu(index: u32) -> Gpu {
-        Gpu {
-            index,
-            uuid: gpu(index as usize),
-            minor: Reading::Value(index),
-            product: Reading::NotSupported,
-            pci: Reading::NotSupported,
-            memory_bytes: Reading::NotSupported,
-            compute_capability: Reading::NotSupported,
-            numa_node: Reading::NotSupported,
-            mig_mode: Reading::NotSupported,
-            mig_devices: Vec::new(),
-            mig_failures: Vec::new(),
-        }
+        Gpu { minor: Reading::Value(index), ..Gpu::bare(index, gpu(index as usize)) }
     }
 
     /// A node of `count` healthy GPUs whose spec is written.

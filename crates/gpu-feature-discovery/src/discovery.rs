@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config_file::InForce;
+use daemon::absent::until;
 use daemon::beat;
 use daemon::files::{FilesGone, PATIENCE};
 use file_watch::FileWatch;
@@ -418,13 +419,5 @@ fn tell_event(event: &Event) {
         Event::Gap { reason } => tracing::info!(reason, "events may have been missed"),
         Event::MigChange { gpu } => tracing::info!(%gpu, "the MIG mode or instances changed"),
         Event::Xid { gpu, xid, .. } => tracing::info!(%gpu, xid, "the driver reported an XID"),
-    }
-}
-
-/// Sleeps until then; for ever without a time.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }

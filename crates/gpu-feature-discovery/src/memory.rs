@@ -125,19 +125,7 @@ mod tests {
 
     #[test]
     fn gpu_that_is_missed_goes_after_three_looks_that_are_apart_however_many_there_are_between() {
-        let gpu = Gpu {
-            index: 0,
-            uuid: "GPU-00000000-0000-0000-0000-000000000000".parse().unwrap(),
-            minor: Reading::NotSupported,
-            product: Reading::NotSupported,
-            pci: Reading::NotSupported,
-            memory_bytes: Reading::NotSupported,
-            compute_capability: Reading::NotSupported,
-            numa_node: Reading::NotSupported,
-            mig_mode: Reading::NotSupported,
-            mig_devices: Vec::new(),
-            mig_failures: Vec::new(),
-        };
+        let gpu = Gpu::bare(0, "GPU-00000000-0000-0000-0000-000000000000".parse().unwrap());
         let (begin, second) = (Instant::now(), Duration::from_secs(1));
         let mut memory = Memory::default();
         for round in 0..2 {

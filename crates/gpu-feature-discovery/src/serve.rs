@@ -142,14 +142,12 @@ fn nfd_says(
     runtime: &daemon::Runtime,
 ) -> watch::Receiver<Option<bool>> {
     let (says, said) = watch::channel(node.is_none().then_some(false));
-    runtime.spawn_until_stopped("nfd", async move {
-        match node {
-            Some(node) => nfd::follow(node, says).await,
-            // Whoever waits for its word waits for ever.
-            None => says.closed().await,
-        }
-        Ok::<(), Infallible>(())
-    });
+    if let Some(node) = node {
+        runtime.spawn_until_stopped("nfd", async move {
+            nfd::follow(node, says).await;
+            Ok::<(), Infallible>(())
+        });
+    }
     said
 }
 

@@ -56,6 +56,23 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// One of which nothing else is known.
+    pub fn bare(index: u32, uuid: GpuUuid) -> Gpu {
+        Gpu {
+            index,
+            uuid,
+            minor: Reading::NotSupported,
+            product: Reading::NotSupported,
+            pci: Reading::NotSupported,
+            memory_bytes: Reading::NotSupported,
+            compute_capability: Reading::NotSupported,
+            numa_node: Reading::NotSupported,
+            mig_mode: Reading::NotSupported,
+            mig_devices: Vec::new(),
+            mig_failures: Vec::new(),
+        }
+    }
+
     /// Whether MIG is on now.
     pub fn is_partitioned(&self) -> bool {
         self.mig_mode.value().is_some_and(|mode| mode.current)

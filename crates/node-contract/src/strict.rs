@@ -131,14 +131,14 @@ pub(crate) fn read_of_any_version<T: DeserializeOwned + Serialize>(
     read_as(path, known, false)
 }
 
-/// Moves a file that cannot be read aside, for people, and gives its new name; what stood there is lost.
-///
-/// # Errors
-/// The operating system's.
-pub fn set_aside(path: &LocalPath) -> io::Result<LocalPath> {
-    let aside = LocalPath::new(format!("{path}.refused"));
-    std::fs::rename(path, &aside)?;
-    Ok(aside)
+/// Moves a file that cannot be read aside, for people; what stood there is lost. Gives its new name for the log, or why it
+/// was not moved.
+pub fn set_aside(path: &LocalPath) -> String {
+    let aside = format!("{path}.refused");
+    match std::fs::rename(path, &aside) {
+        Ok(()) => aside,
+        Err(error) => format!("not moved: {error}"),
+    }
 }
 
 fn read_as<T: DeserializeOwned + Serialize>(

@@ -70,8 +70,7 @@ pub fn restore(paths: &HealthPaths, boot: &BootId, settings: Settings) -> (Ledge
         Ok(file) => file,
         Err(error) => {
             if !error.is_missing() {
-                let aside = node_contract::set_aside(&paths.kept).map(|aside| aside.to_string());
-                let aside = aside.unwrap_or_else(|error| format!("not moved: {error}"));
+                let aside = node_contract::set_aside(&paths.kept);
                 let error = daemon::error_chain(&error).to_string();
                 tracing::error!(error, aside, "the health that was kept cannot be used: beginning afresh");
             }
