@@ -26,6 +26,11 @@ pub const PLUGIN: Daemon = Daemon { name: "gpu-device-plugin", port: "9401" };
 pub const DISCOVERY: Daemon = Daemon { name: "gpu-feature-discovery", port: "9402" };
 
 impl Daemon {
+    /// Its image, as `cargo xtask image` names it.
+    pub fn image(&self) -> String {
+        format!("gantry.dev/{}:{}", self.name, env!("CARGO_PKG_VERSION"))
+    }
+
     /// What selects its pods.
     pub fn selector(&self) -> String {
         format!("--selector=app.kubernetes.io/name={}", self.name)
@@ -64,6 +69,20 @@ impl Daemon {
             })
         });
         ready.with_context(|| self.summary(node))
+    }
+
+    /// Waits until the container that this pod had runs anew and is Ready.
+    pub fn wait_until_restarted(&self, node: &Node, earlier: &Value) -> Result<()> {
+        let earlier = &container(earlier)["containerID"];
+        let restarted = wait(format!("the container of {} to be another and Ready", self.name), || {
+            let Some(pod) = self.pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
+            let container = container(&pod);
+            Ok(match container["ready"] == true && container["containerID"] != *earlier {
+                true => Verdict::Done(()),
+                false => Verdict::Waiting(container.to_string()),
+            })
+        });
+        restarted.with_context(|| self.summary(node))
     }
 
     /// Kills its process, as the kernel does when memory runs out.
@@ -167,6 +186,15 @@ impl Daemon {
         wait(format!("/ready to say {words:?}"), || {
             let answer = self.ask(node, "/ready")?;
             Ok(if answer.contains(words) { Verdict::Done(()) } else { Verdict::Waiting(answer) })
+        })
+    }
+
+    /// Waits until /ready says yes, and nothing of this.
+    pub fn wait_until_ready_without(&self, node: &Node, words: &str) -> Result<()> {
+        wait(format!("/ready to say yes without {words:?}"), || {
+            let answer = self.ask(node, "/ready")?;
+            let is_so = answer.starts_with("HTTP/1.1 200 ") && !answer.contains(words);
+            Ok(if is_so { Verdict::Done(()) } else { Verdict::Waiting(answer) })
         })
     }
 

@@ -42,7 +42,7 @@ fn f30_driver_that_hangs_leaves_pods_alone_and_holds_up_none_and_its_return_brin
         PLUGIN.wait_until_says(&node, "nvml-stuck").unwrap();
         takes_the_rest(&node);
         simulation::tell(&node, &["fault", "clear"]).unwrap();
-        PLUGIN.wait_until_ready(&node).unwrap();
+        PLUGIN.wait_until_ready_without(&node, "nvml-stuck").unwrap();
         node.wait_for_gpus(8, 8).unwrap();
 
         // At its start: it knows nothing, offers nothing, and is there.
@@ -83,7 +83,7 @@ fn f33_driver_library_that_crashes_again_and_again_costs_no_gpu_and_no_pod() {
             takes_the_rest(&node);
         }
         simulation::tell(&node, &["fault", "clear"]).unwrap();
-        PLUGIN.wait_until_ready(&node).unwrap();
+        PLUGIN.wait_until_ready_without(&node, "nvml-").unwrap();
     });
     assert!(PLUGIN.metric(&node, starts).unwrap() > settled);
     let after = PLUGIN.wait_until_running(&node).unwrap();

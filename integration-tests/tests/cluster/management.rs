@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::daemon::PLUGIN;
 use crate::driver::Restored;
 use crate::node::{GPU, lock_own, text};
 use crate::pod::{Order, Pod, REFUSED, gpu_nodes, restricted};
@@ -61,18 +62,18 @@ fn management_gives_a_daemon_without_rights_every_gpu_and_a_pod_without_it_none(
 fn lister() -> Value {
     json!({
         "name": "lister",
-        "image": "gantry.dev/gpu-device-plugin:0.1.0",
+        "image": PLUGIN.image(),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/usr/bin/gpu-device-plugin", "devices", "--output=json"],
         "env": [
-            { "name": "GANTRY_DRIVER_ROOT", "value": "/run/gantry-sim/root" },
-            { "name": "GANTRY_DRIVER_ROOT_CTR_PATH", "value": "/run/gantry-sim/root" },
-            { "name": "NVML_SIM_DIR", "value": "/run/gantry-sim/node" },
+            { "name": "GANTRY_DRIVER_ROOT", "value": simulation::ROOT },
+            { "name": "GANTRY_DRIVER_ROOT_CTR_PATH", "value": simulation::ROOT },
+            { "name": "NVML_SIM_DIR", "value": simulation::STATE },
         ],
         "resources": { "limits": { MANAGEMENT: 1 } },
         "securityContext": restricted(),
         "volumeMounts": [
-            { "name": "simulation", "mountPath": "/run/gantry-sim" },
+            { "name": "simulation", "mountPath": simulation::FOLDER },
             { "name": "run", "mountPath": "/run/gantry" },
         ],
     })
@@ -80,7 +81,7 @@ fn lister() -> Value {
 
 fn volumes() -> Value {
     json!([
-        { "name": "simulation", "hostPath": { "path": "/run/gantry-sim", "type": "Directory" } },
+        { "name": "simulation", "hostPath": { "path": simulation::FOLDER, "type": "Directory" } },
         { "name": "run", "emptyDir": {} },
     ])
 }

@@ -81,7 +81,7 @@ fn partition(node: &Node) -> plugin::With<'_> {
         }
     }
     let with = plugin::deploy_with(node, &["mig-mixed"]).unwrap();
-    for (resource, amount) in [(GPU, 7), (LARGE, 1), (SMALL, 1)] {
+    for (resource, amount) in [(LARGE, 1), (SMALL, 1), (GPU, 7)] {
         node.wait_for_amount(resource, amount, |_| Ok(())).unwrap();
     }
     with

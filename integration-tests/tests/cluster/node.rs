@@ -205,7 +205,8 @@ impl Node {
         waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
-    /// Waits until the node shows so much of a resource, all of it allocatable; `meanwhile` sees every look at the node.
+    /// Waits until the node shows so much of a resource, all of it allocatable; `meanwhile` sees every look at the node, and
+    /// its error ends the wait.
     pub fn wait_for_amount(
         &self,
         resource: &str,
@@ -214,21 +215,32 @@ impl Node {
     ) -> Result<()> {
         let waited = wait(format!("{amount} of {resource}"), || {
             let node = self.get()?;
-            meanwhile(&node)?;
+            // An error of this closure would be one more look to come.
+            if let Err(error) = meanwhile(&node) {
+                return Ok(Verdict::Done(Err(error)));
+            }
             Ok(match amounts(&node, resource)? {
-                now if now == (amount, amount) => Verdict::Done(()),
+                now if now == (amount, amount) => Verdict::Done(Ok(())),
                 now => Verdict::Waiting(format!("{now:?}")),
             })
         });
-        waited.with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
+        waited.and_then(|seen| seen).with_context(|| format!("plugin: {}", PLUGIN.summary(self)))
     }
 
     /// Waits until the node shows so many GPUs in a report that the kubelet made after this call: what is on the
     /// Node object may be from before the event. The second new heartbeat is such a report; the first may have been
     /// on its way.
     pub fn wait_for_fresh_gpus(&self, capacity: usize, allocatable: usize) -> Result<()> {
+        let what = format!("{capacity} GPUs, {allocatable} allocatable");
+        self.wait_until_fresh(&what, |its_capacity, its_allocatable| {
+            (its_capacity, its_allocatable) == (capacity, allocatable)
+        })
+    }
+
+    /// The same for GPUs, capacity and allocatable, that are as wanted.
+    pub fn wait_until_fresh(&self, what: &str, wanted: impl Fn(usize, usize) -> bool) -> Result<()> {
         let (mut last, mut fresh) = (String::new(), -1);
-        let waited = wait(format!("a fresh report of {capacity} GPUs, {allocatable} allocatable"), || {
+        let waited = wait(format!("a fresh report of {what}"), || {
             let node = self.get()?;
             let heartbeat = heartbeat(&node);
             if heartbeat != last {
@@ -236,7 +248,7 @@ impl Node {
                 fresh += 1;
             }
             let now = amounts(&node, GPU)?;
-            Ok(match fresh >= 2 && now == (capacity, allocatable) {
+            Ok(match fresh >= 2 && wanted(now.0, now.1) {
                 true => Verdict::Done(()),
                 false => Verdict::Waiting(format!("{fresh} fresh reports, the last of {now:?}")),
             })

@@ -34,18 +34,16 @@ impl<'a> Theirs<'a> {
         pod["runtimeClassName"] = json!(CLASS);
         append(
             &mut pod["volumes"],
-            json!({ "name": "simulation", "hostPath": { "path": "/run/gantry-sim" } }),
+            json!({ "name": "simulation", "hostPath": { "path": simulation::FOLDER } }),
         );
         let container = &mut pod["containers"][0];
-        container["image"] = json!("gantry.dev/gpu-device-plugin:0.1.0");
-        for (name, value) in
-            [("NVML_SIM_DIR", "/run/gantry-sim/node"), ("NVIDIA_DEV_ROOT", "/run/gantry-sim/root")]
-        {
+        container["image"] = json!(PLUGIN.image());
+        for (name, value) in [("NVML_SIM_DIR", simulation::STATE), ("NVIDIA_DEV_ROOT", simulation::ROOT)] {
             append(&mut container["env"], json!({ "name": name, "value": value }));
         }
         append(
             &mut container["volumeMounts"],
-            json!({ "name": "simulation", "mountPath": "/run/gantry-sim" }),
+            json!({ "name": "simulation", "mountPath": simulation::FOLDER }),
         );
         node.kubectl.apply(&theirs.to_string())?;
         let of = |key: &str| text(&theirs["metadata"][key]);

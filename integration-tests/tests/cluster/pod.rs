@@ -175,14 +175,21 @@ impl<'a> Pod<'a> {
         Ok(self.health()?.into_keys().collect())
     }
 
+    /// Waits until the kubelet has given it its devices. Before that, a plugin that dies has it rejected, whoever wrote that.
+    pub fn wait_until_given(&self) -> Result<()> {
+        wait(format!("pod {} to be given its devices", self.name), || {
+            let pod = self.get()?;
+            let phase = text(&pod["status"]["phase"]);
+            let is_given =
+                ids(&pod).next().is_some() || ["Running", "Succeeded", "Failed"].contains(&&*phase);
+            Ok(if is_given { Verdict::Done(()) } else { Verdict::Waiting(pod["status"].to_string()) })
+        })
+    }
+
     /// What the pod's status says of the health of each id that the kubelet gave to the container.
     pub fn health(&self) -> Result<BTreeMap<String, String>> {
         let pod = self.get()?;
-        let resources = container(&pod)["allocatedResourcesStatus"].as_array().cloned().unwrap_or_default();
-        let ids = resources
-            .iter()
-            .flat_map(|resource| resource["resources"].as_array().cloned().unwrap_or_default());
-        Ok(ids.map(|id| (text(&id["resourceID"]), text(&id["health"]))).collect())
+        Ok(ids(&pod).map(|id| (text(&id["resourceID"]), text(&id["health"]))).collect())
     }
 
     /// Waits until the pod's status says this of an id that its container holds.
@@ -252,6 +259,14 @@ impl Drop for Pod<'_> {
             Err(error) => eprintln!("delete pod {}: {error}", self.name),
         }
     }
+}
+
+/// The ids that the kubelet gave to a pod's container, with what it says of each.
+fn ids(pod: &Value) -> impl Iterator<Item = &Value> {
+    fn list(value: &Value) -> impl Iterator<Item = &Value> {
+        value.as_array().into_iter().flatten()
+    }
+    list(&container(pod)["allocatedResourcesStatus"]).flat_map(|resource| list(&resource["resources"]))
 }
 
 /// The device nodes of GPUs, `nvidia0` and so on, that a report tells; control nodes left out.

@@ -42,6 +42,7 @@ fn f04_plugin_that_dies_under_a_running_pod_and_churn_leaves_it_alone_and_brings
             let registrations = node.registrations().unwrap();
             let plugin_pod = PLUGIN.wait_until_running(&node).unwrap();
             let churn = Pod::create(&node, &Order { name: "churn", gpus: 1, ..Order::default() }).unwrap();
+            churn.wait_until_given().unwrap();
             PLUGIN.kill(&node, &plugin_pod).unwrap();
             node.wait_for_registration_after(registrations).unwrap();
             node.wait_for_fresh_gpus(8, 8).unwrap();

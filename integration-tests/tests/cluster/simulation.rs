@@ -12,7 +12,13 @@ use serde_json::Value;
 use crate::node::{Node, program, text};
 
 /// The folder that the overlay `simulated` mounts.
-const FOLDER: &str = "/run/gantry-sim";
+pub const FOLDER: &str = "/run/gantry-sim";
+
+/// The root of its driver's files.
+pub const ROOT: &str = "/run/gantry-sim/root";
+
+/// Its state, for `NVML_SIM_DIR`.
+pub const STATE: &str = "/run/gantry-sim/node";
 
 /// The device numbers of the simulated GPUs: those that a container's default device list denies.
 pub fn gpu_numbers() -> Vec<String> {
@@ -51,7 +57,10 @@ pub fn clear(node: &Node) -> Result<()> {
     for part in ["root", "node"] {
         let path = folder(node).join(part);
         if path.exists() {
-            fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+            // By another name first: a running plugin may be about to write into it.
+            let gone = path.with_extension("gone");
+            fs::rename(&path, &gone).with_context(|| format!("rename {}", path.display()))?;
+            fs::remove_dir_all(&gone).with_context(|| format!("remove {}", gone.display()))?;
         }
     }
     Ok(())
@@ -82,7 +91,7 @@ fn folder(node: &Node) -> PathBuf {
 }
 
 fn state(node: &Node) -> PathBuf {
-    folder(node).join("node")
+    node.cluster().host_path(STATE)
 }
 
 fn run(args: &[&str]) -> Result<String> {

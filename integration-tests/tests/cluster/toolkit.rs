@@ -11,6 +11,7 @@ use serde_json::json;
 use test_cluster::nvidia_runtime;
 
 use crate::node::{MARK, Node};
+use crate::simulation;
 
 /// The RuntimeClass of pods that it starts.
 pub const CLASS: &str = "nvidia";
@@ -75,10 +76,10 @@ impl<'a> Toolkit<'a> {
             .node
             .cluster()
             .enter(&format!("{at}/nvidia-ctk"))
-            .args(["cdi", "generate", "--mode=nvml", "--driver-root=/run/gantry-sim/root"])
+            .args(["cdi", "generate", "--mode=nvml", &format!("--driver-root={}", simulation::ROOT)])
             .arg(format!("--nvidia-cdi-hook-path={at}/nvidia-cdi-hook"))
             .arg(format!("--output={SPEC}"))
-            .env("NVML_SIM_DIR", "/run/gantry-sim/node")
+            .env("NVML_SIM_DIR", simulation::STATE)
             .output()
             .context("start nvidia-ctk")?;
         ensure!(output.status.success(), "nvidia-ctk: {}", String::from_utf8_lossy(&output.stderr));
