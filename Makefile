@@ -43,7 +43,7 @@ hw: ## Ask real GPUs, if there are some, what the simulator has to answer; chang
 		--simulator target/debug/libnvml_sim_abi.so $(ARGS)
 
 # A given cluster is neither started nor ended here.
-e2e: truth $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 15 minutes)
+e2e: truth $(if $(GANTRY_E2E_KUBECONFIG),,cluster-up) images ## Test on a real one-node Kubernetes (root; first run builds it, about 20 minutes)
 	$(CARGO) build --workspace --bins --lib
 	$(if $(GANTRY_E2E_KUBECONFIG),,$(CARGO) test -p test-cluster --features root --lib root_tests)
 	$(CARGO) test -p integration-tests --features cluster --test cluster -- --test-threads=1

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::component::Component;
 use crate::fingerprint::Fingerprint;
 use crate::kubectl::Kubectl;
+use crate::kubelet::KubeletRelease;
 use crate::layout::{Layout, NODE_NAME};
 use crate::lock::lock;
 use crate::node::{self, Node};
@@ -64,13 +65,15 @@ impl Cluster {
         let _lock = lock(&layout.at("lock"), BUSY, &progress)?;
         let programs = tools::ensure(&layout, &progress)?;
         if let Some(state) = State::load(&layout)? {
-            let running = Self::of(&layout, state);
+            let mut running = Self::of(&layout, state);
             let why_anew = if running.state.made_of == made_of(&layout, &programs) {
                 running.dead().map(|dead| format!("{dead} has died"))
             } else {
                 Some("its programs or settings have changed".to_owned())
             };
             let Some(why) = why_anew else {
+                // A test that was killed may have left another one.
+                running.use_kubelet(KubeletRelease::default())?;
                 running.wait_for_node()?;
                 progress.say(format!("the cluster {name:?} is up already"));
                 return Ok(running);
@@ -129,7 +132,7 @@ impl Cluster {
         progress.say("starting the controller manager, the scheduler and the kubelet");
         cluster.begin(&control_plane::controller_manager())?;
         cluster.begin(&control_plane::scheduler())?;
-        cluster.begin(&kubelet::component())?;
+        cluster.begin(&kubelet::component(KubeletRelease::default()))?;
         cluster.wait_for_node()?;
         cluster.wait_for_service_account()?;
         Ok(cluster)
@@ -197,8 +200,28 @@ impl Cluster {
         if self.state.components.contains_key(component) {
             bail!("{component} runs already");
         }
-        let known = components().into_iter().find(|known| known.name == component);
+        let known = components(self.state.kubelet).into_iter().find(|known| known.name == component);
         self.begin(&known.with_context(|| format!("no component {component:?}"))?)
+    }
+
+    /// Has this kubelet run the node from now on. Does nothing when it does already.
+    ///
+    /// # Errors
+    /// When the running one stays, or this one cannot be started.
+    pub fn use_kubelet(&mut self, release: KubeletRelease) -> Result<()> {
+        if self.state.kubelet == release {
+            return Ok(());
+        }
+        if self.state.components.contains_key("kubelet") {
+            self.stop("kubelet", "TERM")?;
+        }
+        self.state.kubelet = release;
+        self.start_again("kubelet")
+    }
+
+    /// Where a component's log lies.
+    pub fn log(&self, component: &str) -> PathBuf {
+        self.layout.log(component)
     }
 
     /// The last lines of a component's log.
@@ -229,7 +252,7 @@ impl Cluster {
 
     /// A component that was started and no longer lives.
     pub(crate) fn dead(&self) -> Option<&str> {
-        let missing = components()
+        let missing = components(self.state.kubelet)
             .iter()
             .map(|known| known.name)
             .find(|name| !self.state.components.contains_key(*name));
@@ -328,14 +351,14 @@ impl Cluster {
 }
 
 /// All components, in the order of their start.
-pub(crate) fn components() -> [Component; 6] {
+pub(crate) fn components(kubelet: KubeletRelease) -> [Component; 6] {
     [
         control_plane::etcd(),
         control_plane::api_server(),
         containerd::component(),
         control_plane::controller_manager(),
         control_plane::scheduler(),
-        kubelet::component(),
+        kubelet::component(kubelet),
     ]
 }
 
@@ -350,7 +373,8 @@ fn settings(layout: &Layout) -> [(String, String); 3] {
 
 /// The fingerprint of all that a running cluster was started with: when it differs, that cluster is another one.
 fn made_of(layout: &Layout, programs: &[PathBuf]) -> String {
-    let what = format!("{programs:?}{:?}{:?}{}", settings(layout), components(), node::setup(layout));
+    let components = components(KubeletRelease::default());
+    let what = format!("{programs:?}{:?}{components:?}{}", settings(layout), node::setup(layout));
     Fingerprint::of(what.as_bytes()).to_string()
 }
 

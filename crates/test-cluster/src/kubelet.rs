@@ -1,5 +1,7 @@
 //! The kubelet, at its usual paths.
 
+use serde::{Deserialize, Serialize};
+
 use crate::component::Component;
 use crate::containerd;
 use crate::layout::{NODE_NAME, in_node};
@@ -8,8 +10,29 @@ use crate::network::NODE_IP;
 /// Its configuration file, below the state folder.
 pub(crate) const CONFIG: &str = "kubelet.yaml";
 
+/// Which kubelet runs the node. Arguments, configuration and the node's files are the same for all: a kubelet keeps its state so
+/// that the one before it can read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KubeletRelease {
+    /// That of the API server.
+    #[default]
+    Current,
+    /// The last one that knows a device plugin by its resource alone.
+    V1_36,
+}
+
+impl KubeletRelease {
+    /// Its program, built by one of the modules in `tools/`.
+    fn program(self) -> &'static str {
+        match self {
+            Self::Current => "kubelet",
+            Self::V1_36 => "kubelet-1.36",
+        }
+    }
+}
+
 /// The component.
-pub(crate) fn component() -> Component {
+pub(crate) fn component(release: KubeletRelease) -> Component {
     Component::new(
         "kubelet",
         [
@@ -20,6 +43,7 @@ pub(crate) fn component() -> Component {
             "--v=2".to_owned(),
         ],
     )
+    .run_by(release.program())
 }
 
 /// The configuration. `cgroup` is the cluster's own cgroup.

@@ -42,5 +42,6 @@ pub use archive::{ImageConfig, write_archive};
 pub use cluster::{Cluster, DEFAULT_NAME};
 pub use containerd::nvidia_runtime;
 pub use kubectl::{CommandFailed, Kubectl};
+pub use kubelet::KubeletRelease;
 pub use poll::{Verdict, until};
 pub use tools::kubectl_program;

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::kubelet::KubeletRelease;
 use crate::layout::Layout;
 use crate::process::ProcessId;
 
@@ -25,11 +26,14 @@ pub(crate) struct State {
     pub(crate) components: BTreeMap<String, ProcessId>,
     /// The fingerprint of the programs and settings that they were started with.
     pub(crate) made_of: String,
+    /// The kubelet that a test has put into the node, or the cluster's own.
+    pub(crate) kubelet: KubeletRelease,
 }
 
 impl State {
     pub(crate) fn new(init: ProcessId, made_of: String) -> Result<Self> {
-        Ok(Self { boot_id: boot_id()?, init, components: BTreeMap::new(), made_of })
+        let kubelet = KubeletRelease::default();
+        Ok(Self { boot_id: boot_id()?, init, components: BTreeMap::new(), made_of, kubelet })
     }
 
     /// The recorded state, if its node still lives. A record that cannot be understood is none: what it stood
@@ -83,9 +87,10 @@ mod tests {
         let workspace = tempfile::tempdir().unwrap();
         let layout = layout(workspace.path());
         let me = ProcessId::find(Path::new("/proc"), std::process::id()).unwrap();
-        State::new(me, "a".to_owned()).unwrap().save(&layout).unwrap();
+        let kubelet = KubeletRelease::V1_36;
+        State { kubelet, ..State::new(me, "a".to_owned()).unwrap() }.save(&layout).unwrap();
         let found = State::load(&layout).unwrap().unwrap();
-        assert_eq!((found.init, found.made_of.as_str()), (me, "a"));
+        assert_eq!((found.init, found.made_of.as_str(), found.kubelet), (me, "a", kubelet));
         let other = ProcessId { started: me.started + 1, ..me };
         State::new(other, "a".to_owned()).unwrap().save(&layout).unwrap();
         assert!(State::load(&layout).unwrap().is_none());

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, components};
+use crate::kubelet::KubeletRelease;
 use crate::layout::{Layout, NODE_NAME};
 
 /// A cluster's state.
@@ -34,7 +35,7 @@ impl Status {
     pub(crate) fn of(name: &str) -> Result<Self> {
         let layout = Layout::new(name)?;
         let cluster = Cluster::find(name)?;
-        let components = components().map(|component| {
+        let components = components(KubeletRelease::default()).map(|component| {
             let process = cluster.as_ref().and_then(|cluster| {
                 let process = cluster.state.components.get(component.name)?;
                 process.lives(&cluster.node.proc()).then_some(*process)

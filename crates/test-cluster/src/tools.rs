@@ -25,7 +25,12 @@ struct Module {
     programs: &'static [(&'static str, &'static str)],
 }
 
-const MODULES: [Module; 3] = [
+/// Without these, kubelet and API server call themselves v0.0.0.
+const KUBERNETES_VERSION: &str = "-X k8s.io/component-base/version.gitVersion=VERSION \
+     -X k8s.io/component-base/version.gitMajor=MAJOR -X k8s.io/component-base/version.gitMinor=MINOR \
+     -X k8s.io/component-base/version.gitTreeState=clean";
+
+const MODULES: [Module; 4] = [
     Module {
         folder: "containerd",
         version_of: "github.com/containerd/containerd/v2",
@@ -54,10 +59,7 @@ const MODULES: [Module; 3] = [
         version_of: "k8s.io/kubernetes",
         cgo: false,
         tags: "",
-        // Without these, kubelet and API server call themselves v0.0.0.
-        linker: "-X k8s.io/component-base/version.gitVersion=VERSION \
-                 -X k8s.io/component-base/version.gitMajor=MAJOR -X k8s.io/component-base/version.gitMinor=MINOR \
-                 -X k8s.io/component-base/version.gitTreeState=clean",
+        linker: KUBERNETES_VERSION,
         programs: &[
             ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
             ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
@@ -65,6 +67,15 @@ const MODULES: [Module; 3] = [
             ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
             ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
         ],
+    },
+    Module {
+        // A node may be one minor version behind its API server. This one's tells device plugins apart as all before it.
+        folder: "kubelet-1.36",
+        version_of: "k8s.io/kubernetes",
+        cgo: false,
+        tags: "",
+        linker: KUBERNETES_VERSION,
+        programs: &[("k8s.io/kubernetes/cmd/kubelet", "kubelet-1.36")],
     },
 ];
 
@@ -205,6 +216,9 @@ fn go_program_name(package: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::components;
+    use crate::kubelet::{self, KubeletRelease};
+    use crate::layout::in_node;
 
     #[test]
     fn each_module_requires_what_its_programs_are_built_from() {
@@ -218,6 +232,22 @@ mod tests {
                 assert!(text.contains(package), "{}: no tool directive for {package}", go_mod.display());
             }
         }
+    }
+
+    #[test]
+    fn each_component_of_either_kubelet_has_a_program_that_a_module_builds() {
+        let built: Vec<String> = MODULES
+            .iter()
+            .flat_map(|module| module.programs)
+            .map(|(_, name)| in_node(&format!("bin/{name}")))
+            .collect();
+        for release in [KubeletRelease::Current, KubeletRelease::V1_36] {
+            let wanted = components(release).map(|component| component.program());
+            let missing: Vec<&String> = wanted.iter().filter(|program| !built.contains(program)).collect();
+            assert!(missing.is_empty(), "{release:?}: {missing:?}");
+        }
+        let kubelet = |release| kubelet::component(release).program();
+        assert_ne!(kubelet(KubeletRelease::Current), kubelet(KubeletRelease::V1_36));
     }
 
     #[test]

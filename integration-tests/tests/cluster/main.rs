@@ -29,6 +29,7 @@ mod mig;
 mod node;
 mod nodefeature;
 mod nvidia;
+mod older_kubelet;
 mod plugin;
 mod pod;
 mod protocols;

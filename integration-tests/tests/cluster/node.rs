@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use history::Truth;
 use serde_json::Value;
-use test_cluster::{Cluster, DEFAULT_NAME, Kubectl, Verdict, kubectl_program, until};
+use test_cluster::{Cluster, DEFAULT_NAME, Kubectl, KubeletRelease, Verdict, kubectl_program, until};
 
 use crate::daemon::PLUGIN;
 use crate::{images, plugin, simulation};
@@ -111,9 +111,11 @@ impl Node {
             plugin::deploy(&node)?;
             return Ok(node);
         }
-        let cluster =
+        let mut cluster =
             Cluster::find(DEFAULT_NAME)?.context("the test cluster does not run: `make cluster-up`")?;
         cluster.check()?;
+        // A test that was killed may have left another one.
+        cluster.use_kubelet(KubeletRelease::default())?;
         let node = Self::of(cluster.kubectl(), Some(cluster))?;
         node.clear()?;
         simulation::clear(&node)?;
@@ -308,7 +310,7 @@ pub fn repeats(ci: usize, full: usize) -> usize {
 }
 
 /// Tells a person what the runner of tests would hide.
-fn say(line: String) {
+pub fn say(line: String) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
