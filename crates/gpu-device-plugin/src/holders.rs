@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use daemon::absent::{finish, until};
 use daemon::beat;
 use daemon::files::{Files, FilesGone};
-use node_contract::HeldFile;
+use node_contract::{HeldFile, Mended};
 use node_host::{BootId, FileIdentity, LocalPath, atomic};
 use tokio::sync::{mpsc, watch};
 
@@ -220,8 +220,17 @@ impl Holders {
 fn restore(path: &LocalPath, boot: &BootId) -> Held {
     match HeldFile::read(path) {
         // What was held before the machine started anew, nobody uses; the kubelet tells what its pods get back.
-        Ok(file) if file.boot_id != *boot => Held::default(),
-        Ok(HeldFile { held, mig_gpus, .. }) => Held { ids: held, mig_gpus },
+        Ok(mended) if mended.file.boot_id != *boot => Held::default(),
+        Ok(Mended { file: HeldFile { held, mig_gpus, .. }, unread }) => {
+            for error in unread {
+                let error = daemon::error_chain(&error).to_string();
+                tracing::warn!(
+                    error,
+                    "of what pods held, this cannot be read, and is not known until the kubelet answers"
+                );
+            }
+            Held { ids: held, mig_gpus }
+        }
         Err(error) => {
             if !error.is_missing() {
                 let aside = node_contract::set_aside(path);

@@ -64,5 +64,7 @@ fn kind(reason: &HealthReason) -> &'static str {
         HealthReason::NvmlStuck => "nvml-stuck",
         HealthReason::NvmlFailed => "nvml-failed",
         HealthReason::NoDriver => "no-driver",
+        HealthReason::RecordUnreadable => "record-unreadable",
+        HealthReason::Unrecognised { .. } => "unrecognised",
     }
 }

@@ -18,7 +18,7 @@ const MAX_FINDINGS: usize = 16;
 /// What is held against one subject, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Level {
-    findings: Vec<Finding>,
+    pub findings: Vec<Finding>,
     /// A person took it out of service.
     pub fence: Option<Word>,
     /// The last time that a person accepted what was held against it.
@@ -27,8 +27,9 @@ pub(crate) struct Level {
     pub since: Moment,
 }
 
+/// One thing that is held against it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Finding {
+pub(crate) struct Finding {
     reason: HealthReason,
     ends: Ends,
 }

@@ -27,7 +27,8 @@
 //! asked is back with its first answer.
 //!
 //! **Restart.** A ledger is kept whole ([`SavedLedger`]) and goes on where it was in the same boot, timers included:
-//! a restart launders nothing. Another boot starts afresh, but for people's fences of whole GPUs.
+//! a restart launders nothing. Another boot starts afresh, but for people's fences of whole GPUs. What of it cannot be
+//! read counts as the worst that it may have been ([`SavedLedger::mend`]).
 //!
 //! **Breaker.** One cause other than an XID takes at most half of the GPUs (at least one) in five minutes. The others
 //! are Unknown, which is schedulable, until a look at least one spacing later says the same of them.
@@ -40,6 +41,7 @@ mod entry;
 mod evidence;
 mod ledger;
 mod level;
+mod remains;
 mod transition;
 pub mod xid;
 

@@ -174,6 +174,12 @@ pub fn what_to_do(reason: &HealthReason) -> &'static str {
         HealthReason::NvmlStuck => "look for a hanging driver in the kernel log; reboot the node if it stays",
         HealthReason::NvmlFailed => "look for XIDs in the kernel log; check the driver's installation",
         HealthReason::NoDriver => "load or install the driver",
+        HealthReason::RecordUnreadable => {
+            "see the log of the plugin's start; gpu-device-plugin health clear, when the GPU was found to be well"
+        }
+        HealthReason::Unrecognised { .. } => {
+            "see what the version of Gantry that found it says; gpu-device-plugin health clear, when it is over"
+        }
     }
 }
 

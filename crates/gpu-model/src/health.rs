@@ -88,6 +88,14 @@ pub enum HealthReason {
     NvmlFailed,
     /// There is no driver to ask.
     NoDriver,
+    /// What was kept of it cannot be read: it may have been anything.
+    RecordUnreadable,
+    /// What only another version of Gantry knows. It keeps its weight: such a GPU is as ill as that version said.
+    #[serde(untagged)]
+    Unrecognised {
+        /// That version's code for it.
+        code: String,
+    },
 }
 
 impl Health {
@@ -137,6 +145,8 @@ impl fmt::Display for HealthReason {
             HealthReason::NvmlStuck => f.write_str("nvml-stuck"),
             HealthReason::NvmlFailed => f.write_str("nvml-failed"),
             HealthReason::NoDriver => f.write_str("no-driver"),
+            HealthReason::RecordUnreadable => f.write_str("record-unreadable"),
+            HealthReason::Unrecognised { code } => f.write_str(code),
         }
     }
 }
@@ -179,6 +189,15 @@ mod tests {
         assert_eq!(health.to_string(), "Degraded(remap-pending, nvlink-down)");
         assert!(health.is_schedulable());
         assert!(!Health::Unhealthy { reason: HealthReason::Fenced }.is_schedulable());
+    }
+
+    #[test]
+    fn reason_of_a_later_version_keeps_its_code_and_the_state_its_weight() {
+        let told = r#"{"state":"unhealthy","reason":{"code":"melted","at":900}}"#;
+        let health: Health = serde_json::from_str(told).unwrap();
+        assert_eq!((health.to_string().as_str(), health.is_schedulable()), ("Unhealthy(melted)", false));
+        assert_eq!(serde_json::to_string(&health).unwrap(), told.replace(",\"at\":900", ""));
+        assert!(serde_json::from_str::<Health>(&told.replace("unhealthy", "molten")).is_err());
     }
 
     #[test]

@@ -4,8 +4,9 @@ use gpu_health::SavedLedger;
 use jiff::Timestamp;
 use node_host::{BootId, LocalPath};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::strict::{self, ReadError, WriteError};
+use crate::strict::{self, Mended, ReadError, WriteError};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;
@@ -49,14 +50,24 @@ impl HealthFile {
         HealthFile { schema_version: SCHEMA_VERSION, boot_id, written_at: Timestamp::now(), ledger, answers }
     }
 
-    /// Reads the file at `path`. Fields that this version does not know are left out: a later one may have written it.
-    pub fn read(path: &LocalPath) -> Result<HealthFile, ReadError> {
-        strict::read_of_any_version(path, SCHEMA_VERSION)
+    /// Reads the file at `path`, which another version may have written: fields that this one does not know are left out,
+    /// and a record that it cannot read costs no other one ([`SavedLedger::mend`]).
+    pub fn read(path: &LocalPath) -> Result<Mended<HealthFile>, ReadError> {
+        strict::read_mended(path, SCHEMA_VERSION, mend)
     }
 
     /// Replaces the file at `path`, whose folder must exist.
     pub fn write(&self, path: &LocalPath) -> Result<(), WriteError> {
         strict::write(path, self, FILE_MODE)
+    }
+}
+
+fn mend(document: &mut Value, place: &[&str]) -> Option<()> {
+    match place {
+        ["ledger", place @ ..] => SavedLedger::mend(document.get_mut("ledger")?, place),
+        // Who waits for it is told that there is none.
+        ["answers", position, ..] => strict::remove(document.get_mut("answers")?, position),
+        _ => None,
     }
 }
 

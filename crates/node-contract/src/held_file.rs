@@ -7,8 +7,9 @@ use gpu_model::{GpuUuid, MigUuid, ResourceName};
 use jiff::Timestamp;
 use node_host::{BootId, LocalPath};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::strict::{self, ReadError, WriteError};
+use crate::strict::{self, Mended, ReadError, WriteError};
 
 /// Version of the file's form. Version 1 is not frozen before the first release.
 const SCHEMA_VERSION: u32 = 1;
@@ -43,13 +44,22 @@ impl HeldFile {
         HeldFile { schema_version: SCHEMA_VERSION, boot_id, written_at: Timestamp::now(), held, mig_gpus }
     }
 
-    /// Reads the file at `path`. Fields that this version does not know are left out: a later one may have written it.
-    pub fn read(path: &LocalPath) -> Result<HeldFile, ReadError> {
-        strict::read_of_any_version(path, SCHEMA_VERSION)
+    /// Reads the file at `path`, which another version may have written: fields that this one does not know are left out,
+    /// and so is an id, a resource or a MIG device that it cannot read.
+    pub fn read(path: &LocalPath) -> Result<Mended<HeldFile>, ReadError> {
+        strict::read_mended(path, SCHEMA_VERSION, mend)
     }
 
     /// Replaces the file at `path`, whose folder must exist.
     pub fn write(&self, path: &LocalPath) -> Result<(), WriteError> {
         strict::write(path, self, FILE_MODE)
+    }
+}
+
+fn mend(document: &mut Value, place: &[&str]) -> Option<()> {
+    match place {
+        ["held", resource, id, ..] => strict::remove(document.get_mut("held")?.get_mut(resource)?, id),
+        [map @ ("held" | "mig_gpus"), key, ..] => strict::remove(document.get_mut(map)?, key),
+        _ => None,
     }
 }

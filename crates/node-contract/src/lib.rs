@@ -1,6 +1,6 @@
 //! Every file that two Gantry daemons share, with one rule for all: JSON, a schema version first, written whole.
-//! What asks something of its reader, such as a lease, is read strictly; what tells something is read without the fields that only a
-//! later version knows.
+//! What asks something of its reader, such as a lease, is read strictly. What tells something is read without the fields that only a
+//! later version knows, and a part of it that cannot be read costs only itself, never on the unsafe side.
 //!
 //! It holds the forms of the files, not what daemons do with them, and knows no NVML and no kubelet.
 
@@ -25,4 +25,4 @@ pub use lease::{
 };
 pub use node_report::{Freshness, HealthRecord, InstanceHealth, NodeReport, REPORT_PATH, SCHEMA_VERSION};
 pub use requests::InvalidRequest;
-pub use strict::{MAX_BYTES, ReadError, WriteError, set_aside};
+pub use strict::{MAX_BYTES, Mended, ReadError, WriteError, set_aside};

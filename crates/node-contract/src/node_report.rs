@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use gpu_model::{GpuUuid, Health, Inventory};
+use gpu_model::{GpuUuid, Health, HealthReason, Inventory};
 use jiff::Timestamp;
 use node_host::{BootId, LocalPath};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::strict::{self, ReadError, WriteError};
 
@@ -92,9 +93,10 @@ impl NodeReport {
         NodeReport { schema_version: SCHEMA_VERSION, generation, boot_id, written_at, inventory, health }
     }
 
-    /// Reads the file at `path`. Fields that this version does not know are left out: a later one may have written it.
+    /// Reads the file at `path`, which another version may have written: fields that this one does not know are left out,
+    /// and a GPU whose health it cannot read is Unhealthy.
     pub fn read(path: &LocalPath) -> Result<NodeReport, ReadError> {
-        strict::read_of_any_version(path, SCHEMA_VERSION)
+        strict::read_mended(path, SCHEMA_VERSION, mend).map(|mended| mended.file)
     }
 
     /// Replaces the file at `path`, whose folder must exist.
@@ -110,4 +112,25 @@ impl NodeReport {
             Freshness::OtherBoot { theirs: self.boot_id.clone() }
         }
     }
+}
+
+fn mend(document: &mut Value, place: &[&str]) -> Option<()> {
+    let ["health", gpu, ..] = place else { return None };
+    let written_at = document.get("written_at").cloned();
+    let health = document.get_mut("health")?;
+    if gpu.parse::<GpuUuid>().is_err() {
+        // No inventory lists a GPU under this name.
+        return strict::remove(health, gpu);
+    }
+    let record = health.get_mut(gpu)?;
+    let time = |since: &Value| Timestamp::deserialize(since).ok();
+    *record = serde_json::to_value(HealthRecord {
+        health: Health::Unhealthy { reason: HealthReason::RecordUnreadable },
+        since: record.get("since").and_then(time).or_else(|| time(&written_at?))?,
+        not_offered: None,
+        cause: None,
+        instances: BTreeMap::new(),
+    })
+    .ok()?;
+    Some(())
 }

@@ -15,6 +15,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 mod document;
+mod mended;
+
+pub use mended::Mended;
+pub(crate) use mended::{read_mended, remove};
 
 /// Largest file that is read or written, in bytes. 16 GPUs take about 10 KiB.
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -119,16 +123,14 @@ impl ReadError {
 /// Reads a value of schema `known`, and no field beyond: for what asks something of its reader, which an unknown field may
 /// change.
 pub(crate) fn read<T: DeserializeOwned + Serialize>(path: &LocalPath, known: u32) -> Result<T, ReadError> {
-    read_as(path, known, true)
-}
-
-/// Reads a value of schema `known`, and leaves fields out that are not known here: for what tells something, which is true
-/// also where a later version tells more. So an update may be taken back.
-pub(crate) fn read_of_any_version<T: DeserializeOwned + Serialize>(
-    path: &LocalPath,
-    known: u32,
-) -> Result<T, ReadError> {
-    read_as(path, known, false)
+    let document = load(path, known)?;
+    let value: T = typed(path, &document).map_err(|(_, error)| error)?;
+    let again =
+        serde_json::to_value(&value).map_err(|source| ReadError::Syntax { path: path.clone(), source })?;
+    match unknown(&document, &again, &mut Place::default()) {
+        Some(place) => Err(wrong(path, &document, &place, "no such field is known here".to_owned())),
+        None => Ok(value),
+    }
 }
 
 /// Moves a file that cannot be read aside, for people; what stood there is lost. Gives its new name for the log, or why it
@@ -141,11 +143,8 @@ pub fn set_aside(path: &LocalPath) -> String {
     }
 }
 
-fn read_as<T: DeserializeOwned + Serialize>(
-    path: &LocalPath,
-    known: u32,
-    is_strict: bool,
-) -> Result<T, ReadError> {
+/// The document of schema `known` at `path`.
+fn load(path: &LocalPath, known: u32) -> Result<Value, ReadError> {
     let mut text = Vec::new();
     let file = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
     file.map_err(|source| ReadError::Io { path: path.clone(), source })?;
@@ -162,22 +161,21 @@ fn read_as<T: DeserializeOwned + Serialize>(
     if version.as_u64() != Some(u64::from(known)) {
         return Err(ReadError::Schema { path: path.clone(), found: quote(version), known });
     }
+    Ok(document)
+}
 
-    let wrong = |at: &Place, hint: String| {
-        let value = at.find(&document).map_or_else(|| "absent".to_owned(), quote);
-        ReadError::Value { path: path.clone(), at: at.to_string(), value, hint }
-    };
-    let value: T = serde_path_to_error::deserialize(&document)
-        .map_err(|error| wrong(&Place::of(error.path()), error.inner().to_string()))?;
-    if !is_strict {
-        return Ok(value);
-    }
-    let again =
-        serde_json::to_value(&value).map_err(|source| ReadError::Syntax { path: path.clone(), source })?;
-    match unknown(&document, &again, &mut Place::default()) {
-        Some(place) => Err(wrong(&place, "no such field is known here".to_owned())),
-        None => Ok(value),
-    }
+/// The value of a document, or the place where it is wrong.
+fn typed<T: DeserializeOwned>(path: &LocalPath, document: &Value) -> Result<T, (Place, ReadError)> {
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let place = Place::of(error.path());
+        let error = wrong(path, document, &place, error.inner().to_string());
+        (place, error)
+    })
+}
+
+fn wrong(path: &LocalPath, document: &Value, at: &Place, hint: String) -> ReadError {
+    let value = at.find(document).map_or_else(|| "absent".to_owned(), quote);
+    ReadError::Value { path: path.clone(), at: at.to_string(), value, hint }
 }
 
 /// Replaces the file at `path`.
@@ -210,6 +208,15 @@ impl Place {
             Segment::Unknown => None,
         });
         Place(steps.collect())
+    }
+
+    /// Its keys and positions.
+    fn steps(&self) -> Vec<String> {
+        let step = |step: &Step| match step {
+            Step::Key(key) => key.clone(),
+            Step::Index(index) => index.to_string(),
+        };
+        self.0.iter().map(step).collect()
     }
 
     fn find<'a>(&self, document: &'a Value) -> Option<&'a Value> {

@@ -57,7 +57,7 @@ fn list(paths: &HealthPaths, boot: Option<&BootId>, output: Output) -> anyhow::R
         Err(error) if error.is_missing() => {
             bail!("no health is kept in {}: {}", paths.kept, if running { STARTING } else { NOT_RUNNING })
         }
-        file => file?,
+        mended => mended?.file,
     };
     let this_boot = boot == Some(&file.boot_id);
     let ledger = match this_boot {
@@ -128,7 +128,7 @@ async fn ask(paths: &HealthPaths, verb: HealthVerb, person: PersonArgs) -> anyho
     let end = Instant::now() + wait;
     loop {
         // The answer is kept before the request is removed.
-        let answers = HealthFile::read(&paths.kept).map(|file| file.answers).unwrap_or_default();
+        let answers = HealthFile::read(&paths.kept).map(|mended| mended.file.answers).unwrap_or_default();
         if let Some(answer) = answers.into_iter().find(|answer| answer.id == request.id()) {
             if let Some(refusal) = answer.refusal {
                 bail!("the device plugin refuses: {refusal}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use daemon::files::{Files, FilesGone, PATIENCE};
 use file_watch::FileWatch;
 use gpu_health::{Boot, Ledger, SavedLedger, Settings};
-use node_contract::{HealthAnswer, HealthFile, HealthRequest};
+use node_contract::{HealthAnswer, HealthFile, HealthRequest, Mended};
 use node_host::{BootId, LocalPath};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -66,8 +66,8 @@ pub struct Keeper {
 /// The ledger of an earlier process, as far as it holds, and what became of the last requests. A file that cannot be
 /// read is moved aside, and told.
 pub fn restore(paths: &HealthPaths, boot: &BootId, settings: Settings) -> (Ledger, Kept) {
-    let file = match HealthFile::read(&paths.kept) {
-        Ok(file) => file,
+    let Mended { file, unread } = match HealthFile::read(&paths.kept) {
+        Ok(mended) => mended,
         Err(error) => {
             if !error.is_missing() {
                 let aside = node_contract::set_aside(&paths.kept);
@@ -77,6 +77,13 @@ pub fn restore(paths: &HealthPaths, boot: &BootId, settings: Settings) -> (Ledge
             return (Ledger::new(settings), Kept::default());
         }
     };
+    for error in unread {
+        let error = daemon::error_chain(&error).to_string();
+        tracing::error!(
+            error,
+            "of the health that was kept, this cannot be read: the GPU that it is about is Unhealthy until the node is booted, or until `gpu-device-plugin health clear`"
+        );
+    }
     let same = if file.boot_id == *boot { Boot::Same } else { Boot::Other };
     let ledger = Ledger::restored(settings, file.ledger, same);
     let kept = Kept { ledger: ledger.saved().clone(), answers: file.answers };
@@ -176,7 +183,7 @@ impl Keeper {
     /// What people said to the process that has just gone.
     async fn adopt(&self) -> Result<(), FilesGone> {
         let path = self.paths.kept.clone();
-        if let Ok(HealthFile { boot_id, ledger, answers, .. }) =
+        if let Ok(Mended { file: HealthFile { boot_id, ledger, answers, .. }, .. }) =
             self.files(move || HealthFile::read(&path)).await?
             && boot_id == self.boot
         {

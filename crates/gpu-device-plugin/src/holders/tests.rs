@@ -67,7 +67,7 @@ impl Rig {
     async fn keep(self, held: &Held) -> tempfile::TempDir {
         self.used.send_replace(Use { held: held.clone(), is_waiting: false });
         let path = LocalPath::new(self.dir.path().join("state/held.json"));
-        while HeldFile::read(&path).ok().is_none_or(|file| file.held != held.ids) {
+        while HeldFile::read(&path).ok().is_none_or(|mended| mended.file.held != held.ids) {
             tokio::task::yield_now().await;
         }
         self.dir

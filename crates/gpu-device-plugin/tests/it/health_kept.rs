@@ -13,7 +13,7 @@ fn health(node: &SimNode, arguments: &[&str]) -> Output {
 }
 
 /// Runs a request of ada's, and gives the exit code and what was said.
-fn ada(node: &SimNode, arguments: &[&str]) -> (Option<i32>, String) {
+pub fn ada(node: &SimNode, arguments: &[&str]) -> (Option<i32>, String) {
     let output = health(node, &[arguments, &["--who", "ada", "--why", "ticket 4711"]].concat());
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nvml_sim::FaultEntry;
 use serde_json::Value;
 use sim_node::{Process, Signal, SimNode};
 
 use crate::harness::{
     PATIENCE, QUICK, RESOURCE, counts, eventually, gpus, plugin_sockets, serving, start_plugin,
 };
+use crate::health_kept::ada;
 
 /// The files that a plugin finds at its start: what it kept of health and of what pods hold, and its last report.
 fn files(node: &SimNode) -> [PathBuf; 3] {
@@ -51,11 +53,11 @@ async fn f13_files_of_another_version_are_read_or_set_aside_and_no_sick_gpu_is_l
     plugin.says("watching 8 of 8 GPUs").unwrap();
     let held = kubelet.allocate("held", "main", RESOURCE, 2).await.unwrap().devices;
     let sick = gpus(&node).into_iter().position(|gpu| !held.contains(&gpu)).unwrap();
-    let xid = nvml_sim::FaultEntry {
+    let xid = FaultEntry {
         xid: Some(95),
         no_recovery_action: true,
         gpu: Some(sick.to_string()),
-        ..nvml_sim::FaultEntry::default()
+        ..FaultEntry::default()
     };
     node.driver().declare(xid).unwrap();
     counts(&kubelet, 8, 7);
@@ -98,4 +100,54 @@ async fn f13_files_of_another_version_are_read_or_set_aside_and_no_sick_gpu_is_l
         kill(plugin, &node);
     }
     assert_eq!(kubelet.resources().pods[0].holdings[0].devices, held);
+}
+
+// Fails if `HealthFile::read` or `HeldFile::read` give up at the first part that they cannot read, and where a GPU whose record is lost
+// counts as well.
+#[tokio::test]
+async fn f13_record_that_only_a_later_version_can_read_costs_its_gpu_alone_and_no_fence() {
+    let (node, kubelet, plugin) = serving().await;
+    plugin.says("watching 8 of 8 GPUs").unwrap();
+    let held = kubelet.allocate("held", "main", RESOURCE, 1).await.unwrap().devices.remove(0);
+    let free: Vec<String> = gpus(&node).into_iter().filter(|gpu| *gpu != held).collect();
+    let [fenced, rewritten, sick, melted, lost] = [0, 1, 2, 3, 4].map(|n: usize| free[n].as_str());
+    for gpu in [fenced, rewritten] {
+        assert_eq!(ada(&node, &["fence", gpu]).0, Some(0));
+    }
+    for gpu in [sick, melted] {
+        let index = gpus(&node).iter().position(|listed| listed == gpu).unwrap();
+        let (xid, gpu) = (Some(95), Some(index.to_string()));
+        let fault = FaultEntry { xid, no_recovery_action: true, gpu, ..FaultEntry::default() };
+        node.driver().declare(fault).unwrap();
+    }
+    counts(&kubelet, 8, 4);
+    let [kept, holders, _] = files(&node);
+    eventually("it is kept", || {
+        let texts = [&kept, &holders].map(|file| fs::read_to_string(file).unwrap_or_default());
+        let is_kept = texts[0].matches("\"xid\": 95").count() == 2 && texts[1].contains(&held);
+        if is_kept { Ok(()) } else { Err(texts.join("\n")) }
+    });
+    kill(plugin, &node);
+
+    edit(&kept, |document| {
+        let gpus = &mut document["ledger"]["gpus"];
+        gpus[rewritten]["own"]["fence"] = serde_json::json!({"by": {"name": "ada"}});
+        gpus[melted]["own"]["findings"][0]["reason"] = serde_json::json!({"code": "melted", "at": 900});
+        gpus[lost]["own"]["findings"] = serde_json::json!([{"reason": {"code": "lost"}, "ends": "cooled"}]);
+    });
+    edit(&holders, |document| document["held"]["of two lines"] = serde_json::json!([lost]));
+    let plugin = start_plugin(&node, &QUICK);
+    let is_sick = |gpu: &str, why: &str| format!("{gpu} is Unhealthy({why})");
+    plugin.ready_and_says(&[&is_sick(fenced, "fenced"), &is_sick(rewritten, "fenced")]).unwrap();
+    plugin.ready_and_says(&[&is_sick(sick, "xid-95"), &is_sick(melted, "melted")]).unwrap();
+    plugin.ready_and_says(&[&is_sick(lost, "record-unreadable")]).unwrap();
+    counts(&kubelet, 8, 3);
+    plugin.says(&format!("ledger.gpus.{lost}.own.findings[0].ends is \\\"cooled\\\"")).unwrap();
+    plugin.says("held.of two lines is ").unwrap();
+    assert!(kept.exists() && !kept.with_extension("json.refused").exists());
+
+    for gpu in [lost, rewritten] {
+        assert_eq!(ada(&node, &["clear", gpu]).0, Some(0));
+    }
+    counts(&kubelet, 8, 5);
 }

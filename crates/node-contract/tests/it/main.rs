@@ -5,4 +5,5 @@
 mod damage;
 mod health;
 mod lease;
+mod mended;
 mod node_report;
