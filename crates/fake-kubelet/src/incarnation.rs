@@ -35,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint: bool,
     pub(crate) streams: bool,
     pub(crate) tracking: Tracking,
+    pub(crate) striking_off: Duration,
 }
 
 /// One life of the kubelet.

@@ -136,6 +136,14 @@ impl Builder {
         self
     }
 
+    /// How long, when it knows a plugin by its resource alone, it takes from closing that one's connection to striking its devices
+    /// off: none by default. The real kubelet waits for a lock and a processor there.
+    #[must_use]
+    pub fn striking_off(mut self, time: Duration) -> Self {
+        self.0.striking_off = time;
+        self
+    }
+
     /// Serves pod resources there instead of in the sibling folder `pod-resources`.
     #[must_use]
     pub fn pod_resources_socket(mut self, socket: impl Into<PathBuf>) -> Self {
@@ -181,6 +189,7 @@ impl FakeKubelet {
             checkpoint: true,
             streams: true,
             tracking: Tracking::Socket,
+            striking_off: Duration::ZERO,
         })
     }
 

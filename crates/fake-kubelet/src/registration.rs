@@ -132,8 +132,10 @@ async fn follow(
         Tracking::Resource => {
             kubelet.books().closed(&claim.resource, &claim.socket);
             if let Some(last) = forgotten {
-                kubelet.books().lost(&last.resource, Instant::now());
                 kubelet.disconnect(&last);
+                tokio::time::sleep(kubelet.settings.striking_off).await;
+                // Whoever has registered meanwhile.
+                kubelet.books().lost(&last.resource, Instant::now());
                 let Claim { resource, socket: endpoint, .. } = last;
                 kubelet.events.push(Event::Disconnected { resource, endpoint, reason });
             }

@@ -9,6 +9,7 @@
 //! Other resources keep their sockets and streams meanwhile.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub instance: Instance,
     /// The kubelet's socket and folder.
     pub kubelet: KubeletView,
+    /// The kubelet's pod resources socket.
+    pub pod_resources: PathBuf,
     /// The thread for file work.
     pub files: Files,
     /// Whether a runtime resolves CDI names.
@@ -185,6 +188,7 @@ impl Endpoint {
             resource: self.resource.clone(),
             names: self.names.clone(),
             kubelet: self.with.kubelet.clone(),
+            pod_resources: self.with.pod_resources.clone(),
             files: self.with.files.clone(),
             acceptor: Acceptor::new(accepted),
             state: self.state.clone(),

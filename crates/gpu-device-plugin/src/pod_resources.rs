@@ -87,6 +87,15 @@ pub async fn pods(socket: &Path) -> Result<Vec<PodResources>, AskError> {
     timeout(ANSWER, asked).await.unwrap_or(Err(AskError::Timeout))
 }
 
+/// What the kubelet counts as allocatable.
+///
+/// # Errors
+/// When the kubelet does not tell.
+pub async fn allocatable(socket: &Path) -> Result<Vec<ContainerDevices>, AskError> {
+    let asked = async { PodResourcesClient::connect(socket).await?.allocatable().await };
+    timeout(ANSWER, asked).await.unwrap_or(Err(AskError::Timeout))
+}
+
 /// What the kubelet counts as allocatable, and then what pods hold.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ use node_host::FileIdentity;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cdi_gate::CdiGate;
 use crate::kubelet_socket::Sighting;
@@ -41,9 +41,11 @@ use crate::standing::Standing;
 use crate::state::Snapshot;
 use crate::streams::Streams;
 
+mod aftermath;
 mod attempt;
 mod backoff;
 
+use aftermath::{AFTERMATH, struck_off};
 use attempt::{RegisterError, attempt};
 use backoff::Backoff;
 
@@ -56,11 +58,6 @@ const TOLERATED: Duration = Duration::from_secs(1);
 
 /// How long `Register` may take. The kubelet dials back inside the call.
 pub const REGISTER_TIMEOUT: Duration = DIAL_TIMEOUT.saturating_add(Duration::from_secs(5));
-
-/// How long a kubelet may take to work off the end of a stream. It closes the connection, and strikes the devices off after that:
-/// a registration in between would be struck off, too, and nothing would tell. So it is long for a kubelet that has to wait
-/// for its lock or for a processor.
-const AFTERMATH: Duration = Duration::from_millis(250);
 
 /// How long a look whether a kubelet listens may take.
 const LOOK: Duration = Duration::from_millis(100);
@@ -118,6 +115,8 @@ pub struct Registration {
     pub names: SocketNames,
     /// The kubelet's socket and folder.
     pub kubelet: KubeletView,
+    /// Where the kubelet tells what it counts.
+    pub pod_resources: PathBuf,
     /// The thread for file work.
     pub files: Files,
     /// Where accepted connections go.
@@ -336,15 +335,16 @@ impl Machine {
         if self.backoff.is_worth_a_line() {
             tracing::warn!(reason, ?pause, "registration failed");
         }
-        self.pause(kubelet, Instant::now() + pause).await;
+        self.pause(kubelet, sleep(pause)).await;
         Phase::Absent
     }
 
-    /// Waits until then, or for another kubelet.
-    async fn pause(&mut self, kubelet: FileIdentity, until: Instant) {
+    /// Waits until that is over, or for another kubelet.
+    async fn pause(&mut self, kubelet: FileIdentity, over: impl Future<Output = ()>) {
+        let mut over = std::pin::pin!(over);
         loop {
             tokio::select! {
-                () = sleep_until(until) => return,
+                () = &mut over => return,
                 () = self.with.kubelet.changed() => {
                     if self.with.kubelet.look() != Sighting::Socket(kubelet) {
                         // A kubelet that ended closes its streams, too, perhaps before its socket.
@@ -405,7 +405,14 @@ impl Machine {
         self.with.standing.not_ready(loss.cause(), "registering again");
         tracing::info!(resource = %self.with.resource, reason = loss.cause(), "registration lost");
         let pause = self.pause_after(loss);
-        self.pause(kubelet, Instant::now() + pause).await;
+        let (pod_resources, resource) = (self.with.pod_resources.clone(), self.with.resource.clone());
+        let over = async move {
+            sleep(pause).await;
+            if loss != Loss::KubeletRestarted {
+                struck_off(&pod_resources, &resource).await;
+            }
+        };
+        self.pause(kubelet, over).await;
         Phase::Waiting
     }
 

@@ -107,7 +107,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
         folder: LeaseFolder::new(&run_dir),
         instance,
         boot: boot.clone(),
-        kubelet: pod_resources,
+        kubelet: pod_resources.clone(),
         claims,
         yielded,
         handed: handed_lists,
@@ -149,6 +149,7 @@ fn wire(config: Config, runtime: &daemon::Runtime) -> anyhow::Result<()> {
     let surroundings = Surroundings {
         instance,
         kubelet,
+        pod_resources,
         files,
         cdi,
         granted: holding.granted,

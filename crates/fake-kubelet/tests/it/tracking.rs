@@ -21,7 +21,7 @@ async fn end_of_the_older_stream_takes_the_newer_plugin_off_until_it_registers_a
     drop(older);
     // The newer one's connection is closed, and nobody calls it back.
     node.until(|node| endpoints(node).is_empty()).await;
-    assert_eq!(node.amounts(), (2, 0));
+    node.until(|node| node.amounts() == (2, 0)).await;
     assert!(
         node.told(
             |event| matches!(event, Event::Disconnected { endpoint, .. } if endpoint == "plugin-2.sock")

@@ -64,6 +64,7 @@ impl Rig {
             resource,
             names: self.names.clone(),
             kubelet,
+            pod_resources: self.dir.path().join("pod-resources.sock"),
             files: Files::start().unwrap(),
             acceptor: Acceptor::new(sender),
             streams: Streams::new(state.clone(), Duration::ZERO),
@@ -93,7 +94,7 @@ impl Rig {
 
 async fn eventually(is_so: impl Fn() -> bool) {
     while !is_so() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        sleep(Duration::from_millis(2)).await;
     }
 }
 

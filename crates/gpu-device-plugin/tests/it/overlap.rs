@@ -95,6 +95,35 @@ async fn k18_f12_newer_instance_registers_again_at_once_where_a_kubelet_confuses
     assert!(kubelet.allocate("rest", "main", RESOURCE, 6).await.is_ok());
 }
 
+// Such a kubelet takes a registration that comes between its closing of the connection and its striking off, and strikes that one off,
+// whose stream goes on. Fails if `Machine::lost` waits for a fixed time alone.
+#[tokio::test]
+async fn k18_f12_kubelet_that_is_slow_to_strike_off_is_registered_with_after_that() {
+    let node = bare().build().unwrap();
+    let slow = Duration::from_millis(700);
+    let kubelet = FakeKubelet::builder(node.plugin_dir())
+        .tracking_by_resource()
+        .striking_off(slow)
+        .start()
+        .await
+        .unwrap();
+    let older = start_plugin(&node, &QUICK);
+    counts(&kubelet, 8, 8);
+    let newer = start_plugin(&node, &QUICK);
+    newer.ready().unwrap();
+    older.signal(Signal::TERM).unwrap();
+    assert_eq!(older.wait(PATIENCE).unwrap().code(), Some(0));
+    eventually("the newer one is struck off", || {
+        let is_off =
+            kubelet.log().iter().any(|happening| matches!(happening.event, Event::Disconnected { .. }));
+        if is_off { Ok(()) } else { Err(format!("{:?}", kubelet.resources())) }
+    });
+    counts(&kubelet, 8, 8);
+    newer.ready().unwrap();
+    assert_eq!(gaps(&kubelet).len(), 1);
+    assert!(kubelet.allocate("pod", "main", RESOURCE, 8).await.is_ok());
+}
+
 // At such a kubelet each new registration takes the other instance off, and they must not do so to each other for ever. Fails if
 // `Machine::registered` does not take a stream that was lost for the end of the registration.
 #[tokio::test]
