@@ -40,6 +40,8 @@ pub(crate) struct Books {
     grace: Duration,
     resources: BTreeMap<String, Resource>,
     pods: BTreeMap<PodName, PodBook>,
+    /// Pods that run without being known here, with their containers: the checkpoint that had them was lost.
+    bereft: BTreeMap<PodName, BTreeSet<String>>,
     /// Devices of the pod under admission that its init containers leave to those after them, by resource.
     reusable: Option<(PodName, BTreeMap<String, BTreeSet<String>>)>,
     /// Changes the order in which sets are walked, each time.
@@ -84,17 +86,27 @@ pub(crate) struct AlreadyConnected;
 
 impl Books {
     pub(crate) fn new(grace: Duration) -> Self {
-        Books { grace, resources: BTreeMap::new(), pods: BTreeMap::new(), reusable: None, salt: 0 }
+        Books {
+            grace,
+            resources: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            bereft: BTreeMap::new(),
+            reusable: None,
+            salt: 0,
+        }
     }
 
-    /// What a kubelet knows after its own restart: capacity 0 until a plugin registers, allocations as before.
+    /// What a kubelet knows after its own restart: capacity 0 until a plugin registers, allocations as before. Of the pods that `run`
+    /// it hears in any case.
     pub(crate) fn restored(
         grace: Duration,
         registered: impl IntoIterator<Item = String>,
         pods: BTreeMap<PodName, PodBook>,
+        mut run: BTreeMap<PodName, BTreeSet<String>>,
         now: Instant,
     ) -> Self {
-        let mut books = Books { pods, ..Books::new(grace) };
+        run.retain(|pod, _| !pods.contains_key(pod));
+        let mut books = Books { pods, bereft: run, ..Books::new(grace) };
         for name in registered {
             let stopped = Endpoint {
                 client: None,

@@ -4,7 +4,7 @@
 //! A message that an old life still receives never reaches the books of the next one.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use crate::{
     checkpoint,
     checkpoint::Checkpoint,
     events::EventLog,
+    state::PodName,
 };
 
 /// What can be set about a kubelet.
@@ -104,9 +105,15 @@ struct Reader {
 }
 
 impl Incarnation {
-    pub(crate) fn new(settings: Settings, events: Arc<EventLog>, streams: watch::Receiver<bool>) -> Self {
+    /// One that finds these pods running.
+    pub(crate) fn new(
+        settings: Settings,
+        events: Arc<EventLog>,
+        streams: watch::Receiver<bool>,
+        run: BTreeMap<PodName, BTreeSet<String>>,
+    ) -> Self {
         let known = if settings.checkpoint { checkpoint::read(&settings.dir) } else { Checkpoint::default() };
-        let books = Books::restored(settings.grace, known.registered, known.pods, Instant::now());
+        let books = Books::restored(settings.grace, known.registered, known.pods, run, Instant::now());
         Incarnation { settings, events, books: Mutex::new(books), clients: Mutex::default(), streams }
     }
 

@@ -1,6 +1,7 @@
 //! The fake kubelet as its users hold it: started, asked, stopped, restarted.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -160,8 +161,12 @@ impl Builder {
         let settings = self.0;
         let dir = settings.dir.clone();
         let streams = watch::Sender::new(settings.streams);
-        let incarnation =
-            Arc::new(Incarnation::new(settings.clone(), Arc::clone(&events), streams.subscribe()));
+        let incarnation = Arc::new(Incarnation::new(
+            settings.clone(),
+            Arc::clone(&events),
+            streams.subscribe(),
+            BTreeMap::new(),
+        ));
         let begun = begin(&incarnation, 1).await;
         let runtime = begun.map_err(|source| StartError { dir, source })?;
         Ok(FakeKubelet(Arc::new(Inner {
@@ -321,7 +326,8 @@ impl FakeKubelet {
         let incarnation = {
             let mut life = self.life();
             let (events, streams) = (Arc::clone(&self.0.events), self.0.streams.subscribe());
-            life.incarnation = Arc::new(Incarnation::new(self.0.settings.clone(), events, streams));
+            let run = life.incarnation.books().running();
+            life.incarnation = Arc::new(Incarnation::new(self.0.settings.clone(), events, streams, run));
             Arc::clone(&life.incarnation)
         };
         let begun = begin(&incarnation, starts).await;

@@ -1,7 +1,10 @@
 //! The pod resources service, answered from the books as the real kubelet answers it: one entry per device and NUMA
 //! node, one entry for a device without topology, none for a device whose topology names no node.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kubelet_api::podresources::v1::{
     AllocatableResourcesRequest, AllocatableResourcesResponse, ContainerDevices, ContainerResources,
@@ -25,8 +28,10 @@ impl PodResourcesLister for Lister {
         &self,
         _: Request<ListPodResourcesRequest>,
     ) -> Result<Response<ListPodResourcesResponse>, Status> {
-        let pod_resources = self.0.books().pods().iter().map(|(pod, book)| resources(pod, book)).collect();
-        Ok(Response::new(ListPodResourcesResponse { pod_resources }))
+        let books = self.0.books();
+        let known = books.pods().iter().map(|(pod, book)| resources(pod, book));
+        let bereft = books.bereft().iter().map(|(pod, containers)| without(pod, containers));
+        Ok(Response::new(ListPodResourcesResponse { pod_resources: known.chain(bereft).collect() }))
     }
 
     async fn get_allocatable_resources(
@@ -64,14 +69,20 @@ impl PodResourcesLister for Lister {
 }
 
 fn resources(pod: &PodName, book: &PodBook) -> PodResources {
-    // Init containers that end are not listed.
-    let running = book.containers.iter().filter(|(_, container)| !container.init);
-    PodResources {
-        name: pod.name.clone(),
-        namespace: pod.namespace.clone(),
-        containers: running.map(|(name, container)| container_resources(name, container)).collect(),
-        ..Default::default()
-    }
+    let containers = book.running().map(|(name, container)| container_resources(name, container));
+    pod_resources(pod, containers.collect())
+}
+
+/// A pod of which nothing is known but that it runs.
+fn without(pod: &PodName, containers: &BTreeSet<String>) -> PodResources {
+    let nothing = ContainerBook::default();
+    let containers = containers.iter().map(|name| container_resources(name, &nothing));
+    pod_resources(pod, containers.collect())
+}
+
+fn pod_resources(pod: &PodName, containers: Vec<ContainerResources>) -> PodResources {
+    let (name, namespace) = (pod.name.clone(), pod.namespace.clone());
+    PodResources { name, namespace, containers, ..Default::default() }
 }
 
 fn container_resources(name: &str, container: &ContainerBook) -> ContainerResources {

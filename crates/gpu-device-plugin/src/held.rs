@@ -55,6 +55,26 @@ pub struct Granted {
     pub ids: Vec<String>,
 }
 
+/// An answer of the kubelet. Containers are named `namespace/pod/container`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Ids that pods hold.
+    pub ids: Ids,
+    /// The containers that hold them.
+    pub holders: BTreeSet<String>,
+    /// The containers that hold none.
+    pub others: BTreeSet<String>,
+}
+
+/// What was held before a start, and is by nobody after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Ids.
+    pub ids: Ids,
+    /// The containers that held some and are still there, while no container holds any: the kubelet has lost its checkpoint.
+    pub bereft: BTreeSet<String>,
+}
+
 #[derive(Clone, Debug)]
 struct Grant {
     at: Instant,
@@ -66,6 +86,8 @@ struct Grant {
 #[derive(Debug, Default)]
 pub struct Belief {
     last: Ids,
+    /// The containers that held something in the last answer, or in one since a start.
+    holders: BTreeSet<String>,
     grants: Vec<Grant>,
     /// Until when answers only add.
     settling: Option<Instant>,
@@ -74,8 +96,8 @@ pub struct Belief {
 
 impl Belief {
     /// Begins with what the last process knew.
-    pub fn new(kept: Ids) -> Self {
-        Self { last: kept, ..Self::default() }
+    pub fn new(kept: Ids, holders: BTreeSet<String>) -> Self {
+        Self { last: kept, holders, ..Self::default() }
     }
 
     /// A container was granted these.
@@ -87,7 +109,8 @@ impl Belief {
 
     /// Takes an answer of the kubelet. `is_new_start`: it has started since the answer before, or may have. Gives what was held before
     /// the start, and is by nobody once the kubelet has had its time.
-    pub fn answered(&mut self, answer: Ids, is_new_start: bool, now: Instant) -> Ids {
+    pub fn answered(&mut self, answer: Answer, is_new_start: bool, now: Instant) -> Forgotten {
+        let Answer { ids: answer, holders, others } = answer;
         if is_new_start && !self.last.is_empty() {
             self.settling = Some(now + SETTLE);
         }
@@ -97,13 +120,22 @@ impl Belief {
             for (resource, ids) in answer {
                 self.last.entry(resource).or_default().extend(ids);
             }
-            return Ids::new();
+            self.holders.extend(holders);
+            return Forgotten::default();
         }
         let before = std::mem::replace(&mut self.last, answer);
-        match self.settling.take() {
-            Some(_) => without(before, &self.last),
-            None => Ids::new(),
+        let mut bereft = std::mem::replace(&mut self.holders, holders);
+        if self.settling.take().is_none() {
+            return Forgotten::default();
         }
+        // The devices of a container that has ended go to the next pod, and then that one holds some.
+        bereft.retain(|container| self.holders.is_empty() && others.contains(container));
+        Forgotten { ids: without(before, &self.last), bereft }
+    }
+
+    /// The containers that hold something, as the kubelet told it last.
+    pub fn holders(&self) -> &BTreeSet<String> {
+        &self.holders
     }
 
     /// The kubelet does not answer. Where it never did nobody will say what became of a grant.
@@ -168,6 +200,10 @@ mod tests {
         ids
     }
 
+    fn answer(held: &[(&str, &str)]) -> Answer {
+        Answer { ids: ids(held), ..Answer::default() }
+    }
+
     fn grant(id: &str) -> Granted {
         Granted { resource: "nvidia.com/gpu".parse().unwrap(), ids: vec![id.to_owned()] }
     }
@@ -196,46 +232,70 @@ mod tests {
     #[test]
     fn kept_set_counts_until_the_kubelet_has_had_time_to_learn_its_pods() {
         let start = Instant::now();
-        let mut belief = Belief::new(ids(&[ONE]));
+        let mut belief = Belief::new(ids(&[ONE]), BTreeSet::new());
         assert_eq!(belief.ids(), ids(&[ONE]));
-        belief.answered(Ids::new(), true, start);
-        belief.answered(ids(&[TWO]), false, start + SETTLE / 2);
+        belief.answered(Answer::default(), true, start);
+        belief.answered(answer(&[TWO]), false, start + SETTLE / 2);
         assert_eq!(belief.ids(), ids(&[ONE, TWO]));
         assert!(belief.is_open());
-        assert_eq!(belief.answered(ids(&[TWO]), false, start + SETTLE), ids(&[ONE]));
+        assert_eq!(belief.answered(answer(&[TWO]), false, start + SETTLE).ids, ids(&[ONE]));
         assert_eq!(belief.ids(), ids(&[TWO]));
         assert!(!belief.is_open());
         // The same after a later start of the kubelet.
-        assert_eq!(belief.answered(Ids::new(), true, start + SETTLE * 2), Ids::new());
+        assert_eq!(belief.answered(Answer::default(), true, start + SETTLE * 2), Forgotten::default());
         assert_eq!(belief.ids(), ids(&[TWO]));
-        assert_eq!(belief.answered(Ids::new(), false, start + SETTLE * 3), ids(&[TWO]));
+        assert_eq!(belief.answered(Answer::default(), false, start + SETTLE * 3).ids, ids(&[TWO]));
         assert_eq!(belief.ids(), Ids::new());
+    }
+
+    #[test]
+    fn container_is_bereft_if_it_held_something_before_a_start_and_is_there_after_it_while_nobody_holds_any()
+    {
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let start = Instant::now();
+        for (holders, others, bereft) in [
+            (names(&[]), names(&["a", "c"]), names(&["a"])),
+            // Its pod has ended.
+            (names(&[]), names(&["c"]), names(&[])),
+            // It has ended, and its device is another pod's.
+            (names(&["d"]), names(&["a", "c"]), names(&[])),
+        ] {
+            let mut belief = Belief::new(ids(&[ONE]), names(&["a"]));
+            let empty = Answer { others: others.clone(), ..Answer::default() };
+            assert_eq!(belief.answered(empty, true, start).bereft, names(&[]));
+            assert_eq!(belief.holders(), &names(&["a"]));
+            let settled = Answer { holders: holders.clone(), others, ..Answer::default() };
+            assert_eq!(belief.answered(settled.clone(), false, start + SETTLE).bereft, bereft);
+            assert_eq!(belief.holders(), &holders);
+            assert_eq!(belief.answered(settled, false, start + SETTLE * 2), Forgotten::default());
+        }
     }
 
     #[test]
     fn grant_counts_at_once_and_until_an_answer_had_time_to_have_it() {
         let start = Instant::now();
         let mut belief = Belief::default();
-        belief.answered(Ids::new(), true, start);
+        belief.answered(Answer::default(), true, start);
         belief.granted(grant("GPU-2"), start);
-        belief.answered(Ids::new(), false, start + GRANT_GRACE / 2);
+        belief.answered(Answer::default(), false, start + GRANT_GRACE / 2);
         assert_eq!(belief.ids(), ids(&[TWO]));
         // The kubelet is away for long: nobody says that it was released.
         belief.unanswered(start + GRANT_GRACE * 9);
         assert_eq!(belief.ids(), ids(&[TWO]));
-        belief.answered(Ids::new(), false, start + GRANT_GRACE * 9);
+        belief.answered(Answer::default(), false, start + GRANT_GRACE * 9);
         assert_eq!(belief.ids(), Ids::new());
         // From its first answer on the answers alone count.
         belief.granted(grant("GPU-2"), start);
-        belief.answered(ids(&[TWO]), false, start);
-        belief.answered(Ids::new(), false, start);
+        belief.answered(answer(&[TWO]), false, start);
+        belief.answered(Answer::default(), false, start);
         assert_eq!(belief.ids(), Ids::new());
     }
 
     #[test]
     fn grant_is_forgotten_where_no_kubelet_ever_answers() {
         let start = Instant::now();
-        let mut belief = Belief::new(ids(&[ONE]));
+        let mut belief = Belief::new(ids(&[ONE]), BTreeSet::new());
         belief.granted(grant("GPU-2"), start);
         belief.unanswered(start);
         assert_eq!(belief.ids(), ids(&[ONE, TWO]));

@@ -17,7 +17,7 @@ use node_contract::{HeldFile, Mended};
 use node_host::{BootId, FileIdentity, LocalPath, atomic};
 use tokio::sync::{mpsc, watch};
 
-use crate::held::{Belief, Granted, Held, Ids, collect};
+use crate::held::{Answer, Belief, Forgotten, Granted, Held, Ids, collect};
 use crate::metrics::Metrics;
 use crate::pod_resources::{self, AskError};
 
@@ -81,12 +81,16 @@ pub struct Holders {
     pub component: daemon::Component,
 }
 
-struct Answer {
-    ids: Ids,
-    socket: Option<FileIdentity>,
+/// What is kept for the next process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    held: Held,
+    /// The containers that hold it.
+    holders: BTreeSet<String>,
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Answer, AskError>> + Send>>;
+/// The answer, and the socket that it came from.
+type Asking = Pin<Box<dyn Future<Output = Result<(Answer, Option<FileIdentity>), AskError>> + Send>>;
 
 impl Holders {
     /// Keeps them for ever.
@@ -94,12 +98,12 @@ impl Holders {
     /// # Errors
     /// When the thread for file work has died.
     pub async fn run(mut self) -> Result<(), FilesGone> {
-        let kept = self.restore().await?;
-        let mut written = kept.clone();
-        let mut belief = Belief::new(kept.ids.clone());
+        let mut written = self.restore().await?;
+        let Kept { held, holders } = written.clone();
+        let mut belief = Belief::new(held.ids.clone(), holders);
         self.holdings.send_modify(|holdings| {
-            holdings.ids = kept.ids.clone();
-            holdings.kept = kept;
+            holdings.ids = held.ids.clone();
+            holdings.kept = held;
         });
         let (mut seldom, mut often) = (beat(SELDOM), beat(OFTEN));
         let mut socket = None;
@@ -116,12 +120,13 @@ impl Holders {
                     asking = None;
                     let now = Instant::now();
                     match answer {
-                        Ok(answer) => {
+                        Ok((answer, its_socket)) => {
                             self.tell_answered();
-                            let is_new_start = answer.socket.is_none() || answer.socket != socket;
-                            socket = answer.socket;
-                            let forgotten = belief.answered(answer.ids, is_new_start, now);
-                            self.tell_forgotten(&forgotten, &belief);
+                            let is_new_start = its_socket.is_none() || its_socket != socket;
+                            socket = its_socket;
+                            self.tell_forgotten(&belief.answered(answer, is_new_start, now));
+                            let held = written.held.clone();
+                            self.keep(&mut written, held, &belief).await?;
                         }
                         Err(error) => {
                             belief.unanswered(now);
@@ -143,10 +148,7 @@ impl Holders {
                         // The last answer may be old, and what is held by it free by now.
                         due = Some(Instant::now());
                     }
-                    if held != written {
-                        written = held.clone();
-                        self.keep(held).await?;
-                    }
+                    self.keep(&mut written, held, &belief).await?;
                 }
                 Ok(()) = self.asked.changed() => due = Some(Instant::now()),
                 _ = seldom.tick() => due = Some(Instant::now()),
@@ -172,15 +174,15 @@ impl Holders {
     }
 
     /// What pods held before a start, and nobody does after it. Pods end meanwhile; but a kubelet that lost its checkpoint tells the
-    /// same while their containers run on, and gives their devices to others.
-    fn tell_forgotten(&self, forgotten: &Ids, belief: &Belief) {
-        let devices = forgotten.values().map(BTreeSet::len).sum::<usize>();
+    /// same of containers that run on, and gives their devices to others.
+    fn tell_forgotten(&self, forgotten: &Forgotten) {
+        let devices = forgotten.ids.values().map(BTreeSet::len).sum::<usize>();
         self.metrics.forgotten(devices);
-        let is_all = belief.ids().values().all(BTreeSet::is_empty);
-        if devices > 0 && is_all {
+        if let Some(container) = forgotten.bereft.first() {
             tracing::warn!(
                 devices,
-                "after its start the kubelet knows of no pod that holds any: where containers still use them, it has lost its checkpoint, and may give them to others"
+                containers = forgotten.bereft.len(),
+                "after its start the kubelet knows of no container that holds any, and containers that held some are still there, such as {container}: it has lost its checkpoint, and may give what they use to others"
             );
         } else if devices > 0 {
             tracing::info!(
@@ -200,28 +202,31 @@ impl Holders {
     }
 
     /// What the last process of this boot kept.
-    async fn restore(&self) -> Result<Held, FilesGone> {
-        let Some(boot) = self.boot.clone() else { return Ok(Held::default()) };
+    async fn restore(&self) -> Result<Kept, FilesGone> {
+        let Some(boot) = self.boot.clone() else { return Ok(Kept::default()) };
         let path = self.settings.file.clone();
         self.files.run(move || restore(&path, &boot)).await
     }
 
-    async fn keep(&self, held: Held) -> Result<(), FilesGone> {
-        let Some(boot) = self.boot.clone() else { return Ok(()) };
+    /// Keeps `held` with who holds it, unless that is `written` already.
+    async fn keep(&self, written: &mut Kept, held: Held, belief: &Belief) -> Result<(), FilesGone> {
+        let kept = Kept { held, holders: belief.holders().clone() };
+        let Some(boot) = self.boot.clone().filter(|_| kept != *written) else { return Ok(()) };
+        written.clone_from(&kept);
         let path = self.settings.file.clone();
-        let kept = self.files.run(move || keep(&path, HeldFile::new(boot, held.ids, held.mig_gpus))).await?;
-        if let Err(error) = kept {
+        let file = HeldFile::new(boot, kept.held.ids, kept.held.mig_gpus, kept.holders);
+        if let Err(error) = self.files.run(move || keep(&path, file)).await? {
             tracing::warn!(error, "what pods hold cannot be kept for the next start");
         }
         Ok(())
     }
 }
 
-fn restore(path: &LocalPath, boot: &BootId) -> Held {
+fn restore(path: &LocalPath, boot: &BootId) -> Kept {
     match HeldFile::read(path) {
         // What was held before the machine started anew, nobody uses; the kubelet tells what its pods get back.
-        Ok(mended) if mended.file.boot_id != *boot => Held::default(),
-        Ok(Mended { file: HeldFile { held, mig_gpus, .. }, unread }) => {
+        Ok(mended) if mended.file.boot_id != *boot => Kept::default(),
+        Ok(Mended { file: HeldFile { held, mig_gpus, holders, .. }, unread }) => {
             for error in unread {
                 let error = daemon::error_chain(&error).to_string();
                 tracing::warn!(
@@ -229,7 +234,7 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
                     "of what pods held, this cannot be read, and is not known until the kubelet answers"
                 );
             }
-            Held { ids: held, mig_gpus }
+            Kept { held: Held { ids: held, mig_gpus }, holders }
         }
         Err(error) => {
             if !error.is_missing() {
@@ -237,7 +242,7 @@ fn restore(path: &LocalPath, boot: &BootId) -> Held {
                 let error = daemon::error_chain(&error).to_string();
                 tracing::warn!(error, aside, "what pods held is not known until the kubelet answers");
             }
-            Held::default()
+            Kept::default()
         }
     }
 }
@@ -247,15 +252,24 @@ fn keep(path: &LocalPath, file: HeldFile) -> Result<(), String> {
     file.write(path).map_err(|error| daemon::error_chain(&error).to_string())
 }
 
-async fn ask(socket: PathBuf) -> Result<Answer, AskError> {
+async fn ask(socket: PathBuf) -> Result<(Answer, Option<FileIdentity>), AskError> {
     // Looked at first: if the kubelet starts anew meanwhile, the next answer is told from this one.
     let identity = FileIdentity::of(&socket).ok();
-    let pods = pod_resources::pods(&socket).await?;
-    let mut ids = Ids::new();
-    for devices in pods.into_iter().flat_map(|pod| pod.containers).flat_map(|container| container.devices) {
-        devices.device_ids.into_iter().for_each(|id| collect(&mut ids, &devices.resource_name, id));
+    let mut answer = Answer::default();
+    for pod in pod_resources::pods(&socket).await? {
+        for container in pod.containers {
+            let mut held = Ids::new();
+            for devices in container.devices {
+                devices.device_ids.into_iter().for_each(|id| collect(&mut held, &devices.resource_name, id));
+            }
+            let names = if held.is_empty() { &mut answer.others } else { &mut answer.holders };
+            names.insert(format!("{}/{}/{}", pod.namespace, pod.name, container.name));
+            for (resource, ids) in held {
+                answer.ids.entry(resource).or_default().extend(ids);
+            }
+        }
     }
-    Ok(Answer { ids, socket: identity })
+    Ok((answer, identity))
 }
 
 impl Holdings {

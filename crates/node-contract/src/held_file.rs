@@ -32,6 +32,9 @@ pub struct HeldFile {
     pub held: BTreeMap<ResourceName, BTreeSet<String>>,
     /// The GPUs that held MIG devices are parts of. The driver no longer knows of a MIG device that is gone.
     pub mig_gpus: BTreeMap<MigUuid, GpuUuid>,
+    /// The containers that hold any of them, as `namespace/pod/container`.
+    #[serde(default)]
+    pub holders: BTreeSet<String>,
 }
 
 impl HeldFile {
@@ -40,12 +43,14 @@ impl HeldFile {
         boot_id: BootId,
         held: BTreeMap<ResourceName, BTreeSet<String>>,
         mig_gpus: BTreeMap<MigUuid, GpuUuid>,
+        holders: BTreeSet<String>,
     ) -> HeldFile {
-        HeldFile { schema_version: SCHEMA_VERSION, boot_id, written_at: Timestamp::now(), held, mig_gpus }
+        let written_at = Timestamp::now();
+        HeldFile { schema_version: SCHEMA_VERSION, boot_id, written_at, held, mig_gpus, holders }
     }
 
     /// Reads the file at `path`, which another version may have written: fields that this one does not know are left out,
-    /// and so is an id, a resource or a MIG device that it cannot read.
+    /// and so is an id, a resource, a MIG device or a container that it cannot read.
     pub fn read(path: &LocalPath) -> Result<Mended<HeldFile>, ReadError> {
         strict::read_mended(path, SCHEMA_VERSION, mend)
     }
@@ -59,7 +64,7 @@ impl HeldFile {
 fn mend(document: &mut Value, place: &[&str]) -> Option<()> {
     match place {
         ["held", resource, id, ..] => strict::remove(document.get_mut("held")?.get_mut(resource)?, id),
-        [map @ ("held" | "mig_gpus"), key, ..] => strict::remove(document.get_mut(map)?, key),
+        [part @ ("held" | "mig_gpus" | "holders"), key, ..] => strict::remove(document.get_mut(part)?, key),
         _ => None,
     }
 }

@@ -43,6 +43,13 @@ pub(crate) struct Holder {
     pub(crate) second: String,
 }
 
+impl PodBook {
+    /// Init containers that end are not among them.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&String, &ContainerBook)> {
+        self.containers.iter().filter(|(_, container)| !container.init)
+    }
+}
+
 impl Books {
     /// What a container holds of a resource.
     pub(crate) fn held(&self, pod: &PodName, container: &str, resource: &str) -> Option<&Held> {
@@ -52,6 +59,18 @@ impl Books {
     /// Everything that pods hold.
     pub(crate) fn pods(&self) -> &BTreeMap<PodName, PodBook> {
         &self.pods
+    }
+
+    /// Pods that run and hold nothing in these books.
+    pub(crate) fn bereft(&self) -> &BTreeMap<PodName, BTreeSet<String>> {
+        &self.bereft
+    }
+
+    /// All pods that run, with the names of their containers.
+    pub(crate) fn running(&self) -> BTreeMap<PodName, BTreeSet<String>> {
+        let names = |book: &PodBook| book.running().map(|(name, _)| name.clone()).collect();
+        let known = self.pods.iter().map(|(pod, book)| (pod.clone(), names(book)));
+        self.bereft.clone().into_iter().chain(known).collect()
     }
 
     /// Writes an admitted container's devices down, and checks that nobody else holds them.
@@ -64,6 +83,7 @@ impl Books {
         let listed = self.resources.get(&request.resource).map(|resource| &resource.listed);
         let numa = |id: &String| listed.and_then(|listed| listed.get(id)).map(numa_of).unwrap_or_default();
         let devices = ids.iter().map(|id| (id.clone(), numa(id))).collect();
+        self.bereft.remove(&request.pod);
         let pod = self.pods.entry(request.pod.clone()).or_default();
         let container = pod.containers.entry(request.container.clone()).or_default();
         container.init = request.init;
@@ -76,6 +96,7 @@ impl Books {
 
     /// A pod ended: its devices are free again. Returns whether it was known.
     pub(crate) fn release(&mut self, pod: &PodName) -> bool {
+        self.bereft.remove(pod);
         let known = self.pods.remove(pod).is_some();
         // Not without one: as in the real kubelet, what a failed admission left reserved stays so until then.
         if known {

@@ -159,3 +159,22 @@ async fn k15_f15_kubelet_whose_checkpoint_is_cut_short_is_believed_after_a_while
     })
     .await;
 }
+
+// Fails if `Belief::answered` takes every container that held something for one that is still there.
+#[tokio::test]
+async fn pod_that_ended_during_an_update_of_the_plugin_is_not_told_as_a_lost_checkpoint() {
+    let rig = rig(bare().build().unwrap(), SHARED_4, &[]).await;
+    counts(&rig.kubelet, 32, 32);
+    rig.kubelet.allocate("pod", "main", RESOURCE, 3).await.unwrap();
+    let crate::resources::Rig { plugin, kubelet, node } = rig;
+    eventually("its holder is kept", || {
+        let kept =
+            std::fs::read_to_string(node.state_dir().join("device-plugin/held.json")).unwrap_or_default();
+        if kept.contains("default/pod/main") { Ok(()) } else { Err(kept) }
+    });
+    drop(plugin);
+    kubelet.release("pod");
+    let plugin = restart_plugin(&node);
+    plugin.says("do not any more").unwrap();
+    assert!(!plugin.log().contains("checkpoint"), "{}", plugin.log());
+}

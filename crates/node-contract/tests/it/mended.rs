@@ -180,15 +180,17 @@ fn holder_that_cannot_be_read_costs_no_other_one() {
         "written_at": "2026-03-01T12:00:00Z",
         "held": {"nvidia.com/gpu": ["GPU-1", "GPU-2"]},
         "mig_gpus": {"MIG-00000000-0000-0000-0000-000000000001": gpu(1)},
+        "holders": ["default/a/main", "default/b/main"],
     });
     let mut document = whole.clone();
     document["held"]["no name"] = json!(["GPU-3"]);
     document["held"]["nvidia.com/gpu"] = json!(["GPU-1", {"uuid": "GPU-3"}, "GPU-2"]);
     document["held"]["nvidia.com/other"] = json!(3);
     document["mig_gpus"]["MIG-00000000-0000-0000-0000-000000000002"] = json!("GPU-1");
+    document["holders"] = json!(["default/a/main", 3, "default/b/main"]);
     let Mended { file, unread } = with_file(&document, HeldFile::read).unwrap();
     assert_eq!(serde_json::to_value(file).unwrap(), whole);
-    assert_eq!(unread.len(), 4, "{unread:?}");
+    assert_eq!(unread.len(), 5, "{unread:?}");
     document["boot_id"] = json!(7);
     assert!(with_file(&document, HeldFile::read).is_err());
 }
