@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kubelet_api::podresources::MAX_POD_RESOURCES_MESSAGE;
+use kubelet_api::podresources;
 use kubelet_api::podresources::v1::pod_resources_lister_client::PodResourcesListerClient;
 use kubelet_api::podresources::v1::{
     AllocatableResourcesRequest, ContainerDevices, ListPodResourcesRequest, PodResources,
@@ -60,8 +60,7 @@ impl PodResourcesClient {
         let channel = connect::channel_to(socket)
             .await
             .map_err(|source| AskError::Connect { path: socket.display().to_string(), source })?;
-        let client = PodResourcesListerClient::new(channel);
-        Ok(PodResourcesClient(client.max_decoding_message_size(MAX_POD_RESOURCES_MESSAGE)))
+        Ok(PodResourcesClient(podresources::client(channel)))
     }
 
     async fn list(&mut self) -> Result<Vec<PodResources>, AskError> {

@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use kubelet_api::podresources::MAX_POD_RESOURCES_MESSAGE;
-use kubelet_api::podresources::v1::pod_resources_lister_client::PodResourcesListerClient;
+use kubelet_api::podresources;
 use kubelet_api::podresources::v1::{
     AllocatableResourcesRequest, ContainerDevices, ListPodResourcesRequest, ListPodResourcesResponse,
 };
@@ -59,8 +58,7 @@ pub fn pod_resources(socket: &Path, namespace: &str) -> Result<PodResources, Ask
 async fn ask(socket: &Path, namespace: &str) -> Result<PodResources, AskError> {
     let endpoint = Endpoint::from_shared(format!("unix:{}", socket.display())).map_err(AskError::Connect)?;
     let channel = endpoint.connect().await.map_err(AskError::Connect)?;
-    let mut client =
-        PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_POD_RESOURCES_MESSAGE);
+    let mut client = podresources::client(channel);
     let refused = |status| AskError::Call(Box::new(status));
     let allocatable =
         client.get_allocatable_resources(AllocatableResourcesRequest {}).await.map_err(refused)?.into_inner();

@@ -1,5 +1,9 @@
 //! The pod resources protocol, by which the kubelet tells which pod holds what.
 
+use tonic::transport::Channel;
+
+use v1::pod_resources_lister_client::PodResourcesListerClient;
+
 /// Messages, clients and servers of version v1.
 #[expect(
     clippy::allow_attributes,
@@ -14,6 +18,11 @@ pub mod v1 {
 /// Where the kubelet serves pod resources, on the host.
 pub const POD_RESOURCES_SOCKET: &str = "/var/lib/kubelet/pod-resources/kubelet.sock";
 
-/// Decode limit that a client should set, in bytes. A busy node's answer was seen at 4,753,177 bytes
+/// Decode limit of a client, in bytes. A busy node's answer was seen at 4,753,177 bytes
 /// (NVIDIA/dcgm-exporter issue 509), above the 4 MiB that tonic and grpc-go take by default.
-pub const MAX_POD_RESOURCES_MESSAGE: usize = 16 * 1024 * 1024;
+const MAX_POD_RESOURCES_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// A client on `channel` that takes the answer of a busy node, too.
+pub fn client(channel: Channel) -> PodResourcesListerClient<Channel> {
+    PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_POD_RESOURCES_MESSAGE)
+}

@@ -180,9 +180,9 @@ impl<'a> Stage<'a> {
         let socket = self.kubelet.pod_resources_socket();
         self.runtime.block_on(async {
             let channel = dial(&socket).await.map_err(|error| format!("{}: {error}", socket.display()))?;
-            let client = PodResourcesListerClient::new(channel)
-                .max_decoding_message_size(kubelet_api::podresources::MAX_POD_RESOURCES_MESSAGE);
-            ask(client).await.map_err(|status| format!("pod resources: {status}"))
+            ask(kubelet_api::podresources::client(channel))
+                .await
+                .map_err(|status| format!("pod resources: {status}"))
         })
     }
 
