@@ -20,7 +20,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::CallClass;
-use crate::frame::{self, Entering, Kind, Reader, Resting};
+use crate::board::Pen;
+use crate::frame::{self, Entering, Kind, Left, Reader, Resting};
 
 /// First argument of a worker; the role's name and the parent's process id follow, then the role's
 /// own argument.
@@ -50,10 +51,12 @@ pub struct Channel {
     argument: std::ffi::OsString,
 }
 
-#[derive(Default)]
 struct Inner {
     reader: Reader,
-    /// A progress frame that could not be sent: reported by the next operation that can fail.
+    pen: Pen,
+    /// Whether the parent takes what the worker does from the board.
+    is_noted: bool,
+    /// Progress that could not be told: reported by the next operation that can fail.
     lost: Option<io::Error>,
 }
 
@@ -97,7 +100,7 @@ pub fn enter_if_asked(roles: &[Role]) -> Option<ExitCode> {
     let ended = begin(roles, &name, &parent).and_then(|role| {
         let argument = arguments.next().unwrap_or_default();
         let channel =
-            Channel::on_standard_input(argument).map_err(|source| format!("no socket: {source}"))?;
+            Channel::on_standard_streams(argument).map_err(|source| format!("no channel: {source}"))?;
         Ok((role.run)(&channel))
     });
     Some(match ended {
@@ -142,12 +145,16 @@ fn complain(error: &dyn std::error::Error) {
 }
 
 impl Channel {
-    fn on_standard_input(argument: std::ffi::OsString) -> io::Result<Channel> {
-        // The copy is closed on exec, and nothing stays in its place: what the library starts must not
-        // hold the socket open, or speak on it.
+    /// The socket is the standard input, the board the standard output.
+    fn on_standard_streams(argument: std::ffi::OsString) -> io::Result<Channel> {
+        // The copies are closed on exec, and nothing stays in their place: what the library starts must not
+        // hold the socket open, or speak on it. What it prints is for the log.
         let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        Ok(Channel { socket, inner: RefCell::default(), argument })
+        let pen = Pen::new(io::stdout().as_fd().try_clone_to_owned()?);
+        rustix::stdio::dup2_stdout(io::stderr())?;
+        let inner = Inner { reader: Reader::default(), pen, is_noted: true, lost: None };
+        Ok(Channel { socket, inner: RefCell::new(inner), argument })
     }
 
     /// What the parent gave this worker on its way ([`crate::Launch::argument`]).
@@ -165,6 +172,7 @@ impl Channel {
         loop {
             let reading = |source| ChannelError::Socket { what: "read from", source };
             if let Some(frame) = inner.reader.next().map_err(reading)? {
+                inner.is_noted = true;
                 let parsed = serde_json::from_slice(&frame.payload);
                 return parsed
                     .map(Some)
@@ -183,13 +191,29 @@ impl Channel {
     /// which comes back in [`crate::CallError`]. A parent that is gone shows at the next operation that
     /// can fail.
     pub fn entering(&self, call: &str, class: CallClass, subject: Option<u32>) {
-        self.tell(Kind::Entering, &Entering { call: call.into(), class, subject });
+        let mut inner = self.inner.borrow_mut();
+        let is_query = class == CallClass::Query;
+        let told = if is_query && inner.is_noted {
+            inner.pen.note(Some((call, subject)))
+        } else {
+            inner.is_noted = is_query;
+            let notes = inner.pen.number();
+            self.tell(Kind::Entering, &Entering { call: call.into(), class, subject, notes })
+        };
+        inner.remember(told);
     }
 
     /// Tells the parent that the foreign call is over and that the worker works itself. Not needed
     /// between two calls or before a reply.
     pub fn left(&self) {
-        self.note(self.send(Kind::Left, &[]));
+        let mut inner = self.inner.borrow_mut();
+        let told = if inner.is_noted {
+            inner.pen.note(None)
+        } else {
+            inner.is_noted = true;
+            self.tell(Kind::Left, &Left { notes: inner.pen.number() })
+        };
+        inner.remember(told);
     }
 
     /// Answers the request.
@@ -214,7 +238,11 @@ impl Channel {
     /// # Errors
     /// When the socket cannot be watched.
     pub fn rest(&self, time: Duration) -> Result<bool, ChannelError> {
-        self.tell(Kind::Resting, &Resting { at_most: time });
+        let mut inner = self.inner.borrow_mut();
+        inner.is_noted = false;
+        let told = self.tell(Kind::Resting, &Resting { at_most: time });
+        inner.remember(told);
+        drop(inner);
         let rested = self.rest_quietly(time);
         self.left();
         rested
@@ -242,15 +270,8 @@ impl Channel {
     }
 
     /// Sends a frame of progress.
-    fn tell(&self, kind: Kind, body: &impl Serialize) {
-        let payload = serde_json::to_vec(body).map_err(io::Error::from);
-        self.note(payload.and_then(|payload| self.send(kind, &payload)));
-    }
-
-    fn note(&self, sent: io::Result<()>) {
-        if let Err(error) = sent {
-            self.inner.borrow_mut().lost = Some(error);
-        }
+    fn tell(&self, kind: Kind, body: &impl Serialize) -> io::Result<()> {
+        self.send(kind, &serde_json::to_vec(body).map_err(io::Error::from)?)
     }
 }
 
@@ -264,6 +285,12 @@ impl Drop for Channel {
 }
 
 impl Inner {
+    fn remember(&mut self, told: io::Result<()>) {
+        if let Err(error) = told {
+            self.lost = Some(error);
+        }
+    }
+
     fn check(&mut self) -> Result<(), ChannelError> {
         let lost = self.lost.take();
         lost.map_or(Ok(()), |source| Err(ChannelError::Socket { what: "write to", source }))

@@ -27,9 +27,10 @@ const KEEP: usize = 16 << 10;
 pub(crate) enum Kind {
     /// Parent to worker: the JSON of one request.
     Request,
-    /// Worker to parent: [`Entering`], sent before each foreign call.
+    /// Worker to parent: [`Entering`], sent before a foreign call that may take longer than a query, and before the first
+    /// query after one.
     Entering,
-    /// Worker to parent: no foreign call is running; no payload.
+    /// Worker to parent: [`Left`], sent after a pause.
     Left,
     /// Worker to parent: [`Resting`], sent before a pause.
     Resting,
@@ -49,6 +50,16 @@ pub(crate) struct Entering<'a> {
     pub class: CallClass,
     /// What the call is about, by a number of the role's own.
     pub subject: Option<u32>,
+    /// The notes on the board that are older.
+    #[serde(default)]
+    pub notes: u64,
+}
+
+/// Says that no foreign call is running.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Left {
+    /// The notes on the board that are older.
+    pub notes: u64,
 }
 
 /// Says that a worker does nothing for a while, of its own will.

@@ -3,7 +3,8 @@
 //! The child is this same program, executed again ([`enter_if_asked`] comes first in every `main`),
 //! and talks with its parent in length-prefixed JSON frames over a socket that it has as its standard
 //! input. It reports each foreign call before it makes it ([`Channel::entering`]), so the parent's
-//! deadline is one call's without progress, not a request's.
+//! deadline is one call's without progress, not a request's. Queries, of which there are many, it notes in
+//! memory that both have, where the parent looks when it wants to know: a call wakes nobody.
 //!
 //! The parent's [`Worker`] starts the child when there is a request, and gives it up when it is
 //! silent for too long: it kills it and never waits for it, since a process inside the driver may not
@@ -12,6 +13,7 @@
 //! This crate knows no GPU and needs no particular async runtime: its futures wait on
 //! `tokio::sync` alone. Idle, neither side wakes up.
 
+mod board;
 mod child;
 mod client;
 mod deadline;

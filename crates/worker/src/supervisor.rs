@@ -29,15 +29,12 @@ use tokio::sync::oneshot;
 
 use self::abandoned::Abandoned;
 use self::backoff::Pause;
-use self::busy::{Busy, Doing};
+use self::busy::{Busy, Doing, SLOW};
 use self::preparation::Preparation;
 use self::process::Process;
 use crate::client::{Orders, Request, Shared};
-use crate::frame::{Entering, Frame, Kind, Resting};
+use crate::frame::{Entering, Frame, Kind, Left, Resting};
 use crate::{CallError, Spec, State, Status};
-
-/// A call that takes longer than this shows in the status.
-const SLOW: Duration = Duration::from_secs(1);
 
 /// A `poll` that returns this much too late means that this process did not run either, so the worker
 /// is not to blame.
@@ -113,6 +110,7 @@ impl Supervisor {
         if ready.socket || ready.exited {
             self.listen(ready.exited);
         }
+        self.look_if_due();
         self.check_deadline(ready.overslept);
     }
 
@@ -270,7 +268,8 @@ impl Supervisor {
         let deadline = busy.and_then(|busy| busy.since.checked_add(busy.doing.patience(deadlines)));
         let slow = busy.filter(|busy| !busy.doing.waits()).map(|busy| busy.since + SLOW);
         let slow = slow.filter(|_| !matches!(self.published.state, State::Slow { .. }));
-        [deadline, slow, self.next_dispatch(), self.abandoned.next_look()].into_iter().flatten().min()
+        let look = busy.and_then(|busy| busy.next_look(deadlines));
+        [deadline, slow, look, self.next_dispatch(), self.abandoned.next_look()].into_iter().flatten().min()
     }
 
     /// When the next request can be sent: not before its own time and, if that takes a new worker, not
@@ -310,7 +309,29 @@ impl Supervisor {
         }
     }
 
+    fn look_if_due(&mut self) {
+        let look = self.busy.as_ref().and_then(|busy| busy.next_look(&self.spec.deadlines));
+        if look.is_some_and(|look| look <= Instant::now()) {
+            self.look_at_board();
+        }
+    }
+
+    /// Takes over what the worker noted and told nobody.
+    fn look_at_board(&mut self) {
+        let (Some(process), Some(busy)) = (&mut self.process, &mut self.busy) else { return };
+        let (calls, note) = process.board().look();
+        self.calls += calls;
+        busy.looked = Instant::now();
+        if let Some(note) = note {
+            busy.take(&note);
+        }
+    }
+
     fn hear(&mut self, frame: Frame) -> Result<(), String> {
+        if frame.kind == Kind::Reply {
+            self.look_at_board();
+        }
+        let board = self.process.as_mut().map(Process::board);
         let busy = self.busy.as_mut().ok_or("a frame without a request")?;
         busy.heard = true;
         busy.since = Instant::now();
@@ -320,8 +341,14 @@ impl Supervisor {
                     .map_err(|error| format!("no name of a call: {error}"))?;
                 busy.doing = Doing::of(&entering);
                 self.calls += 1;
+                board.into_iter().for_each(|board| board.passed_over(entering.notes));
             }
-            Kind::Left => busy.doing = Doing::OwnWork,
+            Kind::Left => {
+                let left: Left = serde_json::from_slice(&frame.payload)
+                    .map_err(|error| format!("no word of what is over: {error}"))?;
+                busy.doing = Doing::OwnWork;
+                board.into_iter().for_each(|board| board.passed_over(left.notes));
+            }
             Kind::Resting => {
                 let resting: Resting = serde_json::from_slice(&frame.payload)
                     .map_err(|error| format!("no time of rest: {error}"))?;
@@ -345,6 +372,7 @@ impl Supervisor {
 
     /// The worker closed its end of the socket, or has ended.
     fn ended(&mut self) {
+        self.look_at_board();
         let Some(mut process) = self.process.take() else { return };
         process.log_lines();
         let pid = process.pid();
@@ -375,6 +403,7 @@ impl Supervisor {
 
     /// The worker cannot be trusted any more.
     fn garbage(&mut self, reason: String) {
+        self.look_at_board();
         let Some(process) = self.process.take() else { return };
         tracing::warn!(
             role = self.spec.role,
@@ -393,15 +422,18 @@ impl Supervisor {
 
     fn check_deadline(&mut self, overslept: bool) {
         let Some(busy) = &mut self.busy else { return };
-        let now = Instant::now();
         if overslept {
-            busy.since = now;
+            busy.since = Instant::now();
             return;
         }
+        if busy.is_overdue(&self.spec.deadlines) {
+            // It may have gone on to another call, and only noted it.
+            self.look_at_board();
+        }
+        let Some(busy) = self.busy.as_ref().filter(|busy| busy.is_overdue(&self.spec.deadlines)) else {
+            return;
+        };
         let after = busy.doing.patience(&self.spec.deadlines);
-        if now.saturating_duration_since(busy.since) < after {
-            return;
-        }
         let (call, subject) = (busy.doing.name(), busy.doing.subject());
         let pid = self.process.as_ref().map(Process::pid);
         tracing::error!(role = self.spec.role, pid, call, subject, ?after, "no progress: worker is given up");
@@ -415,6 +447,7 @@ impl Supervisor {
     }
 
     fn publish(&mut self) {
+        self.look_if_due();
         let now = Instant::now();
         let state = match (&self.process, &self.busy) {
             (Some(process), Some(busy)) if !busy.doing.waits() && now >= busy.since + SLOW => {

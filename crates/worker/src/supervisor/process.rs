@@ -1,4 +1,4 @@
-//! One worker process and the parent's ends of its socket and its standard error.
+//! One worker process and the parent's ends of its socket, its board and its standard error.
 
 use std::io::{self, PipeReader, Write};
 use std::os::fd::OwnedFd;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use super::abandoned::wait_for;
 use super::is_not_now;
 use super::log::Lines;
+use crate::board::Board;
 use crate::child::WORKER_ARGUMENT;
 use crate::frame::{CHUNK, Frame, MAX_PAYLOAD, Reader};
 use crate::{CallError, Launch, Spec};
@@ -37,6 +38,7 @@ pub(super) struct Process {
     pidfd: Option<OwnedFd>,
     socket: UnixStream,
     reader: Reader,
+    board: Board,
     outgoing: Vec<u8>,
     stderr: Option<PipeReader>,
     lines: Lines,
@@ -60,7 +62,8 @@ impl Process {
         let (stderr, their_stderr) = io::pipe().map_err(failed("make a pipe"))?;
         rustix::io::ioctl_fionbio(&stderr, true)
             .map_err(|error| failed("make a pipe that does not block")(error.into()))?;
-        let their_stdout = their_stderr.try_clone().map_err(failed("copy a pipe"))?;
+        let board = Board::new().map_err(failed("make a file in memory"))?;
+        let their_board = board.file().map_err(failed("copy a file"))?;
         let child = Command::new(&spec.program)
             .arg0(spec.role)
             .arg(WORKER_ARGUMENT)
@@ -74,7 +77,7 @@ impl Process {
             // group too, and ends with it.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(their_stdout))
+            .stdout(Stdio::from(their_board))
             .stderr(Stdio::from(their_stderr))
             .spawn()
             .map_err(failed(&format!("execute {}", spec.program.display())))?;
@@ -82,7 +85,7 @@ impl Process {
         let pidfd = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
         let lines = Lines::new(spec.role, child.id());
         let (reader, outgoing, stderr) = (Reader::default(), Vec::new(), Some(stderr));
-        Ok(Process { child, reaped: false, pidfd, socket, reader, outgoing, stderr, lines })
+        Ok(Process { child, reaped: false, pidfd, socket, reader, board, outgoing, stderr, lines })
     }
 
     pub fn pid(&self) -> u32 {
@@ -114,6 +117,11 @@ impl Process {
         {
             self.stderr = None;
         }
+    }
+
+    /// What it notes of its queries.
+    pub fn board(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     pub fn send(&mut self, frame: &[u8]) {

@@ -14,6 +14,7 @@ crate::tests![
     request_that_waits_is_not_given_up_within_its_own_time,
     wait_that_outlasts_its_own_time_is_given_up_and_named,
     subject_of_a_call_that_hangs_comes_back,
+    query_that_hangs_after_calls_of_other_classes_is_the_one_that_is_named,
     preparing_that_hangs_fails_requests_in_time_and_holds_up_no_close,
 ];
 
@@ -88,6 +89,22 @@ fn subject_of_a_call_that_hangs_comes_back() {
     match block_on(worker.ask::<()>(&Do::HangAbout(7))).unwrap_err() {
         CallError::Stuck { subject, .. } => assert_eq!(subject, Some(7)),
         other => panic!("{other:?}"),
+    }
+}
+
+fn query_that_hangs_after_calls_of_other_classes_is_the_one_that_is_named() {
+    for rests in [false, true] {
+        let (worker, seen) = start(spec());
+        match block_on(worker.ask::<()>(&Do::HangAfterInit { rests })).unwrap_err() {
+            CallError::Stuck { call, subject, after } => {
+                assert_eq!((call.as_str(), subject, after), ("fakeHang", Some(3), DEADLINE));
+            }
+            other => panic!("{other:?}"),
+        }
+        eventually("each call is counted once", || match seen.lock().unwrap().calls {
+            4 => Ok(()),
+            calls => Err(calls.to_string()),
+        });
     }
 }
 

@@ -42,8 +42,12 @@ pub enum Do {
     Rest(u64),
     /// Waits in a call that may take so many milliseconds, and never ends.
     Wait(u64),
-    /// What its standard input is.
-    StandardInput,
+    /// What its standard input, output and error output are.
+    StandardStreams,
+    /// Hangs in the second query after one call of another class, and after a rest where so asked.
+    HangAfterInit {
+        rests: bool,
+    },
 }
 
 fn run(channel: &Channel) -> Result<(), ChannelError> {
@@ -130,7 +134,20 @@ fn run(channel: &Channel) -> Result<(), ChannelError> {
                 channel.entering("fakeWait", CallClass::Wait { at_most }, None);
                 hang();
             }
-            Do::StandardInput => channel.reply(&std::fs::read_link("/proc/self/fd/0").unwrap())?,
+            Do::StandardStreams => {
+                let stream = |number| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap();
+                channel.reply(&[stream(0), stream(1), stream(2)])?;
+            }
+            Do::HangAfterInit { rests } => {
+                channel.entering("fakeQuery", CallClass::Query, Some(1));
+                channel.entering("fakeInit", CallClass::Init, None);
+                if rests {
+                    channel.rest(Duration::from_millis(1))?;
+                }
+                channel.entering("fakeQuery", CallClass::Query, Some(2));
+                channel.entering("fakeHang", CallClass::Query, Some(3));
+                hang();
+            }
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ crate::tests![
     start_that_is_slow_to_prepare_leaves_the_worker_its_whole_time,
     worker_that_rests_is_not_taken_for_one_that_hangs,
     released_worker_is_gone_and_the_next_request_starts_another,
-    standard_input_of_a_worker_is_empty,
+    standard_input_of_a_worker_is_empty_and_what_it_prints_is_for_the_log,
 ];
 
 fn worker_that_behaves_answers_each_request_from_one_process() {
@@ -124,8 +124,10 @@ fn released_worker_is_gone_and_the_next_request_starts_another() {
     assert!(matches!(block_on(worker.release()).unwrap_err(), CallError::Closed));
 }
 
-fn standard_input_of_a_worker_is_empty() {
+fn standard_input_of_a_worker_is_empty_and_what_it_prints_is_for_the_log() {
     let (worker, _) = start(spec());
-    let input: std::path::PathBuf = block_on(worker.ask(&Do::StandardInput)).unwrap();
+    let [input, output, log]: [std::path::PathBuf; 3] = block_on(worker.ask(&Do::StandardStreams)).unwrap();
     assert_eq!(input.to_str(), Some("/dev/null"));
+    assert_eq!(output, log);
+    assert!(log.to_string_lossy().starts_with("pipe:"), "{log:?}");
 }
