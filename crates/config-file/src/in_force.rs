@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use daemon::files::{Files, FilesGone};
+use daemon::{ConfigError, Given, absolute};
 use file_watch::FileWatch;
 use gpu_config::{Checked, Config, Mode};
 use node_host::{LocalPath, atomic};
@@ -35,6 +36,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of a file that was given.
+    ///
+    /// # Errors
+    /// When its path is not absolute.
+    pub fn new(given: Given, mode: Mode, state_dir: &LocalPath) -> Result<Settings, ConfigError> {
+        Ok(Settings { path: absolute(given)?, mode, state_dir: state_dir.clone() })
+    }
+
     /// The config that holds at the start: the file's, or the last good one. A file that cannot be used is told later, when
     /// there is a log to tell it in.
     pub fn at_start(&self) -> Option<Config> {

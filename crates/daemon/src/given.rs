@@ -1,7 +1,8 @@
 //! Which of several names for one thing counts: a flag before the environment, and of two of the same kind ours before
 //! NVIDIA's. The one place that knows where a value came from; and what a value that cannot work is refused with.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::Resettable;
@@ -52,6 +53,11 @@ pub fn strongest_source<T>(group: Vec<Option<(ValueSource, T)>>) -> Option<(Valu
 /// Of the strongest source, the first.
 pub fn strongest<T>(group: Vec<Option<(ValueSource, T)>>) -> Option<T> {
     strongest_source(group).map(|(_, value)| value)
+}
+
+/// Whether the program of a command line, its first word, goes by this name.
+pub fn is_called(words: &[OsString], name: &str) -> bool {
+    words.first().and_then(|program| Path::new(program).file_name()).is_some_and(|found| found == name)
 }
 
 /// A variable that is set to nothing says nothing: charts set those that nobody gave a value.

@@ -65,7 +65,7 @@ pub use completions::print_completions;
 pub use error::{error_chain, fail, fail_usage};
 pub use executor::block_on;
 pub use given::{
-    ConfigError, Given, absolute, absolute_flag, between, given, strongest, strongest_source,
+    ConfigError, Given, absolute, absolute_flag, between, given, is_called, strongest, strongest_source,
     without_empty_variable, word,
 };
 pub use metrics::own_metrics;

@@ -4,13 +4,13 @@
 //! a flag or a variable for the same thing, that name works too, so that an existing DaemonSet does after a change
 //! of image; which one counts where several are given is decided in `given`.
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use daemon::{parse_duration, without_empty_variable, word};
+use daemon::{is_called, parse_duration, without_empty_variable, word};
 use gpu_config::{MOST_DAEMONS, MigStrategy, SharedPolicy};
 use node_driver::{DriverArgs, NvmlArgs};
 
@@ -68,11 +68,6 @@ impl Args {
         Args::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Whether a program of this name stands in for NVIDIA's.
-    fn is_theirs(program: &OsStr) -> bool {
-        Path::new(program).file_name().is_some_and(|name| name == THEIRS)
-    }
-
     /// Reads a command line, its first word the program's name.
     ///
     /// # Errors
@@ -82,7 +77,7 @@ impl Args {
     ) -> Result<CommandLine, clap::Error> {
         let mut definition = Args::definition().mut_args(without_empty_variable);
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        let is_theirs = words.first().is_some_and(|program| Args::is_theirs(program));
+        let is_theirs = is_called(&words, THEIRS);
         let matches = definition.try_get_matches_from_mut(words)?;
         let Args { command, paths, behaviour, injection, unsupported, runtime } =
             Args::from_arg_matches(&matches)?;

@@ -12,7 +12,7 @@ use gpu_model::names::RESOURCE_GPU;
 use kubelet_api::deviceplugin::{DEVICE_PLUGIN_DIR, KUBELET_SOCKET_NAME};
 use kubelet_api::podresources::POD_RESOURCES_SOCKET;
 use node_contract::{HELD_FILE, PLUGIN_PRESENCE};
-use node_driver::{host_path, known_path, passed_over};
+use node_driver::{given_or_known, host_path, known_path, passed_over};
 use node_host::{HostPath, HostRoot, LocalPath};
 
 use crate::args::{BehaviourArgs, CdiProofMode, CommandLine, Face, InjectionArgs, Kubelet, Paths};
@@ -124,12 +124,9 @@ impl Config {
             cdi_dir,
             cri_socket,
         } = paths;
-        let state_dir = match state_dir {
-            Some(given) => LocalPath::new(absolute(given)?),
-            None => host.resolved(&known_path(STATE_DIR)?),
-        };
+        let state_dir = given_or_known(state_dir, STATE_DIR, &host)?;
         let config_file =
-            config_file.map(|given| config_file_at(given, face.mode, &state_dir)).transpose()?;
+            config_file.map(|given| config_file::Settings::new(given, face.mode, &state_dir)).transpose()?;
         let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
         let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();
         let of_start = fixed.clone();
@@ -216,15 +213,6 @@ impl Config {
             warnings,
         })
     }
-}
-
-fn config_file_at(
-    given: Given,
-    mode: Mode,
-    state_dir: &LocalPath,
-) -> Result<config_file::Settings, ConfigError> {
-    let path = absolute(given)?;
-    Ok(config_file::Settings { path, mode, state_dir: state_dir.clone() })
 }
 
 fn injection_flags(given: InjectionArgs, face: Face) -> InjectionFlags {

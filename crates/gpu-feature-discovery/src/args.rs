@@ -4,11 +4,11 @@
 //! DaemonSet does after a change of image.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand};
-use daemon::{Given, given, strongest, without_empty_variable, word};
+use daemon::{Given, given, is_called, strongest, without_empty_variable, word};
 use gpu_config::{MigStrategy, SleepInterval};
 use node_driver::{DriverArgs, DriverPaths, NvmlArgs};
 
@@ -203,7 +203,7 @@ impl Args {
         let mut definition =
             Args::definition().mut_args(with_other_variable).mut_args(without_empty_variable);
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        let called = words.first().and_then(|program| Path::new(program).file_name().map(ToOwned::to_owned));
+        let is_theirs = is_called(&words, THEIRS);
         let matches = definition.try_get_matches_from_mut(words)?;
         let Args { command, paths, labels, outputs, unsupported, runtime } =
             Args::from_arg_matches(&matches)?;
@@ -215,7 +215,6 @@ impl Args {
             kubeconfig: one("kubeconfig", outputs.kubeconfig.clone()),
             driver: paths.driver.settle(&matches, &definition),
         };
-        let is_theirs = called.is_some_and(|name| name == THEIRS);
         let defaults = Defaults::new(labels.compat || is_theirs);
         Ok(CommandLine { command, paths, labels, outputs, unsupported, defaults, runtime })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use daemon::{ConfigError, Given, absolute, absolute_flag};
 use gpu_config::{MigStrategy, SleepInterval};
 use node_api::{Access, Owner};
-use node_driver::{known_path, passed_over};
+use node_driver::{given_or_known, known_path, passed_over};
 use node_host::{HostRoot, LocalPath};
 
 use crate::args::{CommandLine, Defaults, Format, LabelArgs, ObjectOwner, OutputArgs, OutputWord, Paths};
@@ -129,15 +129,9 @@ impl Config {
         let host = HostRoot::new(absolute_flag("--host-root", runtime.host_root)?);
         let run_dir = LocalPath::new(absolute_flag("--run-dir", runtime.run_dir)?);
         let Paths { driver, config_file, state_dir, machine_type_file, kubeconfig } = paths;
-        let state_dir = match state_dir {
-            Some(given) => LocalPath::new(absolute(given)?),
-            None => host.resolved(&known_path(STATE_DIR)?),
-        };
+        let state_dir = given_or_known(state_dir, STATE_DIR, &host)?;
         let config_file = config_file
-            .map(|given| {
-                let path = absolute(given)?;
-                Ok(config_file::Settings { path, mode: defaults.mode, state_dir: state_dir.clone() })
-            })
+            .map(|given| config_file::Settings::new(given, defaults.mode, &state_dir))
             .transpose()?;
         let at_start = config_file.as_ref().and_then(config_file::Settings::at_start);
         let fixed = at_start.map(|config| Fixed::of(&config)).unwrap_or_default();

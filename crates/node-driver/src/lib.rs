@@ -11,6 +11,6 @@ mod unsupported;
 
 pub use args::{DriverArgs, NvmlArgs};
 pub use metrics::{NvmlMetrics, Role};
-pub use paths::{DriverPaths, FilePaths, Place, PlaceFace, host_path, known_path};
+pub use paths::{DriverPaths, FilePaths, Place, PlaceFace, given_or_known, host_path, known_path};
 pub use settings::Settings;
 pub use unsupported::passed_over;

@@ -83,6 +83,13 @@ pub struct PlaceFace {
     pub container_driver_root: Option<&'static str>,
 }
 
+impl PlaceFace {
+    /// Ours, or that of NVIDIA's programs v0.20.
+    pub fn new(compat: bool) -> PlaceFace {
+        PlaceFace { roots_are_hosts: compat, container_driver_root: compat.then_some("/driver-root") }
+    }
+}
+
 impl DriverPaths {
     /// Where to look for the driver. Its libraries are staged in `stage`.
     ///
@@ -191,6 +198,17 @@ fn root_at(host: &HostRoot, place: Place, otherwise: &str) -> Result<Root, Confi
 /// When it is not.
 pub fn known_path(path: &str) -> Result<HostPath, ConfigError> {
     HostPath::new(path).map_err(|error| ConfigError::new("default", path, error))
+}
+
+/// The path that was given, or the `known` one of the host.
+///
+/// # Errors
+/// When it is not absolute.
+pub fn given_or_known(given: Option<Given>, known: &str, host: &HostRoot) -> Result<LocalPath, ConfigError> {
+    match given {
+        Some(given) => Ok(LocalPath::new(absolute(given)?)),
+        None => Ok(host.resolved(&known_path(known)?)),
+    }
 }
 
 /// A path as the host names it.

@@ -31,7 +31,7 @@ impl Face {
                 device_list_strategy: DeviceListStrategy::Envvar,
                 fail_on_init_error: true,
                 packs_mig: false,
-                places: PlaceFace { roots_are_hosts: true, container_driver_root: Some("/driver-root") },
+                places: PlaceFace::new(compat),
             }
         } else {
             Face {
@@ -39,7 +39,7 @@ impl Face {
                 device_list_strategy: DeviceListStrategy::CdiCri,
                 fail_on_init_error: false,
                 packs_mig: true,
-                places: PlaceFace { roots_are_hosts: false, container_driver_root: None },
+                places: PlaceFace::new(compat),
             }
         }
     }

@@ -36,7 +36,7 @@ impl Defaults {
                 no_timestamp: false,
                 fail_on_init_error: true,
                 format: Format::Plain,
-                places: PlaceFace { roots_are_hosts: true, container_driver_root: Some("/driver-root") },
+                places: PlaceFace::new(compat),
             }
         } else {
             Defaults {
@@ -45,7 +45,7 @@ impl Defaults {
                 no_timestamp: true,
                 fail_on_init_error: false,
                 format: Format::Table,
-                places: PlaceFace { roots_are_hosts: false, container_driver_root: None },
+                places: PlaceFace::new(compat),
             }
         }
     }
