@@ -82,8 +82,7 @@ impl PodResourcesClient {
 /// # Errors
 /// When the kubelet does not tell.
 pub async fn pods(socket: &Path) -> Result<Vec<PodResources>, AskError> {
-    let asked = async { PodResourcesClient::connect(socket).await?.list().await };
-    timeout(ANSWER, asked).await.unwrap_or(Err(AskError::Timeout))
+    in_time(async { PodResourcesClient::connect(socket).await?.list().await }).await
 }
 
 /// What the kubelet counts as allocatable.
@@ -91,8 +90,7 @@ pub async fn pods(socket: &Path) -> Result<Vec<PodResources>, AskError> {
 /// # Errors
 /// When the kubelet does not tell.
 pub async fn allocatable(socket: &Path) -> Result<Vec<ContainerDevices>, AskError> {
-    let asked = async { PodResourcesClient::connect(socket).await?.allocatable().await };
-    timeout(ANSWER, asked).await.unwrap_or(Err(AskError::Timeout))
+    in_time(async { PodResourcesClient::connect(socket).await?.allocatable().await }).await
 }
 
 /// What the kubelet counts as allocatable, and then what pods hold.
@@ -100,10 +98,14 @@ pub async fn allocatable(socket: &Path) -> Result<Vec<ContainerDevices>, AskErro
 /// # Errors
 /// When the kubelet does not tell one of them.
 pub async fn books(socket: PathBuf) -> Result<Books, AskError> {
-    let asked = async {
+    in_time(async {
         let mut client = PodResourcesClient::connect(&socket).await?;
         let allocatable = client.allocatable().await?;
         Ok(Books { allocatable, pods: client.list().await? })
-    };
+    })
+    .await
+}
+
+async fn in_time<T>(asked: impl Future<Output = Result<T, AskError>>) -> Result<T, AskError> {
     timeout(ANSWER, asked).await.unwrap_or(Err(AskError::Timeout))
 }

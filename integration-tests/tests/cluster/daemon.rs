@@ -50,39 +50,32 @@ impl Daemon {
 
     /// Waits until the pod's container runs, and returns the pod.
     pub fn wait_until_running(&self, node: &Node) -> Result<Value> {
-        wait(format!("the container of {} to run", self.name), || {
-            let Some(pod) = self.pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
-            match container(&pod)["state"]["running"].is_object() && pod["status"]["podIP"].is_string() {
-                true => Ok(Verdict::Done(pod)),
-                false => Ok(Verdict::Waiting(pod["status"].to_string())),
-            }
+        self.wait_for_pod(node, "run", |pod| {
+            container(pod)["state"]["running"].is_object() && pod["status"]["podIP"].is_string()
         })
     }
 
     /// Waits until the pod is Ready.
     pub fn wait_until_ready(&self, node: &Node) -> Result<()> {
-        let ready = wait(format!("the pod of {} to be Ready", self.name), || {
-            let Some(pod) = self.pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
-            Ok(match container(&pod)["ready"] == true {
-                true => Verdict::Done(()),
-                false => Verdict::Waiting(container(&pod).to_string()),
-            })
-        });
-        ready.with_context(|| self.summary(node))
+        self.wait_for_pod(node, "be Ready", |pod| container(pod)["ready"] == true).map(drop)
     }
 
     /// Waits until the container that this pod had runs anew and is Ready.
     pub fn wait_until_restarted(&self, node: &Node, earlier: &Value) -> Result<()> {
         let earlier = &container(earlier)["containerID"];
-        let restarted = wait(format!("the container of {} to be another and Ready", self.name), || {
+        let is_another = |pod: &Value| container(pod)["containerID"] != *earlier;
+        self.wait_for_pod(node, "be another and Ready", |pod| {
+            container(pod)["ready"] == true && is_another(pod)
+        })
+        .map(drop)
+    }
+
+    fn wait_for_pod(&self, node: &Node, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let waited = wait(format!("the container of {} to {what}", self.name), || {
             let Some(pod) = self.pod(node)? else { return Ok(Verdict::Waiting("no pod".to_owned())) };
-            let container = container(&pod);
-            Ok(match container["ready"] == true && container["containerID"] != *earlier {
-                true => Verdict::Done(()),
-                false => Verdict::Waiting(container.to_string()),
-            })
+            Ok(if is_so(&pod) { Verdict::Done(pod) } else { Verdict::Waiting(pod["status"].to_string()) })
         });
-        restarted.with_context(|| self.summary(node))
+        waited.with_context(|| self.summary(node))
     }
 
     /// Kills its process, as the kernel does when memory runs out.
@@ -183,18 +176,20 @@ impl Daemon {
 
     /// Waits until /ready has this in what it says.
     pub fn wait_until_says(&self, node: &Node, words: &str) -> Result<()> {
-        wait(format!("/ready to say {words:?}"), || {
-            let answer = self.ask(node, "/ready")?;
-            Ok(if answer.contains(words) { Verdict::Done(()) } else { Verdict::Waiting(answer) })
-        })
+        self.wait_for_answer(node, &format!("say {words:?}"), |answer| answer.contains(words))
     }
 
     /// Waits until /ready says yes, and nothing of this.
     pub fn wait_until_ready_without(&self, node: &Node, words: &str) -> Result<()> {
-        wait(format!("/ready to say yes without {words:?}"), || {
+        self.wait_for_answer(node, &format!("say yes without {words:?}"), |answer| {
+            answer.starts_with("HTTP/1.1 200 ") && !answer.contains(words)
+        })
+    }
+
+    fn wait_for_answer(&self, node: &Node, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
+        wait(format!("/ready to {what}"), || {
             let answer = self.ask(node, "/ready")?;
-            let is_so = answer.starts_with("HTTP/1.1 200 ") && !answer.contains(words);
-            Ok(if is_so { Verdict::Done(()) } else { Verdict::Waiting(answer) })
+            Ok(if is_so(&answer) { Verdict::Done(()) } else { Verdict::Waiting(answer) })
         })
     }
 
