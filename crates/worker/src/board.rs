@@ -83,13 +83,14 @@ impl Note {
 #[derive(Debug)]
 pub(crate) struct Pen {
     file: File,
-    last: Note,
+    number: u64,
+    calls: u64,
 }
 
 impl Pen {
     /// Writes on the board that is open here.
     pub fn new(board: OwnedFd) -> Pen {
-        Pen { file: File::from(board), last: Note::default() }
+        Pen { file: File::from(board), number: 0, calls: 0 }
     }
 
     /// Notes the query that comes now, or that the worker works itself.
@@ -97,19 +98,16 @@ impl Pen {
     /// # Errors
     /// When there is no memory for it.
     pub fn note(&mut self, query: Option<(&str, Option<u32>)>) -> io::Result<()> {
-        let Note { number, calls, .. } = self.last;
-        self.last = Note {
-            number: number + 1,
-            calls: calls + u64::from(query.is_some()),
-            began: monotonic(),
-            query: query.map(|(name, subject)| (name.to_owned(), subject)),
-        };
-        self.file.write_all_at(&self.last.encode(), 0)
+        self.number += 1;
+        self.calls += u64::from(query.is_some());
+        let query = query.map(|(name, subject)| (name.to_owned(), subject));
+        let note = Note { number: self.number, calls: self.calls, began: monotonic(), query };
+        self.file.write_all_at(&note.encode(), 0)
     }
 
     /// The number of the last note.
     pub fn number(&self) -> u64 {
-        self.last.number
+        self.number
     }
 }
 

@@ -320,7 +320,8 @@ impl Supervisor {
     fn look_at_board(&mut self) {
         let (Some(process), Some(busy)) = (&mut self.process, &mut self.busy) else { return };
         let (calls, note) = process.board().look();
-        self.calls += calls;
+        // Whatever number it writes there.
+        self.calls = self.calls.saturating_add(calls);
         busy.looked = Instant::now();
         if let Some(note) = note {
             busy.take(&note);
@@ -340,7 +341,7 @@ impl Supervisor {
                 let entering: Entering<'_> = serde_json::from_slice(&frame.payload)
                     .map_err(|error| format!("no name of a call: {error}"))?;
                 busy.doing = Doing::of(&entering);
-                self.calls += 1;
+                self.calls = self.calls.saturating_add(1);
                 board.into_iter().for_each(|board| board.passed_over(entering.notes));
             }
             Kind::Left => {
